@@ -1,0 +1,198 @@
+"""Labels on a grid, with the name, colour and origin of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from imaging.errors import BadInput
+from imaging.geometry import Box, Geometry
+
+
+class Code(NamedTuple):
+    """A coded concept (PS3.3 8.8): value, scheme (SCT, DCM, NCIt) and meaning."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+
+LESION_CATEGORY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+LESION_TYPE = Code("52988006", "SCT", "Lesion")
+WHITE_MATTER_HYPERINTENSITY = Code("110702", "DCM", "White matter T2 hyperintensity")
+
+#: Distinct under the common colour-vision deficiencies (Okabe and Ito 2008), without black.
+PALETTE: tuple[tuple[int, int, int], ...] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (204, 121, 167),
+    (213, 94, 0),
+    (0, 114, 178),
+)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a mask or map, and under which conditions.
+
+    Parameters
+    ----------
+    algorithm : str
+        Model or tool name; empty for work by hand.
+    digest : str
+        SHA-256 of the weights.
+    device : str
+        In words, for example ``"CPU (2 threads)"``.
+    created : str
+        ISO 8601 time with offset.
+    seconds : float
+        How long it took.
+    """
+
+    algorithm: str = ""
+    version: str = ""
+    digest: str = ""
+    device: str = ""
+    created: str = ""
+    seconds: float = 0.0
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """One line for the banner and for exported files."""
+        if not self.algorithm:
+            return "Made by hand"
+        name = f"{self.algorithm} {self.version}".strip()
+        tail = [part for part in (self.device, self.created[:16].replace("T", " ")) if part]
+        digest = f" (weights {self.digest[:12]})" if self.digest else ""
+        return f"{name}{digest}" + (" · " + " · ".join(tail) if tail else "")
+
+
+AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One label of a segmentation.
+
+    Parameters
+    ----------
+    number : int
+        Voxel value, 1 to 255.
+    algorithm_type : str
+        ``AUTOMATIC``, ``SEMIAUTOMATIC`` or ``MANUAL`` (PS3.3 C.8.20.4).
+    """
+
+    number: int
+    name: str
+    colour: tuple[int, int, int]
+    category: Code = LESION_CATEGORY
+    type: Code = LESION_TYPE
+    algorithm_type: str = MANUAL
+    locked: bool = False
+    tracking_uid: str = ""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= 255:
+            raise BadInput(f"A label number must be 1 to 255, not {self.number}")
+
+
+@dataclass(eq=False)
+class Segmentation:
+    """A label map over the grid of a volume; 0 is background.
+
+    Only :meth:`flip` writes; everyone else sees :attr:`labels`, which is read-only, and
+    :attr:`revision`, which grows with every change.
+
+    Parameters
+    ----------
+    draft : bool
+        True while this is a model's proposal that a person has not taken over.
+    threshold : float or None
+        For a draft: the probability above which a voxel was marked.
+    probability_id : str
+        Id of the :class:`~imaging.heatmap.Heatmap` this mask was cut from; empty if none.
+    """
+
+    id: str
+    name: str
+    geometry: Geometry
+    volume_id: str
+    segments: tuple[Segment, ...] = ()
+    provenance: Provenance = Provenance()
+    draft: bool = False
+    threshold: float | None = None
+    probability_id: str = ""
+    revision: int = 0
+    _labels: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.uint8), repr=False)
+
+    def __post_init__(self) -> None:
+        if self._labels.size == 0:
+            self._labels = np.zeros(self.geometry.shape, np.uint8)
+        if self._labels.shape != self.geometry.shape or self._labels.dtype != np.uint8:
+            raise BadInput("The mask is not a uint8 array on its own grid", self.name)
+        self._labels = np.array(self._labels, order="C")
+
+    @classmethod
+    def from_labels(
+        cls, id: str, name: str, geometry: Geometry, volume_id: str, labels: np.ndarray, **rest
+    ) -> Segmentation:
+        """Build from a ``(k, j, i)`` array of label numbers; the array is copied."""
+        return cls(id, name, geometry, volume_id, _labels=np.asarray(labels, np.uint8), **rest)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The label numbers, uint8 ``(k, j, i)``, read-only, shared (it changes with edits)."""
+        view = self._labels.view()
+        view.flags.writeable = False
+        return view
+
+    def segment(self, number: int) -> Segment | None:
+        """The segment with this number."""
+        return next((s for s in self.segments if s.number == number), None)
+
+    def flip(self, box: Box, xor: np.ndarray) -> None:
+        """XOR a block of labels; the one place where labels are written.
+
+        Twice the same flip restores the mask. Call it from an edit only.
+        """
+        self._labels[box.slices] ^= xor
+        self.revision += 1
+
+    def header(self, **changes) -> SegmentationHeader:
+        """Everything but the voxels, optionally changed."""
+        header = SegmentationHeader(
+            self.name, self.segments, self.provenance, self.draft, self.threshold,
+            self.probability_id,
+        )  # fmt: skip
+        return replace(header, **changes)
+
+    def set_header(self, header: SegmentationHeader) -> None:
+        """Take over a header. Call it from an edit only."""
+        self.name, self.segments, self.provenance = header.name, header.segments, header.provenance
+        self.draft, self.threshold = header.draft, header.threshold
+        self.probability_id = header.probability_id
+        self.revision += 1
+
+
+@dataclass(frozen=True)
+class SegmentationHeader:
+    """The part of a segmentation that is not voxels, as a value."""
+
+    name: str
+    segments: tuple[Segment, ...]
+    provenance: Provenance
+    draft: bool
+    threshold: float | None
+    probability_id: str
+
+
+def next_colour(segments: tuple[Segment, ...]) -> tuple[int, int, int]:
+    """The first palette colour that is not taken."""
+    taken = {s.colour for s in segments}
+    free = [c for c in PALETTE if c not in taken]
+    return free[0] if free else PALETTE[len(segments) % len(PALETTE)]

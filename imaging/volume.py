@@ -1,0 +1,157 @@
+"""An image in the patient: voxels, where they lie, what the numbers mean, where they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from imaging.errors import BadInput
+from imaging.geometry import Geometry
+
+
+class Window(NamedTuple):
+    """Display window: ``centre`` and ``width`` in the unit of the voxels (PS3.3 C.11.2.1.2)."""
+
+    centre: float
+    width: float
+
+    @property
+    def low(self) -> float:
+        """Value shown darkest."""
+        return self.centre - self.width / 2.0
+
+    @property
+    def high(self) -> float:
+        """Value shown brightest."""
+        return self.centre + self.width / 2.0
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Who the images are of, as the header says; every field may be empty."""
+
+    name: str = ""
+    id: str = ""
+    birth_date: str = ""
+    sex: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a volume came from, enough to find it again and to reference it in DICOM.
+
+    Parameters
+    ----------
+    kind : str
+        ``"dicom"`` or ``"nifti"``.
+    files : tuple of str
+        Paths, one per slice in array order for classic DICOM, one for multi-frame and NIfTI.
+    instance_uids : tuple of str
+        SOP Instance UID of each slice in array order (repeated for multi-frame); empty for NIfTI.
+    frames : tuple of int
+        One-based frame number of each slice inside its file; empty for single-frame files.
+    """
+
+    kind: str
+    files: tuple[str, ...] = ()
+    study_uid: str = ""
+    series_uid: str = ""
+    instance_uids: tuple[str, ...] = ()
+    frames: tuple[int, ...] = ()
+    patient: Patient = Patient()
+    study_date: str = ""
+    study_description: str = ""
+    series_description: str = ""
+    series_number: str = ""
+    modality: str = "MR"
+    manufacturer: str = ""
+    sequence: str = ""  #: best guess: "T1w", "T2w", "FLAIR", "DWI", "PD", … or ""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """A scalar image on a grid.
+
+    Parameters
+    ----------
+    id : str
+        Unique inside a case.
+    name : str
+        What the user sees.
+    voxels : ndarray, shape (k, j, i)
+        Stored values, read-only for everyone. While a series is still loading, slices that have
+        not arrived are zero and the loader fills the same memory.
+    geometry : Geometry
+        Same shape as ``voxels``.
+    slope, intercept : float
+        ``stored * slope + intercept`` gives the real value (PS3.3 C.11.1.1.2); windows are in
+        real values.
+    window : Window or None
+        As the header suggests.
+    inverted : bool
+        True for MONOCHROME1: low values are shown bright; stored values stay as they are.
+    interpolated : bool
+        True where slices were made by resampling.
+    notes : tuple of str
+        Sentences about what is odd with this image, for the user.
+    """
+
+    id: str
+    name: str
+    voxels: np.ndarray
+    geometry: Geometry
+    source: Source = field(default_factory=lambda: Source("memory"))
+    slope: float = 1.0
+    intercept: float = 0.0
+    window: Window | None = None
+    windows: tuple[Window, ...] = ()
+    unit: str = ""
+    inverted: bool = False
+    interpolated: bool = False
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.voxels.ndim != 3 or self.voxels.shape != self.geometry.shape:
+            raise BadInput(
+                f"The image has {self.voxels.shape} voxels but its grid says {self.geometry.shape}",
+                self.name,
+            )
+        view = self.voxels.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "voxels", view)
+
+    def real(self, stored: np.ndarray | float) -> np.ndarray:
+        """Stored values as real values, float32."""
+        return np.asarray(stored, dtype=np.float32) * np.float32(self.slope) + np.float32(
+            self.intercept
+        )
+
+    def value_at(self, world: np.ndarray) -> float | None:
+        """The real value of the voxel that holds a point (LPS mm), None outside."""
+        index = self.geometry.nearest(world)
+        return None if index is None else float(self.voxels[index]) * self.slope + self.intercept
+
+
+def auto_window(values: np.ndarray) -> Window:
+    """A window from the 1st to the 99.5th percentile of the non-background values.
+
+    Parameters
+    ----------
+    values : ndarray
+        Real values; a sample is enough.
+    """
+    flat = np.asarray(values, dtype=np.float32).ravel()
+    flat = flat[np.isfinite(flat)]
+    if flat.size == 0:
+        return Window(0.5, 1.0)
+    background = float(flat.min())
+    inside = flat[flat > background]
+    if inside.size < 16:
+        inside = flat
+    low, high = (float(v) for v in np.percentile(inside, (1.0, 99.5)))
+    if high <= low:
+        low, high = float(flat.min()), float(flat.max())
+    width = max(high - low, 1e-6)
+    return Window((low + high) / 2.0, width)
