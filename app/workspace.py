@@ -1,0 +1,147 @@
+"""The one mutable object: the open case, the display, the history and the journal.
+
+No Qt, no VTK, no torch; main thread only. The case changes only through :meth:`Workspace.execute`
+(and undo, redo), so nothing can forget the history or the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from psygnal import Signal
+
+from imaging.case import ADDED, HEADER, REMOVED, VOXELS, Case, Change
+from imaging.edits.edit import Edit
+from imaging.edits.history import History
+from imaging.geometry import Box
+from imaging.volume import Volume
+from viewer.state.display import DisplayState
+
+
+class EditLog(Protocol):
+    """Where finished edits go so that a crash loses none."""
+
+    def append(self, edit: Edit, case: Case) -> object:
+        """Take a copy of the edit; called after it was applied."""
+        ...
+
+
+class Workspace:
+    """Holds the case and tells everyone what changed.
+
+    Signals
+    -------
+    case_changed(changes, origin)
+        A tuple of :class:`Change` and what caused it: ``edit``, ``undo``, ``redo``, ``load``,
+        ``open`` or ``close``.
+    display_changed(old, new)
+        The display state was replaced.
+    history_changed()
+        Undo or redo became possible or impossible, or their names changed.
+    selection_changed(lesion)
+        Another lesion (segmentation id, label, lesion number) was chosen, or None.
+    """
+
+    case_changed = Signal(tuple, str)
+    display_changed = Signal(DisplayState, DisplayState)
+    history_changed = Signal()
+    selection_changed = Signal(object)
+
+    def __init__(self) -> None:
+        self._case = Case()
+        self._display = DisplayState()
+        self._selection: object = None
+        self.history = History()
+        self.journal: EditLog | None = None
+
+    @property
+    def case(self) -> Case:
+        """The open case, to read."""
+        return self._case
+
+    @property
+    def display(self) -> DisplayState:
+        """The display state now."""
+        return self._display
+
+    @property
+    def selection(self) -> object:
+        """The chosen lesion, or None."""
+        return self._selection
+
+    def execute(self, edit: Edit) -> None:
+        """Check, apply, journal and remember an edit.
+
+        Raises
+        ------
+        EditRefused
+            Where the edit does not fit; nothing was changed.
+        """
+        changes = self._apply(edit)
+        self.history.record(edit)
+        self._announce(changes, "edit")
+
+    def undo(self) -> str | None:
+        """Take the last edit back; returns its name, or None where there is none."""
+        if self.history.undo_name is None:
+            return None
+        edit = self.history.step_back()
+        self._announce(self._apply(edit.inverse()), "undo")
+        return edit.name
+
+    def redo(self) -> str | None:
+        """Do the last undone edit again; returns its name, or None where there is none."""
+        if self.history.redo_name is None:
+            return None
+        edit = self.history.step_forward()
+        self._announce(self._apply(edit), "redo")
+        return edit.name
+
+    def show(self, display: DisplayState) -> None:
+        """Replace the display state; nothing happens where it is equal."""
+        old = self._display
+        if display == old:
+            return
+        self._display = display
+        self.display_changed.emit(old, display)
+
+    def select(self, lesion: object) -> None:
+        """Choose a lesion (see ``selection_changed``)."""
+        if lesion == self._selection:
+            return
+        self._selection = lesion
+        self.selection_changed.emit(lesion)
+
+    def add_volume(self, volume: Volume) -> None:
+        """Bring in a volume that was opened (not an edit: reading is not undone)."""
+        self._case.items[volume.id] = volume
+        self.case_changed.emit((Change(volume.id, frozenset({ADDED})),), "load")
+
+    def volume_filled(self, volume_id: str, box: Box) -> None:
+        """Say that the loader has filled a block of a volume."""
+        if volume_id in self._case.items:
+            self.case_changed.emit((Change(volume_id, frozenset({VOXELS}), box),), "load")
+
+    def replace_case(self, case: Case, display: DisplayState, origin: str = "open") -> None:
+        """Close what is open and take over another case; the history starts empty."""
+        removed = [Change(id, frozenset({REMOVED})) for id in self._case.items]
+        self._case = case
+        self.history.clear()
+        self.select(None)
+        added = [Change(id, frozenset({ADDED, HEADER})) for id in case.items]
+        old, self._display = self._display, display
+        self.case_changed.emit((*removed, *added), origin)
+        self.display_changed.emit(old, display)
+        self.history_changed.emit()
+
+    def _apply(self, edit: Edit) -> list[Change]:
+        edit.check(self._case)
+        changes = edit.apply(self._case)
+        if self.journal is not None:
+            self.journal.append(edit, self._case)
+        return changes
+
+    def _announce(self, changes: Iterable[Change], origin: str) -> None:
+        self.case_changed.emit(tuple(changes), origin)
+        self.history_changed.emit()
