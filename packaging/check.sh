@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: style, types, floors, tests.
+# Assumes the setup of packaging/start.sh. Arguments go to pytest.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bin=.venv/bin
+status=0
+step() {
+  printf '\n== %s\n' "$1"
+  shift
+  "$@" || { status=1; printf '!! failed: %s\n' "$*"; }
+}
+step "ruff check" $bin/ruff check .
+step "ruff format" $bin/ruff format --check .
+step "pyright" $bin/pyright --pythonpath $bin/python
+step "import contracts" $bin/lint-imports
+if command -v Xvfb >/dev/null; then
+  step "smoke run on X" env -u VTK_DEFAULT_OPENGL_WINDOW QT_QPA_PLATFORM=xcb \
+    xvfb-run -a -s "-screen 0 1600x1000x24" $bin/python -m pytest -q -p no:cacheprovider \
+    tests/gestures/test_smoke.py
+fi
+step "tests" env QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow \
+  $bin/python -m pytest "$@"
+exit $status
