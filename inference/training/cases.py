@@ -1,0 +1,307 @@
+"""The shared MRI data as arrays, and the bookkeeping of leave-one-patient-out.
+
+Everything here is read by path from ``../shared/data`` beside the project (or from the folder
+named by ``ISOCENTER_DATA``); nothing is copied. Arrays are ``(k, j, i)`` and run to superior,
+posterior and left, as in `inference.preprocess`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from inference.preprocess import normalise, resample_to_model, to_model_grid
+
+__all__ = [
+    "FOLDS",
+    "Anatomy",
+    "Fold",
+    "LabelledCase",
+    "inpaint",
+    "lesion_bank",
+    "load_labelled",
+    "mni_anatomy",
+    "raw_head",
+    "template_tissues",
+]
+
+Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+IMAGE_PATIENTS = ("07", "19")
+MNI_AFFINE = ((0.0, 0.0, 1.0, -90.0), (0.0, 1.0, 0.0, -91.0), (1.0, 0.0, 0.0, -72.0), (0, 0, 0, 1))
+"""Index of the MNI grid, as turned here, to LPS mm."""
+UNSURE_MM = {"03": 16.0}
+"""Bright voxels this far outside the brain mask still count as unknown: the brain mask of
+patient 03 misses part of the frontal poles."""
+MASK_PATIENTS = tuple(f"{n:02d}" for n in range(1, 21))
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which patients a training run may see.
+
+    Attributes
+    ----------
+    name : str
+        The patient left out, or ``all``.
+    images : tuple of str
+        Patients whose FLAIR and mask are used.
+    bank : tuple of str
+        Patients whose masks give lesion shapes and places. The left-out patient is in neither.
+    heads : tuple of str
+        Longitudinal patients whose raw heads are used (never a lesion label of theirs).
+    """
+
+    name: str
+    images: tuple[str, ...]
+    bank: tuple[str, ...]
+    heads: tuple[str, ...]
+
+
+def _fold(left_out: str) -> Fold:
+    keep = tuple(p for p in MASK_PATIENTS if p != left_out)
+    images = tuple(p for p in IMAGE_PATIENTS if p != left_out)
+    return Fold(left_out, images, keep, ("01", "03") if left_out == "all" else ("01",))
+
+
+FOLDS = {name: _fold(name) for name in (*IMAGE_PATIENTS, "all")}
+"""Raw heads of patient 03 stay out of the folds, so that one raw pair remains unseen there."""
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledCase:
+    """A FLAIR with its gold mask on the source grid, affine to LPS mm."""
+
+    patient: str
+    flair: Array
+    gold: Mask
+    affine: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What the generator draws patches from.
+
+    Attributes
+    ----------
+    kind : str
+        ``real`` (image and its own gold mask), ``inpainted`` (image without lesions),
+        ``template`` (tissue maps, no image) or ``head`` (raw whole head).
+    image : ndarray or None
+        Normalised FLAIR.
+    gold : ndarray
+        Lesions present in the image.
+    brain : ndarray
+        Signed distance to the brain's border in mm, negative inside.
+    unknown : ndarray
+        Voxels whose label is not known (bright, inside the brain of an unlabelled head).
+    place : ndarray
+        Share of white matter, or another map of where lesions may be planted.
+    to_mni : ndarray
+        4 x 4 from this array's index to the index of the MNI grid that the bank is on.
+    extra : mapping
+        Grey matter and fluid of the template.
+    """
+
+    kind: str
+    image: Array | None
+    gold: Mask
+    brain: Array
+    unknown: Mask
+    place: Array
+    to_mni: npt.NDArray[np.float64]
+    extra: Mapping[str, Array] = field(default_factory=dict)
+
+
+def data_root() -> Path:
+    """Folder of the shared data."""
+    default = Path(__file__).resolve().parents[3] / "shared" / "data"
+    return Path(os.environ.get("ISOCENTER_DATA", default))
+
+
+def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float64]]:
+    """Voxels ``(k, j, i)`` and affine to LPS mm."""
+    image = nib.load(path)  # type: ignore[attr-defined]
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine  # type: ignore[attr-defined]
+    voxels = np.asarray(image.dataobj)  # type: ignore[attr-defined]
+    return voxels.T, affine[:, [2, 1, 0, 3]]
+
+
+def _mni_file(patient: str, start: str) -> Path:
+    folder = data_root() / "ms_open_mni" / "MNI" / f"patient{patient}"
+    return next(iter(sorted(folder.glob(f"{start}_*.nii.gz"))))
+
+
+def load_labelled(patient: str) -> LabelledCase:
+    """FLAIR and gold mask of one patient, exactly as stored."""
+    flair, affine = read_nifti(_mni_file(patient, "FLAIR"))
+    gold, _ = read_nifti(_mni_file(patient, "GOLD_STANDARD"))
+    return LabelledCase(patient, np.asarray(flair, np.float32), gold > 0, affine)
+
+
+def _mni(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """MNI file order (anterior last) to superior, posterior, left."""
+    return np.ascontiguousarray(array[:, ::-1])
+
+
+def lesion_bank(patients: tuple[str, ...]) -> dict[str, Mask]:
+    """Gold masks on the MNI grid, by patient."""
+    masks = ((p, read_nifti(_mni_file(p, "GOLD_STANDARD"))[0]) for p in patients)
+    return {p: np.asarray(_mni(m) > 0) for p, m in masks}
+
+
+def template_tissues() -> dict[str, Array]:
+    """Partial volumes ``csf``, ``gm``, ``wm`` of the MNI152 template on the MNI grid."""
+    folder = data_root() / "normal_templates_mni" / "mni152_6thgen_tissue"
+    names = {"csf": "pve_0", "gm": "pve_1", "wm": "pve_2"}
+    return {
+        tissue: np.asarray(
+            _mni(read_nifti(folder / f"MNI152_T1_1mm_Brain_FAST_{name}.nii.gz")[0]), np.float32
+        )
+        for tissue, name in names.items()
+    }
+
+
+def signed_distance(mask: Mask, limit_mm: float = 45.0) -> Array:
+    """Distance to the border of a mask in voxels, negative inside."""
+    coarse = mask[::2, ::2, ::2]
+    distance = ndimage.distance_transform_edt(~coarse) - ndimage.distance_transform_edt(coarse)
+    grid = [(np.arange(n) / 2).astype(np.float32) for n in mask.shape]
+    fine = np.asarray(2 * distance, np.float32)
+    for axis, at in enumerate(grid):
+        first = np.minimum(at.astype(int), fine.shape[axis] - 1)
+        second = np.minimum(first + 1, fine.shape[axis] - 1)
+        share = (at - first).reshape([-1 if a == axis else 1 for a in range(3)])
+        fine = np.take(fine, first, axis) * (1 - share) + np.take(fine, second, axis) * share
+    return np.clip(fine, -limit_mm, limit_mm).astype(np.float32)
+
+
+def brain_of(image: Array) -> Mask:
+    """Filled foreground of a stripped, normalised image."""
+    mask = ndimage.binary_closing(image > -0.97, iterations=2)
+    return np.asarray(ndimage.binary_fill_holes(mask))
+
+
+def inpaint(image: Array, lesions: Mask, place: Array, rng: np.random.Generator) -> Array:
+    """Replace lesions by smoothed healthy white matter around them, with texture.
+
+    Parameters
+    ----------
+    image : ndarray
+        Normalised FLAIR.
+    lesions : ndarray
+        Mask to remove; a two-voxel halo goes with it.
+    place : ndarray
+        White-matter share, to prefer healthy white matter as the source.
+    rng : Generator
+        Texture.
+    """
+    hole = ndimage.binary_dilation(lesions, iterations=2)
+    healthy = (~hole & (image > -0.35) & (image < 0.16)) * (0.1 + place)
+    healthy = healthy.astype(np.float32)
+    smooth = np.zeros_like(image)
+    total = np.zeros_like(image)
+    for sigma, weight in ((2.5, 1.0), (7.0, 0.02)):
+        total += weight * ndimage.gaussian_filter(healthy, sigma)
+        smooth += weight * ndimage.gaussian_filter(healthy * image, sigma)
+    smooth /= np.maximum(total, 1e-6)
+    rough = ndimage.gaussian_filter(rng.standard_normal(image.shape).astype(np.float32), 0.8)
+    smooth += rough * np.float32(0.035 / rough.std())
+    blend = ndimage.gaussian_filter(hole.astype(np.float32), 0.7)
+    keep_dark = np.where(image < -0.3, 0.0, 1.0).astype(np.float32)
+    blend *= ndimage.gaussian_filter(np.maximum(keep_dark, lesions), 0.5)
+    return (image * (1 - blend) + smooth * blend).astype(np.float32)
+
+
+def mni_anatomy(patient: str, tissues: dict[str, Array], healthy: bool, seed: int = 0) -> Anatomy:
+    """Anatomy of a labelled patient, as it is or with its lesions inpainted."""
+    case = load_labelled(patient)
+    image = normalise(np.asarray(_mni(case.flair)))
+    gold = np.asarray(_mni(case.gold))
+    brain = brain_of(image)
+    parenchyma = ndimage.gaussian_filter(((image > -0.3) & brain).astype(np.float32), 0.7)
+    place = np.maximum(tissues["wm"], 0.35 * parenchyma) * parenchyma
+    if healthy:
+        image = inpaint(image, gold, tissues["wm"], np.random.default_rng(seed))
+        gold = np.zeros_like(gold)
+    none = np.zeros_like(gold)
+    kind = "inpainted" if healthy else "real"
+    return Anatomy(
+        kind, image, gold, signed_distance(brain), none, place.astype(np.float32), np.eye(4)
+    )
+
+
+def template_anatomy(tissues: dict[str, Array]) -> Anatomy:
+    """Anatomy of the template; its image is made up anew for every patch."""
+    brain = (tissues["csf"] + tissues["gm"] + tissues["wm"]) > 0.5
+    none = np.zeros_like(brain)
+    return Anatomy(
+        "template", None, none, signed_distance(brain), none, tissues["wm"], np.eye(4), tissues
+    )
+
+
+def raw_head(patient: str, study: int, mni_brain: Mask) -> Anatomy:
+    """Raw whole head of a longitudinal patient: no lesion label, but a known outside.
+
+    Bright voxels inside the brain are marked unknown and take no part in training; voxels
+    outside the brain are certain negatives.
+    """
+    import SimpleITK as sitk
+
+    folder = data_root() / "ms_open_longitudinal" / "raw" / f"patient{patient}"
+    path = folder / f"study{study}_FLAIR.nii.gz"
+    transform = sitk.ReadTransform(str(folder / f"study{study}_FLAIR_to_common_space.txt"))
+    common = sitk.ReadImage(str(folder / "brainmask.nii.gz"), sitk.sitkFloat32)
+    native = sitk.ReadImage(str(path))
+    brain = sitk.GetArrayFromImage(
+        sitk.Resample(common, native, transform.GetInverse(), sitk.sitkLinear, 0.0)
+    )
+    voxels, affine = read_nifti(path)
+    model, grid = to_model_grid(voxels, affine)
+    image = normalise(model)
+    inside = resample_to_model(brain, grid, fill=0.0) > 0.5
+    distance = signed_distance(inside)
+    unknown = (distance < UNSURE_MM.get(patient, 4.0)) & (image > 0.1)
+    unknown = ndimage.binary_dilation(unknown, iterations=1)
+    parenchyma = ((image > -0.25) & (image < 0.25) & (distance < -4)).astype(np.float32)
+    place = ndimage.gaussian_filter(parenchyma, 0.7) * (distance < -4)
+    none = np.zeros(image.shape, bool)
+    to_mni = match_moments(inside, mni_brain)
+    return Anatomy("head", image, none, distance, unknown, np.asarray(place, np.float32), to_mni)
+
+
+def match_moments(moving: Mask, fixed: Mask) -> npt.NDArray[np.float64]:
+    """Index map from one brain mask to another by centre and spread along each axis."""
+    change = np.eye(4)
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        centre, spread = zip(*(_moments(m.sum(axis=others)) for m in (moving, fixed)), strict=True)
+        change[axis, axis] = spread[1] / spread[0]
+        change[axis, 3] = centre[1] - change[axis, axis] * centre[0]
+    return change
+
+
+def _moments(profile: npt.NDArray[np.generic]) -> tuple[float, float]:
+    at = np.arange(len(profile))
+    mean = float(np.average(at, weights=profile))
+    return mean, float(np.sqrt(np.average((at - mean) ** 2, weights=profile)))
+
+
+def anatomies(fold: Fold) -> list[Anatomy]:
+    """Everything a fold may draw from."""
+    tissues = template_tissues()
+    template = template_anatomy(tissues)
+    result = [template]
+    for patient in fold.images:
+        result += [mni_anatomy(patient, tissues, healthy) for healthy in (False, True)]
+    mni_brain = template.brain < 0
+    result += [raw_head(p, s, mni_brain) for p in fold.heads for s in (1, 2)]
+    return result

@@ -1,0 +1,213 @@
+"""Train the white-matter lesion network on made-up patches.
+
+``python -m inference.training.train --fold 07 --out DIR --minutes 80`` trains without patient 07.
+A checkpoint is written every two minutes; ``--resume`` goes on from it. The learning rate
+follows the share of the minutes already spent, so a run always ends annealed and on time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import ndimage
+from torch.nn import functional
+
+from inference.plugins.unet import UNet
+from inference.training.cases import FOLDS, anatomies, lesion_bank
+from inference.training.synthesis import Patch, Synthesiser
+
+__all__ = ["Settings", "Trainer", "lesion_loss"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run besides the data."""
+
+    channels: tuple[int, ...] = (16, 32, 64, 96)
+    thin: int = 8
+    patch: tuple[int, int, int] = (48, 64, 48)
+    batch: int = 3
+    rate: float = 2e-3
+    weight_decay: float = 1e-2
+    warmup: int = 60
+    average: float = 0.998
+    clip: float = 1.0
+    seed: int = 0
+
+
+def small_lesion_weight(label: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Weight of each voxel: up to 3 in small lesions, 1 elsewhere."""
+    pieces, count = ndimage.label(label > 0.5, np.ones((3, 3, 3)))
+    sizes = np.bincount(pieces.ravel(), minlength=count + 1).astype(np.float32)
+    table = np.clip(np.sqrt(200.0 / np.maximum(sizes, 1)), 1.0, 3.0)
+    table[0] = 1.0
+    return table[pieces].astype(np.float32)
+
+
+def lesion_loss(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted cross-entropy plus soft Dice over the batch.
+
+    Parameters
+    ----------
+    logits, label, weight : Tensor
+        All of one shape; voxels of weight 0 do not count.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logits, label, weight, reduction="sum")
+    entropy = entropy / weight.sum().clamp(min=1.0)
+    known = (weight > 0).float()
+    chance = torch.sigmoid(logits) * known
+    truth = label * known
+    overlap = (2 * (chance * truth).sum() + 20) / (chance.sum() + truth.sum() + 20)
+    return 2 * entropy + 1 - overlap
+
+
+class Trainer:
+    """One run: network, running average, optimiser, patches.
+
+    Parameters
+    ----------
+    source : Synthesiser
+        Where patches come from.
+    settings : Settings
+        Frozen choices.
+    """
+
+    def __init__(self, source: Synthesiser, settings: Settings) -> None:
+        torch.manual_seed(settings.seed)
+        self.source = source
+        self.settings = settings
+        network = UNet(channels=settings.channels, thin=settings.thin)
+        assert network.head.bias is not None
+        torch.nn.init.constant_(network.head.bias, -3.0)
+        self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
+        self.optimiser = torch.optim.AdamW(
+            self.network.parameters(), settings.rate, weight_decay=settings.weight_decay
+        )
+        self.steps = 0
+        self.seconds = 0.0
+        self.cpu_seconds = 0.0
+
+    def step(self, progress: float) -> float:
+        """Make a batch, learn from it, return the loss.
+
+        Parameters
+        ----------
+        progress : float
+            Share of the run already done, 0 to 1; sets the learning rate.
+        """
+        settings = self.settings
+        image, label, weight = _stack(
+            [self.source.sample(settings.patch) for _ in range(settings.batch)]
+        )
+        rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup)
+        rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = max(rate, 1e-6)
+        self.network.train()
+        loss = lesion_loss(self.network(image), label, weight)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
+        self.optimiser.step()
+        self.steps += 1
+        self._average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        keep = min(self.settings.average, (1 + self.steps) / (10 + self.steps))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.averaged[name].lerp_(value, 1 - keep)
+            else:
+                self.averaged[name].copy_(value)
+
+    def save(self, path: Path, **more: Any) -> None:
+        """Write a checkpoint that is whole or not there."""
+        state = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged,
+            "optimiser": self.optimiser.state_dict(),
+            "settings": json.dumps(asdict(self.settings)),
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
+            **more,
+        }
+        aside = path.with_suffix(".part")
+        torch.save(state, aside)
+        os.replace(aside, path)
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint (the random numbers start anew from seed and step)."""
+        state = torch.load(path, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.averaged = state["averaged"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.steps = state["steps"]
+        self.seconds = state["seconds"]
+        self.cpu_seconds = state["cpu_seconds"]
+        self.source.rng = np.random.default_rng([self.settings.seed, self.steps])
+
+
+def _stack(patches: list[Patch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def tensor(arrays: list[npt.NDArray[np.float32]]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(arrays)[:, None])
+
+    weights = [p.weight * small_lesion_weight(p.label) for p in patches]
+    image = tensor([p.image for p in patches]).contiguous(memory_format=torch.channels_last_3d)
+    return image, tensor([p.label for p in patches]), tensor(weights)
+
+
+def run(trainer: Trainer, out: Path, minutes: float, steps: int, **more: Any) -> None:
+    """Train until the minutes or the steps are used up, with a checkpoint every two minutes."""
+    out.mkdir(parents=True, exist_ok=True)
+    started, cpu = time.monotonic() - trainer.seconds, time.process_time() - trainer.cpu_seconds
+    saved, recent = time.monotonic(), []
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+        while trainer.seconds < 60 * minutes and trainer.steps < steps:
+            recent.append(trainer.step(trainer.seconds / (60 * minutes)))
+            trainer.seconds = time.monotonic() - started
+            trainer.cpu_seconds = time.process_time() - cpu
+            if len(recent) == 20:
+                line = {"steps": trainer.steps, "loss": round(float(np.mean(recent)), 4)}
+                line |= {"s": round(trainer.seconds), "cpu_s": round(trainer.cpu_seconds)}
+                print(json.dumps(line), file=log, flush=True)
+                recent.clear()
+            if time.monotonic() - saved > 120:
+                trainer.save(out / "checkpoint.pt", **more)
+                saved = time.monotonic()
+    trainer.save(out / "checkpoint.pt", **more)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fold", choices=sorted(FOLDS), required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=80.0)
+    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    fold = FOLDS[given.fold]
+    source = Synthesiser(anatomies(fold), lesion_bank(fold.bank), given.seed)
+    trainer = Trainer(source, Settings(seed=given.seed))
+    if given.resume and (given.out / "checkpoint.pt").exists():
+        trainer.load(given.out / "checkpoint.pt")
+    run(trainer, given.out, given.minutes, given.steps, fold=given.fold)
+
+
+if __name__ == "__main__":
+    main()
