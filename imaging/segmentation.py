@@ -116,6 +116,9 @@ class Segmentation:
         For a draft: the probability above which a voxel was marked.
     probability_id : str
         Id of the :class:`~imaging.heatmap.Heatmap` this mask was cut from; empty if none.
+    hand_work : bytes
+        For a draft whose threshold was moved: the voxels a person had touched before, packed by
+        :mod:`imaging.edits.hand_work`; a later move leaves them alone. Empty if none.
     """
 
     id: str
@@ -128,6 +131,7 @@ class Segmentation:
     threshold: float | None = None
     probability_id: str = ""
     revision: int = 0
+    hand_work: bytes = field(default=b"", repr=False)
     _labels: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.uint8), repr=False)
 
     def __post_init__(self) -> None:
@@ -167,7 +171,7 @@ class Segmentation:
         """Everything but the voxels, optionally changed."""
         header = SegmentationHeader(
             self.name, self.segments, self.provenance, self.draft, self.threshold,
-            self.probability_id,
+            self.probability_id, self.hand_work,
         )  # fmt: skip
         return replace(header, **changes)
 
@@ -175,7 +179,7 @@ class Segmentation:
         """Take over a header. Call it from an edit only."""
         self.name, self.segments, self.provenance = header.name, header.segments, header.provenance
         self.draft, self.threshold = header.draft, header.threshold
-        self.probability_id = header.probability_id
+        self.probability_id, self.hand_work = header.probability_id, header.hand_work
         self.revision += 1
 
 
@@ -189,6 +193,7 @@ class SegmentationHeader:
     draft: bool
     threshold: float | None
     probability_id: str
+    hand_work: bytes = b""
 
 
 def next_colour(segments: tuple[Segment, ...]) -> tuple[int, int, int]:

@@ -1,0 +1,350 @@
+"""Items and edits as JSON and bytes, for the journal and the case file. No pickle.
+
+A *body* is plain JSON. Bulky arrays stand beside it as *blobs*, named by the SHA-256 of their
+content, packed byte plane by byte plane with zstd.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import zstandard
+
+from imaging.case import Case, Item
+from imaging.edits.edit import AddItem, Edit, Group, HeaderEdit, RemoveItem, VoxelEdit
+from imaging.errors import BadInput
+from imaging.geometry import Box, Geometry
+from imaging.heatmap import Heatmap
+from imaging.segmentation import Code, Provenance, Segment, Segmentation, SegmentationHeader
+from imaging.volume import Volume
+
+Body = dict[str, Any]
+#: Digest -> array it names.
+Arrays = dict[str, np.ndarray]
+#: Finds the array of a digest with a dtype and shape; raises where it is missing or damaged.
+Fetch = Callable[[str, np.dtype, tuple[int, ...]], np.ndarray]
+
+#: Largest array that is unpacked: 2 GiB, more than a float32 map of 1024 x 512 x 512 x 2.
+MAX_ARRAY_BYTES = 2 << 30
+_SLAB = 8 << 20
+
+
+# --- arrays ---------------------------------------------------------------------------------
+
+
+def digest(array: np.ndarray) -> str:
+    """SHA-256 over dtype, shape and bytes of an array."""
+    flat = np.ascontiguousarray(array)
+    name = hashlib.sha256(f"{flat.dtype.str}{flat.shape}".encode())
+    name.update(memoryview(flat).cast("B") if flat.size else b"")
+    return name.hexdigest()
+
+
+def pack(array: np.ndarray, level: int = 1) -> bytes:
+    """Compress an array: slabs of 8 MiB, each with its byte planes apart, in one zstd frame."""
+    raw = np.ascontiguousarray(array).reshape(-1)
+    width = raw.dtype.itemsize
+    size = raw.nbytes
+    step = _SLAB // width
+    writer = zstandard.ZstdCompressor(level=level, write_checksum=True).compressobj(size=size)
+    parts = []
+    for start in range(0, raw.size, step):
+        slab = raw[start : start + step].view(np.uint8).reshape(-1, width)
+        parts.append(writer.compress(slab.T.tobytes() if width > 1 else slab.tobytes()))
+    parts.append(writer.flush())
+    return b"".join(parts)
+
+
+def unpack(data: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    """Take an array out of :func:`pack`.
+
+    Raises
+    ------
+    BadInput
+        Where the bytes are damaged, of another size or larger than we accept.
+    """
+    width = dtype.itemsize
+    total = width
+    for edge in shape:
+        total *= int(edge)
+    if min(shape, default=0) < 0 or total > MAX_ARRAY_BYTES:
+        raise BadInput("A stored array is larger than this program accepts")
+    result = np.empty(total // width, dtype)
+    flat = result.view(np.uint8).reshape(-1, width)
+    step = _SLAB // width
+    try:
+        with zstandard.ZstdDecompressor().stream_reader(data) as reader:
+            for start in range(0, result.size, step):
+                part = flat[start : start + step]
+                slab = np.frombuffer(_read(reader, part.size), np.uint8)
+                part[...] = slab.reshape(width, -1).T
+            if reader.read(1):
+                raise BadInput("A stored array is longer than its header says")
+    except (zstandard.ZstdError, ValueError) as error:
+        raise BadInput("A stored array is damaged") from error
+    return result.reshape(shape)
+
+
+def _read(reader, size: int) -> bytes:
+    parts = []
+    while size:
+        part = reader.read(size)
+        if not part:
+            raise BadInput("A stored array is shorter than its header says")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+# --- values ---------------------------------------------------------------------------------
+
+
+def geometry_body(geometry: Geometry) -> Body:
+    """A grid as JSON; floats survive exactly."""
+    return {
+        "shape": list(geometry.shape),
+        "affine": [float(v) for v in geometry.affine.ravel()],
+        "frame": geometry.frame_of_reference,
+    }
+
+
+def read_geometry(body: Body) -> Geometry:
+    """A grid from :func:`geometry_body`."""
+    affine = np.array(body["affine"], dtype=float).reshape(4, 4)
+    return Geometry([int(n) for n in body["shape"]], affine, str(body["frame"]))
+
+
+def provenance_body(provenance: Provenance) -> Body:
+    """Where a result came from, as JSON."""
+    return {**vars(provenance), "settings": [list(pair) for pair in provenance.settings]}
+
+
+def read_provenance(body: Body) -> Provenance:
+    """From :func:`provenance_body`."""
+    settings = tuple((str(name), str(value)) for name, value in body["settings"])
+    return Provenance(**{**body, "settings": settings})
+
+
+def segment_body(segment: Segment) -> Body:
+    """One label as JSON."""
+    return {
+        **vars(segment),
+        "colour": list(segment.colour),
+        "category": list(segment.category),
+        "type": list(segment.type),
+    }
+
+
+def read_segment(body: Body) -> Segment:
+    """From :func:`segment_body`."""
+    red, green, blue = (int(v) for v in body["colour"])
+    changed = {
+        "colour": (red, green, blue),
+        "category": Code(*body["category"]),
+        "type": Code(*body["type"]),
+    }
+    return Segment(**{**body, **changed})
+
+
+def header_body(header: SegmentationHeader) -> Body:
+    """All of a mask but its voxels, as JSON."""
+    return {
+        "name": header.name,
+        "segments": [segment_body(segment) for segment in header.segments],
+        "provenance": provenance_body(header.provenance),
+        "draft": header.draft,
+        "threshold": header.threshold,
+        "probability_id": header.probability_id,
+        "hand_work": base64.b64encode(header.hand_work).decode(),
+    }
+
+
+def read_header(body: Body) -> SegmentationHeader:
+    """From :func:`header_body`."""
+    changed = {
+        "segments": tuple(read_segment(part) for part in body["segments"]),
+        "provenance": read_provenance(body["provenance"]),
+        "hand_work": base64.b64decode(body["hand_work"]),
+    }
+    return SegmentationHeader(**{**body, **changed})
+
+
+@dataclass(frozen=True)
+class VolumeRef:
+    """What is kept of a volume: enough to find its files again and to know it is the same grid.
+
+    Parameters
+    ----------
+    id : str
+        Id inside the case; masks and maps refer to it.
+    files : tuple of str
+        Paths as they were opened.
+    """
+
+    id: str
+    name: str
+    kind: str
+    files: tuple[str, ...]
+    study_uid: str
+    series_uid: str
+    geometry: Geometry
+    sample: str = ""
+
+    @classmethod
+    def of(cls, volume: Volume) -> VolumeRef:
+        """The reference of an open volume."""
+        source = volume.source
+        return cls(
+            volume.id, volume.name, source.kind, tuple(source.files), source.study_uid,
+            source.series_uid, volume.geometry,
+        )  # fmt: skip
+
+    def body(self) -> Body:
+        """As JSON."""
+        return {
+            **vars(self), "files": list(self.files), "geometry": geometry_body(self.geometry),
+        }  # fmt: skip
+
+    @classmethod
+    def read(cls, body: Body) -> VolumeRef:
+        """From :meth:`body`."""
+        geometry = read_geometry(body["geometry"])
+        return cls(**{**body, "files": tuple(map(str, body["files"])), "geometry": geometry})
+
+    def fits(self, volume: Volume) -> bool:
+        """True where a volume lies on the same grid and belongs to the same series."""
+        same = not self.series_uid or self.series_uid == volume.source.series_uid
+        return same and self.geometry.same_grid(volume.geometry)
+
+
+# --- items ----------------------------------------------------------------------------------
+
+
+def item_body(item: Item, arrays: Arrays) -> Body:
+    """An item as JSON; its array goes into ``arrays`` (a volume is only referred to)."""
+    if isinstance(item, Volume):
+        return {"kind": "volume", **VolumeRef.of(item).body()}
+    body = {"id": item.id, "volume_id": item.volume_id, "geometry": geometry_body(item.geometry)}
+    if isinstance(item, Segmentation):
+        body |= {"kind": "segmentation", "header": header_body(item.header())}
+        return body | {"labels": _keep(item.labels, arrays)}
+    body |= {"kind": "heatmap", "name": item.name, "meaning": item.meaning, "about": item.about}
+    body |= {"provenance": provenance_body(item.provenance)}
+    return body | {"values": _keep(item.values, arrays)}
+
+
+def read_item(body: Body, fetch: Fetch) -> Segmentation | Heatmap:
+    """A mask or map from :func:`item_body`."""
+    geometry = read_geometry(body["geometry"])
+    if body["kind"] == "segmentation":
+        header = read_header(body["header"])
+        labels = fetch(body["labels"], np.dtype(np.uint8), geometry.shape)
+        item = Segmentation.from_labels(
+            body["id"], header.name, geometry, body["volume_id"], labels
+        )
+        item.set_header(header)
+        item.revision = 0
+        return item
+    if body["kind"] != "heatmap":
+        raise BadInput(f"An item of unknown kind {body['kind']!r} is stored")
+    return Heatmap(
+        body["id"], body["name"], fetch(body["values"], np.dtype(np.float32), geometry.shape),
+        body["meaning"], geometry, body["volume_id"], read_provenance(body["provenance"]),
+        body["about"],
+    )  # fmt: skip
+
+
+def _keep(array: np.ndarray, arrays: Arrays) -> str:
+    name = digest(array)
+    arrays[name] = array
+    return name
+
+
+# --- edits ----------------------------------------------------------------------------------
+
+
+def edit_body(edit: Edit, patches: list[bytes], arrays: Arrays) -> Body:
+    """An edit as JSON; patches are appended in order, arrays collected by digest."""
+    if isinstance(edit, VoxelEdit):
+        patches.append(edit.patch)
+        box = [list(edit.box.start), list(edit.box.stop)]
+        return {
+            "kind": "voxels", "name": edit.name, "item": edit.item, "box": box,
+            "before": edit.crc_before, "after": edit.crc_after, "bytes": len(edit.patch),
+        }  # fmt: skip
+    if isinstance(edit, HeaderEdit):
+        before, after = header_body(edit.before), header_body(edit.after)
+        return {
+            "kind": "header", "name": edit.name, "item": edit.item,
+            "before": before, "after": after,
+        }  # fmt: skip
+    if isinstance(edit, AddItem):
+        return {"kind": "add", "name": edit.name, "item": item_body(edit.item, arrays)}
+    if isinstance(edit, RemoveItem):
+        return {"kind": "remove", "name": edit.name, "item": edit.item.id}
+    if isinstance(edit, Group):
+        parts = [edit_body(part, patches, arrays) for part in edit.edits]
+        return {"kind": "group", "name": edit.name, "parts": parts}
+    raise TypeError(f"an edit of type {type(edit).__name__} cannot be stored")
+
+
+def leaves(body: Body) -> Iterator[Body]:
+    """The single edits of a stored edit in the order they were applied."""
+    if body["kind"] == "group":
+        for part in body["parts"]:
+            yield from leaves(part)
+    else:
+        yield body
+
+
+def read_leaf(body: Body, patch: bytes, case: Case, fetch: Fetch) -> Edit:
+    """A single edit from :func:`edit_body`, for the state of ``case`` it is applied to next."""
+    kind, name = body["kind"], str(body["name"])
+    if kind == "voxels":
+        start, stop = (tuple(int(v) for v in corner) for corner in body["box"])
+        return VoxelEdit(
+            body["item"], name, Box(start, stop), patch, body["before"], body["after"]  # type: ignore[arg-type]
+        )  # fmt: skip
+    if kind == "header":
+        before, after = read_header(body["before"]), read_header(body["after"])
+        return HeaderEdit(body["item"], name, before, after)
+    if kind == "add":
+        return AddItem(read_item(body["item"], fetch), name)
+    if kind == "remove":
+        if body["item"] not in case.items:
+            raise BadInput("A stored step removes an item that is not there")
+        return RemoveItem(case.items[body["item"]], name)
+    raise BadInput(f"A stored step has the unknown kind {kind!r}")
+
+
+def frozen(edit: Edit) -> Edit:
+    """The edit with its own copy of every mask it adds, so that it can be stored later."""
+    if isinstance(edit, Group):
+        return Group(edit.name, tuple(frozen(part) for part in edit.edits))
+    if isinstance(edit, AddItem):
+        return AddItem(frozen_item(edit.item), edit.name)
+    return edit
+
+
+def frozen_item(item: Item) -> Item:
+    """A copy of a mask; maps and volumes never change and are returned as they are."""
+    if not isinstance(item, Segmentation):
+        return item
+    copy = Segmentation.from_labels(
+        item.id, item.name, item.geometry, item.volume_id, item.labels, revision=item.revision
+    )
+    copy.set_header(item.header())
+    return copy
+
+
+def on_volume(item: Segmentation | Heatmap, volume_id: str) -> Segmentation | Heatmap:
+    """The item, referring to a volume by another id (the files were opened anew)."""
+    if isinstance(item, Heatmap):
+        return replace(item, volume_id=volume_id)
+    item.volume_id = volume_id
+    return item
