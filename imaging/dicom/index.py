@@ -1,0 +1,140 @@
+"""From header to :class:`Series`, while files keep coming."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from imaging.dicom.describe import Study, study_of
+from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
+from imaging.dicom.series import Frame, Problem, Series
+from imaging.dicom.split import Stack, plane_of, split
+from imaging.dicom.tags import Header, read_header
+from imaging.errors import BadInput
+
+_COLOUR = "The images are in colour; they are shown as grey values."
+
+
+class Index:
+    """Collects DICOM files and says which series they make.
+
+    Files may come in any order; :meth:`series` may be called at any time.
+    """
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self._studies: dict[str, Study] = {}
+        self._frames: dict[str, list[Frame]] = {}
+        self._seen: dict[tuple, str] = {}
+
+    def add(self, path: str) -> str | None:
+        """Read the header of one file.
+
+        Parameters
+        ----------
+        path : str
+            Any file; what is wrong with it goes to ``problems``.
+
+        Returns
+        -------
+        str or None
+            The series the file belongs to, for :meth:`series`; None where it was not used.
+        """
+        try:
+            header = read_header(path)
+            if header.media_class == DICOMDIR_CLASS:
+                return None
+            frames = read_frames(header)
+        except BadInput as error:
+            self.problems.append(Problem(path, error.what + "."))
+            return None
+        kept = [frame for frame in frames if self._accept(frame, header)]
+        if not kept:
+            return None
+        group = header.text(0x0020000E) or header.text(0x0020000D) or "no series"
+        if group not in self._studies:
+            self._studies[group] = study_of(header)
+        self._frames.setdefault(group, []).extend(kept)
+        return group
+
+    def _accept(self, frame: Frame, header: Header) -> bool:
+        fault = frame_fault(frame)
+        if not fault and frame.instance_uid:
+            place = (frame.instance_uid, frame.number, frame.tile, frame.position)
+            known = self._seen.setdefault(place, frame.file)
+            if known != frame.file:
+                fault = "The same image is already there from another file"
+        if not fault:
+            return True
+        problem = Problem(frame.file, fault + ".")
+        if not self.problems or self.problems[-1] != problem:
+            self.problems.append(problem)
+        return False
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of all series seen so far."""
+        return tuple(self._frames)
+
+    def count(self, group: str) -> int:
+        """Number of frames of a series so far."""
+        return len(self._frames.get(group, ()))
+
+    def series(self, group: str, final: bool = False) -> list[Series]:
+        """The stacks that the files of a series make so far.
+
+        Parameters
+        ----------
+        group : str
+            As returned by :meth:`add`.
+        final : bool
+            True when no more files come: frames without a place among others that have one are
+            then listed as problems.
+        """
+        frames = self._frames.get(group, [])
+        placed = [frame for frame in frames if frame.placed]
+        if placed and len(placed) < len(frames):
+            if final:
+                self._list_unplaced([frame for frame in frames if not frame.placed])
+            frames = placed
+        study = self._studies[group]
+        stacks = split(frames, study.frame_of_reference)
+        return [_series(group, study, stack) for stack in stacks]
+
+    def _list_unplaced(self, frames: list[Frame]) -> None:
+        for path in dict.fromkeys(frame.file for frame in frames):
+            reason = "The image has no position while the others of its series have one."
+            problem = Problem(path, reason)
+            if problem not in self.problems:
+                self.problems.append(problem)
+
+
+def _series(group: str, study: Study, stack: Stack) -> Series:
+    first = stack.frames[0]
+    label = f" · {stack.label}" if stack.label else ""
+    colour = (_COLOUR,) if first.encoding.samples == 3 else ()
+    sequence = study.source.sequence
+    if sequence == "DWI" and "ADC" in first.kind:
+        sequence = "ADC"
+    source = replace(
+        study.source,
+        files=tuple(frame.file for frame in stack.frames),
+        instance_uids=tuple(frame.instance_uid for frame in stack.frames),
+        frames=tuple(frame.number for frame in stack.frames) if first.number else (),
+        sequence=sequence,
+    )
+    return Series(
+        key=hashlib.sha1(f"{group}|{stack.signature}".encode(), usedforsecurity=False).hexdigest(),
+        kind="dicom",
+        source=source,
+        description=study.description + label,
+        shape=(len(stack.frames), *first.shape),
+        geometry=stack.geometry,
+        frames=stack.frames,
+        regular=stack.regular,
+        problems=(*stack.problems, *colour),
+        sequence=sequence,
+        plane=plane_of(first.orientation) if stack.geometry else "",
+        bits=first.encoding.bits_stored,
+        photometric=first.encoding.photometric,
+    )

@@ -1,0 +1,178 @@
+"""What was found on disk: frames, series and problems, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from imaging.geometry import Box, Geometry
+from imaging.volume import Source, Volume, Window
+
+#: Fewest slices that make a volume for 3D and for models.
+MIN_VOLUME_SLICES = 3
+
+
+class Problem(NamedTuple):
+    """A file that could not be used, and one sentence that says why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How the pixels of a file are stored (PS3.3 C.7.6.3); shared by its frames.
+
+    ``rows`` and ``columns`` are those of the stored image, which for a mosaic is the sheet of all
+    tiles.
+    """
+
+    syntax: str
+    rows: int
+    columns: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    samples: int = 1
+    photometric: str = "MONOCHROME2"
+    planar: int = 0
+    encapsulated: bool = False
+    big_endian: bool = False
+    deflated: bool = False
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one uncompressed frame."""
+        return self.rows * self.columns * self.samples * self.bits_allocated // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One slice on disk: where its pixels are and where it lies in the patient.
+
+    Parameters
+    ----------
+    number : int
+        One-based frame number in a multi-frame file, 0 in a single-frame file. For NIfTI the
+        zero-based time point.
+    offset, length : int
+        Bytes of this frame in the file (of the whole pixel element where it is encapsulated).
+    shape : tuple of int
+        Rows and columns of the slice.
+    tile : tuple of int or None
+        First row and column inside the stored image of a mosaic.
+    position : tuple of float or None
+        Centre of the first voxel, LPS mm.
+    orientation : tuple of float or None
+        Direction along a row, then along a column (PS3.3 C.7.6.2.1.1).
+    spacing : tuple of float or None
+        Distance between rows, then between columns, mm.
+    thickness : float
+        Distance to the next slice as the header says, mm; 0 where unknown.
+    kind : tuple of str
+        Image type words that must agree inside one stack.
+    marks : tuple
+        Values that tell repeats of one place apart, in the order of :data:`imaging.dicom.split
+        .MARKS`; None where the header has none.
+    order : int
+        Instance number.
+    """
+
+    file: str
+    number: int
+    offset: int
+    length: int
+    encoding: Encoding
+    shape: tuple[int, int]
+    instance_uid: str = ""
+    position: tuple[float, float, float] | None = None
+    orientation: tuple[float, ...] | None = None
+    spacing: tuple[float, float] | None = None
+    thickness: float = 0.0
+    slope: float = 1.0
+    intercept: float = 0.0
+    windows: tuple[Window, ...] = ()
+    kind: tuple[str, ...] = ()
+    marks: tuple[float | None, ...] = ()
+    order: int = 0
+    tile: tuple[int, int] | None = None
+
+    @property
+    def placed(self) -> bool:
+        """True where the header says where the slice lies."""
+        return None not in (self.position, self.orientation, self.spacing)
+
+
+@dataclass(frozen=True)
+class Series:
+    """One stack of slices that can be opened.
+
+    Parameters
+    ----------
+    key : str
+        Stable id: the same files give the same key. While a folder is being read the same key is
+        reported again when the series has grown.
+    kind : str
+        ``"dicom"`` or ``"nifti"``.
+    source : Source
+        Patient, study and series as the header says; files, instance UIDs and frames per slice in
+        array order.
+    description : str
+        What the user sees.
+    shape : tuple of int
+        Voxels along ``(k, j, i)``.
+    geometry : Geometry or None
+        None where the header does not say where the slices lie.
+    frames : tuple of Frame
+        One per slice in array order.
+    regular : bool
+        True where the slices lie at even distances; else the geometry is only an average.
+    problems : tuple of str
+        Sentences about what is odd.
+    sequence : str
+        Best guess: ``"T1w"``, ``"T2w"``, ``"FLAIR"``, ``"DWI"``, ``"ADC"``, ``"SWI"``, ``"PD"``,
+        ``"localiser"`` or empty.
+    plane : str
+        ``"axial"``, ``"sagittal"``, ``"coronal"``, ``"oblique …"`` or empty, as acquired.
+    viewable, volumetric : bool
+        Whether slices can be shown; whether the grid is fit for 3D views and models.
+    """
+
+    key: str
+    kind: str
+    source: Source
+    description: str
+    shape: tuple[int, int, int]
+    geometry: Geometry | None
+    frames: tuple[Frame, ...] = field(repr=False)
+    regular: bool = True
+    problems: tuple[str, ...] = ()
+    sequence: str = ""
+    plane: str = ""
+    bits: int = 16
+    photometric: str = "MONOCHROME2"
+    viewable: bool = True
+
+    @property
+    def volumetric(self) -> bool:
+        """True where the grid is regular, placed and thick enough for 3D views and models."""
+        deep = self.shape[0] >= MIN_VOLUME_SLICES
+        return self.viewable and self.regular and self.geometry is not None and deep
+
+
+class Loading(Protocol):
+    """A volume that exists at once and whose voxels arrive."""
+
+    volume: Volume
+    complete: bool
+
+    def load(
+        self,
+        first: int | None = None,
+        on_slab: Callable[[Box], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Volume:
+        """Read the voxels into the memory of ``volume``; see :mod:`imaging.dicom.load`."""
+        ...

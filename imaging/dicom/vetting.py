@@ -1,0 +1,125 @@
+"""Limits that are checked before anything large is read, inflated or decoded.
+
+Source: measured attacks in DICOM headers (deflate bombs, code streams larger than their header,
+endless nesting); a file past a limit is listed with a reason and never decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from imaging.errors import BadInput
+
+MAX_EDGE = 16384
+MAX_VOLUME_BYTES = 4 << 30
+MAX_INFLATED_BYTES = 1 << 30
+MAX_HEADER_BYTES = 64 << 20
+MAX_NESTING = 64
+MAX_ELEMENTS = 500_000
+MAX_FRAMES = 100_000
+ALLOWED_BITS = (8, 16, 32)
+
+_UID = re.compile(r"^[0-9.]{1,64}$")
+_GIB = float(1 << 30)
+
+
+def safe_uid(uid: str) -> str:
+    """The UID itself where it is well formed, else an empty string (PS3.5 section 9)."""
+    return uid if _UID.match(uid) else ""
+
+
+def check_frame(rows: int, columns: int, samples: int, bits: int) -> str:
+    """Why an image of this make is refused; empty where it is accepted.
+
+    Parameters
+    ----------
+    rows, columns : int
+        Size of one stored frame in pixels.
+    samples : int
+        Samples per pixel.
+    bits : int
+        Bits allocated per sample.
+    """
+    if not (1 <= rows <= MAX_EDGE and 1 <= columns <= MAX_EDGE):
+        return f"An image of {columns} × {rows} pixels is refused (1 to {MAX_EDGE} are read)"
+    if samples not in (1, 3):
+        return f"Images with {samples} samples per pixel are not read"
+    if bits not in ALLOWED_BITS:
+        return f"Images with {bits} bits per sample are not read"
+    return ""
+
+
+def available_memory() -> int | None:
+    """Bytes that can be allocated without swapping; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def check_volume_bytes(needed: int, name: str) -> None:
+    """Refuse an image that would not fit.
+
+    Raises
+    ------
+    BadInput
+        Where ``needed`` bytes pass the limit or half of the free memory.
+    """
+    free = available_memory()
+    if needed > MAX_VOLUME_BYTES:
+        raise BadInput(
+            f"The image needs {needed / _GIB:.1f} GB; at most 4 GB are loaded at once", name
+        )
+    if free is not None and needed > free // 2:
+        raise BadInput(
+            f"The image needs {needed / _GIB:.1f} GB and only {free / _GIB:.1f} GB are free",
+            name,
+            "Close other programs or series and try again",
+        )
+
+
+def codestream_size(data: bytes) -> tuple[int, int] | None:
+    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream announces.
+
+    Returns
+    -------
+    tuple of int or None
+        ``(rows, columns)``; None where the stream is of no known kind.
+    """
+    if data[:2] == b"\xff\x4f":
+        return _jpeg2000_size(data)
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_size(data)
+    return None
+
+
+def _jpeg2000_size(data: bytes) -> tuple[int, int] | None:
+    if data[2:4] != b"\xff\x51" or len(data) < 24:
+        return None
+    x1, y1, x0, y0 = (int.from_bytes(data[at : at + 4], "big") for at in (8, 12, 16, 20))
+    return y1 - y0, x1 - x0
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        start_of_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        if start_of_frame or marker == 0xF7:
+            rows = int.from_bytes(data[at + 5 : at + 7], "big")
+            return rows, int.from_bytes(data[at + 7 : at + 9], "big")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None

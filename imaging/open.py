@@ -1,0 +1,339 @@
+"""The one door: any path the user drops becomes series, and any series a volume.
+
+Read :func:`scan` first, then :func:`open_series`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imaging.dicom.index import Index
+from imaging.dicom.load import DicomLoading, read_slice
+from imaging.dicom.series import Loading, Problem, Series
+from imaging.errors import BadInput
+from imaging.storage.archive import Unpacked, is_zip, unpack
+from imaging.storage.nifti_read import (
+    NiftiLoading,
+    is_nifti,
+    looks_gzipped,
+    read_nifti,
+    read_nifti_slice,
+)
+from imaging.volume import Volume, auto_window
+
+_REPORT_SECONDS = 0.3
+_REPORT_GROWTH = 1.25
+_SKIPPED_NAMES = frozenset(("thumbs.db", "desktop.ini", "dicomdir"))
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What was found under some paths.
+
+    Close it (or use it in a ``with``) when none of its series is needed any more: series out of
+    zip archives live in a private folder that goes with it.
+
+    Parameters
+    ----------
+    series : tuple of Series
+        By study, then series number.
+    problems : tuple of Problem
+        Files that were not used, each with a reason.
+    stopped : bool
+        True where the scan was cancelled before its end.
+    """
+
+    series: tuple[Series, ...]
+    problems: tuple[Problem, ...]
+    stopped: bool = False
+    _archives: tuple[Unpacked, ...] = field(default=(), repr=False)
+
+    def close(self) -> None:
+        """Delete unpacked archives; may be called twice."""
+        for archive in self._archives:
+            archive.close()
+
+    def __enter__(self) -> ScanResult:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def scan(
+    paths: Iterable[str | os.PathLike[str]],
+    on_series: Callable[[Series], None] | None = None,
+    on_problem: Callable[[Problem], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ScanResult:
+    """Find the series in folders, files and zip archives; reads headers only.
+
+    A file is judged by its content, not its name. No bad file raises: it is listed.
+
+    Parameters
+    ----------
+    paths : iterable of path
+    on_series : callable, optional
+        Called for each new series and again, with the same key, when it has grown.
+    on_problem : callable, optional
+        Called for each file that cannot be used.
+    on_progress : callable, optional
+        Called with the files done and the files known so far.
+    cancelled : callable, optional
+        Asked between files; True stops with what is there.
+
+    Returns
+    -------
+    ScanResult
+    """
+    worker = _Scan(on_series, on_problem, on_progress, cancelled or (lambda: False))
+    try:
+        worker.run([os.fspath(path) for path in paths])
+    except BaseException:
+        worker.close()
+        raise
+    return worker.result()
+
+
+def open_series(series: Series) -> Loading:
+    """A volume at once (zeros) and the means to fill it.
+
+    Raises
+    ------
+    BadInput
+        Where the image would not fit into memory.
+    """
+    return DicomLoading(series) if series.kind == "dicom" else NiftiLoading(series)
+
+
+def load_series(series: Series) -> Volume:
+    """The whole volume of a series, for callers that have time.
+
+    Raises
+    ------
+    BadInput
+        Where the image cannot be read or would not fit into memory.
+    """
+    return open_series(series).load()
+
+
+def thumbnail(series: Series, size: int = 96) -> np.ndarray:
+    """A small picture of the middle slice with true proportions.
+
+    Parameters
+    ----------
+    series : Series
+    size : int
+        Longer edge in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w)
+        0 is black.
+
+    Raises
+    ------
+    BadInput
+        Where the slice cannot be read.
+    """
+    middle = series.shape[0] // 2
+    read = read_slice if series.kind == "dicom" else read_nifti_slice
+    image = np.nan_to_num(read(series, middle).astype(np.float32), posinf=0.0, neginf=0.0)
+    _, row_mm, column_mm = series.geometry.spacing if series.geometry else (1.0, 1.0, 1.0)
+    height, width = image.shape[0] * row_mm, image.shape[1] * column_mm
+    scale = size / max(height, width)
+    shape = max(1, round(height * scale)), max(1, round(width * scale))
+    window = auto_window(image)
+    small = _resized(image, shape)
+    grey = np.clip((small - window.low) / window.width, 0.0, 1.0)
+    if series.photometric == "MONOCHROME1":
+        grey = 1.0 - grey
+    return np.rint(grey * 255).astype(np.uint8)
+
+
+def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Block means where the picture shrinks, then linear interpolation."""
+    for axis, target in enumerate(shape):
+        image = np.moveaxis(image, axis, 0)
+        block = max(1, len(image) // target)
+        if block > 1:
+            whole = image[: len(image) // block * block]
+            image = whole.reshape(-1, block, image.shape[1]).mean(axis=1)
+        at = (np.arange(target) + 0.5) * len(image) / target - 0.5
+        at = np.clip(at, 0, len(image) - 1)
+        low = np.floor(at).astype(int)
+        high = np.minimum(low + 1, len(image) - 1)
+        share = (at - low)[:, None]
+        image = np.moveaxis(image[low] * (1 - share) + image[high] * share, 0, axis)
+    return image
+
+
+class _Scan:
+    """One run of :func:`scan`."""
+
+    def __init__(self, on_series, on_problem, on_progress, cancelled) -> None:
+        self.on_series, self.on_problem, self.on_progress = on_series, on_problem, on_progress
+        self.cancelled = cancelled
+        self.index = Index()
+        self.nifti: list[Series] = []
+        self.problems: list[Problem] = []
+        self.archives: list[Unpacked] = []
+        self.names: dict[str, str] = {}
+        self.reported: dict[str, int] = {}
+        self.done = self.total = self.told = 0
+        self.stopped = False
+        self.last_report = time.monotonic()
+
+    def run(self, paths: Sequence[str]) -> None:
+        files = list(dict.fromkeys(file for path in paths for file in self._files(path)))
+        self._read_all(files)
+        for group in self.index.groups:
+            self._report_series(group, final=True)
+        self._tell_problems()
+        self._progress()
+
+    def close(self) -> None:
+        for archive in self.archives:
+            archive.close()
+
+    def result(self) -> ScanResult:
+        found = [s for group in self.index.groups for s in self.index.series(group)]
+        first_seen: dict[str, int] = {}
+        for series in found:
+            first_seen.setdefault(series.source.study_uid, len(first_seen))
+
+        def place(series: Series) -> tuple[int, int]:
+            number = series.source.series_number
+            order = int(number) if number.lstrip("-").isdecimal() else 1 << 30
+            return first_seen[series.source.study_uid], order
+
+        ordered = sorted(found, key=place)
+        return ScanResult(
+            (*ordered, *self.nifti), tuple(self.problems), self.stopped, tuple(self.archives)
+        )
+
+    def _files(self, path: str) -> Iterator[str]:
+        """All files under a path, in order of their names; links to folders are not followed."""
+        if os.path.isfile(path):
+            yield path
+        elif not os.path.isdir(path):
+            self._problem(path, "There is no such file or folder.")
+        else:
+            for folder, folders, names in os.walk(path, onerror=self._folder_problem):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                for name in sorted(names):
+                    if not _skipped(name):
+                        yield os.path.join(folder, name)
+                if self.cancelled():
+                    return
+
+    def _folder_problem(self, error: OSError) -> None:
+        self._problem(str(error.filename), "The folder cannot be read.")
+
+    def _read_all(self, files: Sequence[str], nested: bool = False) -> None:
+        self.total += len(files)
+        for file in files:
+            if self.cancelled():
+                self.stopped = True
+                return
+            try:
+                self._read(file, nested)
+            except BadInput as error:
+                self._problem(file, error.what + ".")
+            except (MemoryError, RecursionError):
+                self._problem(file, "The file needs more memory than there is.")
+            except Exception as error:
+                self._problem(file, f"The file cannot be understood ({type(error).__name__}).")
+            self.done += 1
+            self._report_growth()
+
+    def _read(self, file: str, nested: bool) -> None:
+        if is_zip(file):
+            if nested:
+                raise BadInput("Archives inside an archive are not opened", file)
+            self._read_archive(file)
+        elif _pair_image(file):
+            return
+        elif is_nifti(file):
+            found = read_nifti(file, self.names.get(file, ""))
+            self.nifti.extend(found)
+            for series in found:
+                self._tell_series(series)
+        elif looks_gzipped(file):
+            raise BadInput("The compressed file holds no NIfTI image", file)
+        else:
+            self.index.add(file)
+
+    def _read_archive(self, file: str) -> None:
+        unpacked = unpack(file, self.cancelled)
+        self.archives.append(unpacked)
+        for path, name in unpacked.members:
+            self.names[path] = f"{file} › {name}"
+        for name, reason in unpacked.refused:
+            self._problem(f"{file} › {name}", reason)
+        wanted = [path for path, name in unpacked.members if not _skipped(os.path.basename(name))]
+        self._read_all(wanted, nested=True)
+
+    def _problem(self, path: str, reason: str) -> None:
+        problem = Problem(self.names.get(path, path), reason)
+        self.problems.append(problem)
+        if self.on_problem is not None:
+            self.on_problem(problem)
+
+    def _tell_problems(self) -> None:
+        for problem in self.index.problems[self.told :]:
+            self._problem(*problem)
+        self.told = len(self.index.problems)
+
+    def _tell_series(self, series: Series) -> None:
+        if self.on_series is not None:
+            self.on_series(series)
+
+    def _report_growth(self) -> None:
+        """Report new series at once and grown ones now and then."""
+        self._tell_problems()
+        groups = self.index.groups
+        if len(groups) > len(self.reported):
+            for group in groups:
+                if group not in self.reported:
+                    self._report_series(group)
+        now = time.monotonic()
+        if now - self.last_report < _REPORT_SECONDS:
+            return
+        self.last_report = now
+        for group in groups:
+            if self.index.count(group) >= self.reported[group] * _REPORT_GROWTH:
+                self._report_series(group)
+        self._progress()
+
+    def _report_series(self, group: str, final: bool = False) -> None:
+        found = self.index.series(group, final)
+        count = self.index.count(group)
+        if self.reported.get(group) != count:
+            self.reported[group] = count
+            for series in found:
+                self._tell_series(series)
+
+    def _progress(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress(self.done, self.total)
+
+
+def _skipped(name: str) -> bool:
+    """Files that systems leave beside images and nobody wants to hear of."""
+    return name.startswith(".") or name.lower() in _SKIPPED_NAMES
+
+
+def _pair_image(file: str) -> bool:
+    """True for the ``.img`` of a NIfTI pair, which its ``.hdr`` opens."""
+    stem = file[:-3] if file.lower().endswith(".gz") else file
+    root, end = os.path.splitext(stem)
+    if end.lower() != ".img":
+        return False
+    return any(os.path.isfile(root + e) and is_nifti(root + e) for e in (".hdr", ".hdr.gz"))
