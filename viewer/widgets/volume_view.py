@@ -1,0 +1,422 @@
+"""The 3D view: a plain widget that shows frames made elsewhere and reports what the hand does.
+
+No native OpenGL widget: frames come from an off-screen window as pixels, so the view works on
+every Qt platform, can be grabbed, and never makes the window wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import monotonic
+
+import numpy as np
+from PySide6.QtCore import QObject, QPoint, QPointF, QRectF, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QFont, QImage, QMouseEvent, QPainter, QWheelEvent
+from PySide6.QtWidgets import QWidget
+
+from imaging.analysis.lesions import Lesion
+from imaging.case import VOXELS, Case, Change
+from imaging.errors import ImagingError
+from imaging.geometry import Geometry
+from imaging.volume import Volume
+from viewer.rendering.frame_maker import Frame, FrameMaker, FrameRequest
+from viewer.rendering.orbit import Orbit
+from viewer.rendering.picking import first_hit, into_label
+from viewer.rendering.surface_builder import SurfaceBuilder
+from viewer.rendering.surfaces import Surface
+from viewer.rendering.volume_scene import Body, SceneState
+from viewer.state.display import Cell, DisplayState
+from viewer.state.linking import cursor_in
+from viewer.state.windows import shown_inverted, shown_window
+
+log = logging.getLogger(__name__)
+
+BACKGROUND = QColor(10, 11, 14)
+TEXT = QColor(196, 202, 212)
+CLICK_PIXELS = 4  #: a press that moves less is a click
+REFINE_MS = 300  #: pause after an edit before surfaces are built in full
+STILL_MS = 200  #: pause after a drag before the careful frame
+SHORTEST_GAP_MS, LONGEST_GAP_MS = 60, 600  #: between frames that follow the other views
+ZOOM_PER_NOTCH, ZOOM_PER_PIXEL = 1.15, 1.01
+UNEXPECTED = "3D cannot be shown on this machine. The other views and all tools work without it."
+_AXES = {"L": (1, 0, 0), "P": (0, 1, 0), "S": (0, 0, 1)}
+_OTHER_SIDE = {"L": "R", "P": "A", "S": "I"}
+
+
+class _Bell(QObject):
+    """Carries a ring from a worker thread to the main thread."""
+
+    rung = Signal()
+
+
+class VolumeView(QWidget):
+    """Surfaces, three slices or a translucent head, seen from a camera that the mouse turns.
+
+    Left drag turns, middle drag pans, right drag and wheel zoom, a click on a lesion picks it,
+    a double-click asks for the whole grid.
+
+    Signals
+    -------
+    activated()
+        A mouse button went down here.
+    picked(world)
+        A lesion was clicked; centre of the voxel under the pointer, ndarray (3,), LPS mm.
+    maximise_requested()
+        Double-click.
+    menu_requested(position)
+        Right click (not drag); QPoint in this widget.
+    """
+
+    activated = Signal()
+    picked = Signal(object)
+    maximise_requested = Signal()
+    menu_requested = Signal(QPoint)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setMinimumSize(80, 80)
+        self.setAccessibleName("3D view")
+        self._case = Case()
+        self._display = DisplayState()
+        self._volume: Volume | None = None
+        self._filled = 0
+        self._framed: Geometry | None = None
+        self._orbit = Orbit()
+        self._state = SceneState()
+        self._bodies: dict[tuple[str, int], tuple[tuple, Body]] = {}
+        self._highlight: tuple[str, Lesion] | None = None
+        self._frame: Frame | None = None
+        self._image = QImage()
+        self._failure = ""
+        self._press: QPointF | None = None
+        self._last = QPointF()
+        self._dragged = False
+        self._asked_at = 0.0
+        bell = _Bell()
+        bell.rung.connect(self._collect, Qt.ConnectionType.QueuedConnection)
+        self._bell = bell
+        self._frames = FrameMaker(bell.rung.emit)
+        self._surfaces = SurfaceBuilder(bell.rung.emit)
+        self._soon = _single_shot(self, self._ask_still, SHORTEST_GAP_MS)
+        self._still = _single_shot(self, self._ask_still, STILL_MS)
+        self._refine = _single_shot(self, self._surfaces.refine, REFINE_MS)
+        frames, surfaces = self._frames, self._surfaces
+        self.destroyed.connect(lambda: (frames.close(0.0), surfaces.close(0.0)))
+
+    # --- what to show ------------------------------------------------------------------------
+    def apply(
+        self, case: Case, display: DisplayState, cell: Cell, changes: Sequence[Change] = ()
+    ) -> None:
+        """Show a cell of the display; ``changes`` tells which voxels have arrived since."""
+        volume = case.items.get(cell.volume_id)
+        volume = volume if isinstance(volume, Volume) else None
+        self._case, self._display = case, display
+        if volume is not self._volume:
+            self._volume, self._frame = volume, None
+        elif any(c.item == cell.volume_id and VOXELS in c.parts for c in changes):
+            self._filled += 1
+        if volume is not None and self._framed is not volume.geometry:
+            self.fit()
+        if self._surfaces.follow(self._masks()):
+            self._refine.start()
+        self._refresh()
+
+    def highlight(self, segmentation_id: str, lesion: Lesion | None) -> None:
+        """Make one lesion stand out, or none."""
+        self._highlight = None if lesion is None else (segmentation_id, lesion)
+        self._refresh()
+
+    def look_from(self, letter: str) -> None:
+        """Look from a side of the patient: ``A``, ``P``, ``L``, ``R``, ``S`` or ``I``."""
+        self._orbit = self._orbit.seen_from(letter)
+        self._ask_still()
+
+    def fit(self) -> None:
+        """The whole image in the picture; the direction stays."""
+        if self._volume is None:
+            return
+        self._framed = self._volume.geometry
+        aspect = self.width() / max(self.height(), 1)
+        self._orbit = self._orbit.framing(self._framed.corners, aspect).zoomed(1.3)
+        self._ask_still()
+
+    @property
+    def orbit(self) -> Orbit:
+        """Where the camera is."""
+        return self._orbit
+
+    @property
+    def failure(self) -> str:
+        """Why there is no 3D picture; empty where there is one."""
+        return self._failure
+
+    def picture(self, timeout_s: float = 20.0) -> QImage:
+        """The view as an image with everything in it that was asked for so far; waits for it.
+
+        Returns
+        -------
+        QImage
+            In device pixels.
+        """
+        self._surfaces.wait(timeout_s)
+        self._collect()
+        self._request(moving=False)
+        self._frames.wait(timeout_s)
+        self._collect()
+        return self.grab().toImage()
+
+    def _masks(self):
+        if self._volume is None:
+            return []
+        grid = self._volume.geometry
+        return [s for s in self._case.segmentations if s.geometry.same_frame(grid)]
+
+    def _refresh(self) -> None:
+        volume = self._volume
+        if volume is None:
+            self._state = SceneState()
+            self.update()
+            return
+        x, y, z = (float(v) for v in cursor_in(self._display, volume.geometry))
+        state = SceneState(
+            volume,
+            shown_window(volume, self._display),
+            shown_inverted(volume, self._display),
+            (x, y, z),
+            self._shown_bodies(),
+            self._display.volume_rendering,
+            self._filled,
+        )
+        if state != self._state:
+            self._state = state
+            self._follow()
+
+    def _shown_bodies(self) -> tuple[Body, ...]:
+        old, self._bodies = self._bodies, {}
+        if not self._display.overlays_shown:
+            return ()
+        for mask in self._masks():
+            overlay = self._display.overlay(mask.id)
+            surfaces = self._surfaces.surfaces(mask.id) if overlay.visible else {}
+            for segment in mask.segments:
+                surface = surfaces.get(segment.number)
+                if surface is None or surface.empty or segment.number in overlay.hidden_segments:
+                    continue
+                key = mask.id, segment.number
+                lesion = self._chosen(*key)
+                look = surface, segment.colour, lesion
+                kept = old.get(key)
+                body = kept[1] if kept and kept[0] == look else _body(*look)
+                self._bodies[key] = look, body
+        return tuple(body for _, body in self._bodies.values())
+
+    def _chosen(self, mask_id: str, label: int) -> Lesion | None:
+        if self._highlight is None:
+            return None
+        chosen_id, lesion = self._highlight
+        return lesion if (chosen_id, lesion.label) == (mask_id, label) else None
+
+    # --- frames ------------------------------------------------------------------------------
+    def _follow(self) -> None:
+        """Ask for a frame, but leave most of the machine's time to the other views."""
+        if self._soon.isActive():
+            return
+        took = 0.0 if self._frame is None else self._frame.seconds * 1000.0
+        gap = min(max(SHORTEST_GAP_MS, 4.0 * took), LONGEST_GAP_MS)
+        self._soon.start(max(0, round(gap - (monotonic() - self._asked_at) * 1000.0)))
+
+    def _ask_still(self) -> None:
+        if self.isVisible():
+            self._request(moving=False)
+
+    def _ask_moving(self) -> None:
+        self._still.start()
+        if self.isVisible():
+            self._request(moving=True)
+
+    def _request(self, moving: bool) -> None:
+        if self._failure or self._volume is None:
+            return
+        ratio = self.devicePixelRatioF()
+        size = round(self.width() * ratio), round(self.height() * ratio)
+        self._asked_at = monotonic()
+        self._frames.ask(FrameRequest(self._state, self._orbit, size, moving))
+
+    def _collect(self) -> None:
+        """Something is ready: newer surfaces, or a frame."""
+        if self._surfaces.collect():
+            self._refresh()
+        for outcome in self._frames.collect():
+            if isinstance(outcome, Frame):
+                self._show(outcome)
+            else:
+                self._fail(outcome)
+
+    def _show(self, frame: Frame) -> None:
+        if frame.request.state.volume is not self._volume:
+            return
+        self._frame = frame
+        height, width = frame.pixels.shape[:2]
+        self._image = QImage(
+            frame.pixels.data, width, height, 4 * width, QImage.Format.Format_RGBX8888
+        )
+        self.update()
+
+    def _fail(self, error: BaseException) -> None:
+        self._failure = str(error) if isinstance(error, ImagingError) else UNEXPECTED
+        log.error("3D view failed", exc_info=error)
+        self.update()
+
+    # --- Qt events ---------------------------------------------------------------------------
+    def sizeHint(self) -> QSize:
+        """A quarter of a usual window."""
+        return QSize(480, 400)
+
+    def showEvent(self, event) -> None:
+        """The first frame is made now, not before."""
+        super().showEvent(event)
+        self._ask_still()
+
+    def resizeEvent(self, event) -> None:
+        """Frames follow the size."""
+        super().resizeEvent(event)
+        self._ask_moving()
+
+    def paintEvent(self, event) -> None:
+        """The last frame, the letters, or a sentence."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), BACKGROUND)
+        if self._failure or self._volume is None:
+            self._paint_sentence(painter, self._failure or "No series in this view")
+        elif self._frame is not None:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            painter.drawImage(QRectF(self.rect()), self._image)
+            if self._display.text_shown:
+                self._paint_letters(painter)
+        else:
+            self._paint_sentence(painter, "Building the 3D view …")
+        painter.end()
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        """Start a drag or a click."""
+        self.activated.emit()
+        self._press = self._last = event.position()
+        self._dragged = False
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        """Turn, pan or zoom."""
+        if self._press is None:
+            return
+        if not self._dragged:
+            moved = event.position() - self._press
+            if abs(moved.x()) + abs(moved.y()) < CLICK_PIXELS:
+                return
+            self._dragged = True
+        step = event.position() - self._last
+        self._last = event.position()
+        self._orbit = _dragged(self._orbit, event.buttons(), step, self.height())
+        self._ask_moving()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        """End of a drag, or a click."""
+        pressed, self._press = self._press, None
+        if pressed is None or self._dragged:
+            return
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._pick(event.position())
+        elif event.button() == Qt.MouseButton.RightButton:
+            self.menu_requested.emit(event.position().toPoint())
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        """Fill the grid, or go back."""
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.maximise_requested.emit()
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        """Zoom; touchpads too, which send small steps."""
+        self._orbit = self._orbit.zoomed(ZOOM_PER_NOTCH ** (event.angleDelta().y() / 120.0))
+        event.accept()
+        self._ask_moving()
+
+    def _pick(self, position: QPointF) -> None:
+        bodies = self._state.bodies
+        origin, direction = self._orbit.ray(position.x(), position.y(), self.width(), self.height())
+        hit = first_hit([body.surface for body in bodies], origin, direction)
+        if hit is None:
+            return
+        keys = {id(body): key for key, (_, body) in self._bodies.items()}
+        mask_id, label = keys[id(bodies[hit[0]])]
+        mask = self._case.segmentation(mask_id)
+        self.picked.emit(into_label(mask.labels, mask.geometry, label, hit[1], direction))
+
+    # --- painting ----------------------------------------------------------------------------
+    def _paint_sentence(self, painter: QPainter, sentence: str) -> None:
+        painter.setPen(TEXT)
+        painter.setFont(_font(14))
+        area = self.rect().adjusted(24, 12, -24, -12)
+        painter.drawText(area, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, sentence)
+
+    def _paint_letters(self, painter: QPainter) -> None:
+        """The six sides of the patient, where the camera of the shown frame sees them."""
+        assert self._frame is not None
+        assert self._volume is not None
+        orbit = self._frame.request.orbit
+        painter.setFont(_font(15, bold=True))
+        for letter, spot, depth in _letters(orbit, self._volume.geometry, self.size()):
+            colour = QColor(TEXT)
+            colour.setAlpha(255 if depth < orbit.distance else 130)
+            painter.setPen(colour)
+            box = QRectF(spot.x() - 12, spot.y() - 12, 24, 24)
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, letter)
+
+
+def _single_shot(parent: QObject, slot, interval_ms: int) -> QTimer:
+    timer = QTimer(parent, singleShot=True, interval=interval_ms)
+    timer.timeout.connect(slot)
+    return timer
+
+
+def _font(pixels: int, bold: bool = False) -> QFont:
+    font = QFont()
+    font.setPixelSize(pixels)
+    font.setBold(bold)
+    return font
+
+
+def _body(surface: Surface, colour: tuple[int, int, int], lesion: Lesion | None) -> Body:
+    red, green, blue = (c / 255.0 for c in colour)
+    bright = None
+    if lesion is not None:
+        bright = surface.touching(lesion.mask, lesion.box, lesion.geometry)
+    return Body(surface, (red, green, blue), bright)
+
+
+def _dragged(orbit: Orbit, buttons: Qt.MouseButton, step: QPointF, height: int) -> Orbit:
+    if buttons & Qt.MouseButton.LeftButton:
+        return orbit.turned(step.x(), step.y())
+    if buttons & Qt.MouseButton.MiddleButton:
+        return orbit.panned(step.x(), step.y(), height)
+    if buttons & Qt.MouseButton.RightButton:
+        return orbit.zoomed(ZOOM_PER_PIXEL ** -step.y())
+    return orbit
+
+
+def _letters(orbit: Orbit, geometry: Geometry, size: QSize) -> list[tuple[str, QPointF, float]]:
+    """Letter, place in the widget and depth; none for an axis that is seen end on."""
+    low, high = geometry.corners.min(axis=0), geometry.corners.max(axis=0)
+    middle, reach = (low + high) / 2.0, (high - low) / 2.0 * 1.08
+    found = []
+    for letter, axis in _AXES.items():
+        if abs(float(np.dot(orbit.axes[2], axis))) > 0.96:
+            continue
+        ends = np.array([middle + reach * axis, middle - reach * axis])
+        for name, (x, y, depth) in zip(
+            (letter, _OTHER_SIDE[letter]),
+            orbit.projected(ends, size.width(), size.height()),
+            strict=True,
+        ):
+            if depth > 0:
+                found.append((name, QPointF(x, y), float(depth)))
+    return found
