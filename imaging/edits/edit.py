@@ -44,7 +44,7 @@ class Edit(Protocol):
 
 def checksum(block: np.ndarray) -> int:
     """CRC-32 of the bytes of an array."""
-    return zlib.crc32(np.ascontiguousarray(block))
+    return zlib.crc32(np.ascontiguousarray(block).data)
 
 
 @dataclass(frozen=True)

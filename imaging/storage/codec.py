@@ -41,7 +41,7 @@ def digest(array: np.ndarray) -> str:
     """SHA-256 over dtype, shape and bytes of an array."""
     flat = np.ascontiguousarray(array)
     name = hashlib.sha256(f"{flat.dtype.str}{flat.shape}".encode())
-    name.update(memoryview(flat).cast("B") if flat.size else b"")
+    name.update(flat.reshape(-1).view(np.uint8).data)
     return name.hexdigest()
 
 
