@@ -28,6 +28,8 @@ MARGIN_MM = 6.0
 """Air kept around the head box."""
 HEAD_LEVEL = 0.12
 """Head against air, as a share of the 99th percentile above the background."""
+SHELL_DEPTH = 3.0
+"""Scalp and skull: this many samples (of four voxels) below the surface count little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,9 +233,13 @@ def intensity_landmarks(array: npt.NDArray[np.generic]) -> tuple[float, float]:
 
 
 def _central_weights(inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-    """Gaussian of the distance from the middle of the foreground, for each foreground voxel."""
+    """Weight of each foreground voxel: little near the head's surface, most in its middle."""
+    coarse = inside[::2, ::2, ::2]
+    filled = ndimage.binary_fill_holes(np.pad(coarse, 1))
+    depth = ndimage.distance_transform_edt(filled)[1:-1, 1:-1, 1:-1].astype(np.float32)
     where = np.nonzero(inside)
-    total = np.zeros(where[0].shape, np.float32)
+    deep = depth[where[0] // 2, where[1] // 2, where[2] // 2] > SHELL_DEPTH
+    total = np.where(deep, 0, 8).astype(np.float32)
     for axis in where:
         total += ((axis - axis.mean()) / (1.2 * axis.std() + 1e-3)).astype(np.float32) ** 2
     return np.exp(-0.5 * total)

@@ -13,6 +13,7 @@ The stages have names, so an explanation method can attach to them: ``stem``, ``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ class UNet(nn.Module):
             "channels": list(channels),
             "thin": thin,
         }
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(pairwise(channels))
         self.stem = nn.Sequential(
             ConvBlock(inputs, channels[0], 2, 2), ConvBlock(channels[0], channels[0])
         )
@@ -144,7 +145,8 @@ def fold_batchnorm(network: UNet) -> UNet:
         norm = block.norm
         if not isinstance(norm, nn.BatchNorm3d):
             continue
-        assert norm.running_mean is not None and norm.running_var is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
         block.conv.weight.mul_(scale[:, None, None, None, None])
         block.conv.bias = nn.Parameter(norm.bias - norm.running_mean * scale)

@@ -8,7 +8,7 @@ posterior and left, as in `inference.preprocess`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,7 +108,7 @@ class Anatomy:
     to_mni : ndarray
         4 x 4 from this array's index to the index of the MNI grid that the bank is on.
     extra : mapping
-        Grey matter and fluid of the template.
+        Tissue shares of the template (``gm``, ``csf``) or of a patient (``grey``).
     """
 
     kind: str
@@ -234,21 +234,63 @@ def mni_anatomy(patient: str, tissues: dict[str, Array], healthy: bool, seed: in
         gold = np.zeros_like(gold)
     none = np.zeros_like(gold)
     kind = "inpainted" if healthy else "real"
+    grey = grey_matter(patient, ndimage.binary_dilation(_mni(case.gold), iterations=2))
     return Anatomy(
-        kind, image, gold, signed_distance(brain), none, place.astype(np.float32), np.eye(4)
+        kind=kind,
+        image=image,
+        gold=gold,
+        brain=signed_distance(brain),
+        unknown=none,
+        place=place.astype(np.float32),
+        to_mni=np.eye(4),
+        extra={"grey": grey},
     )
 
 
-def template_anatomy(tissues: dict[str, Array]) -> Anatomy:
-    """Anatomy of the template; its image is made up anew for every patch."""
+def grey_matter(patient: str, lesions: Mask) -> Array:
+    """Rough share of grey matter from the patient's T1, so that its brightness can be varied.
+
+    Parameters
+    ----------
+    patient : str
+        A patient with images.
+    lesions : ndarray
+        Taken out: lesions look like grey matter on T1.
+    """
+    t1 = np.asarray(_mni(read_nifti(_mni_file(patient, "T1"))[0]), np.float32)
+    values = t1[t1 > 0.05 * t1.max()][::7]
+    levels = np.percentile(values, [15, 45, 85])
+    for _ in range(30):
+        nearest = np.abs(values[:, None] - levels).argmin(1)
+        levels = np.array([values[nearest == n].mean() for n in range(3)])
+    fluid, grey, white = levels
+    above = (white - t1) / (white - grey)
+    below = 1 - 1.2 * (grey - t1) / (grey - fluid)
+    share = np.clip(np.where(t1 > grey, above, below), 0, 1) * ~lesions
+    return np.asarray(share, np.float32)
+
+
+def template_anatomy(tissues: dict[str, Array], references: Sequence[Mask]) -> Anatomy:
+    """Anatomy of the template; its image is made up anew for every patch.
+
+    The patients' "MNI" scans keep their own size, about a fifth smaller than the template, so
+    the template is matched to the brains of the training patients.
+    """
     brain = (tissues["csf"] + tissues["gm"] + tissues["wm"]) > 0.5
     none = np.zeros_like(brain)
     return Anatomy(
-        "template", None, none, signed_distance(brain), none, tissues["wm"], np.eye(4), tissues
+        kind="template",
+        image=None,
+        gold=none,
+        brain=signed_distance(brain),
+        unknown=none,
+        place=tissues["wm"],
+        to_mni=match_moments(brain, references),
+        extra=tissues,
     )
 
 
-def raw_head(patient: str, study: int, mni_brain: Mask) -> Anatomy:
+def raw_head(patient: str, study: int, references: Sequence[Mask]) -> Anatomy:
     """Raw whole head of a longitudinal patient: no lesion label, but a known outside.
 
     Bright voxels inside the brain are marked unknown and take no part in training; voxels
@@ -269,23 +311,24 @@ def raw_head(patient: str, study: int, mni_brain: Mask) -> Anatomy:
     image = normalise(model)
     inside = resample_to_model(brain, grid, fill=0.0) > 0.5
     distance = signed_distance(inside)
-    unknown = (distance < UNSURE_MM.get(patient, 4.0)) & (image > 0.1)
+    unknown = (distance < UNSURE_MM.get(patient, 4.0)) & (image > 0.14)
     unknown = ndimage.binary_dilation(unknown, iterations=1)
     parenchyma = ((image > -0.25) & (image < 0.25) & (distance < -4)).astype(np.float32)
     place = ndimage.gaussian_filter(parenchyma, 0.7) * (distance < -4)
     none = np.zeros(image.shape, bool)
-    to_mni = match_moments(inside, mni_brain)
+    to_mni = match_moments(inside, references)
     return Anatomy("head", image, none, distance, unknown, np.asarray(place, np.float32), to_mni)
 
 
-def match_moments(moving: Mask, fixed: Mask) -> npt.NDArray[np.float64]:
-    """Index map from one brain mask to another by centre and spread along each axis."""
+def match_moments(moving: Mask, references: Sequence[Mask]) -> npt.NDArray[np.float64]:
+    """Index map from one brain to the mean of others by centre and spread along each axis."""
     change = np.eye(4)
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
-        centre, spread = zip(*(_moments(m.sum(axis=others)) for m in (moving, fixed)), strict=True)
-        change[axis, axis] = spread[1] / spread[0]
-        change[axis, 3] = centre[1] - change[axis, axis] * centre[0]
+        centre, spread = _moments(moving.sum(axis=others))
+        wanted = np.mean([_moments(m.sum(axis=others)) for m in references], axis=0)
+        change[axis, axis] = wanted[1] / spread
+        change[axis, 3] = wanted[0] - change[axis, axis] * centre
     return change
 
 
@@ -298,10 +341,7 @@ def _moments(profile: npt.NDArray[np.generic]) -> tuple[float, float]:
 def anatomies(fold: Fold) -> list[Anatomy]:
     """Everything a fold may draw from."""
     tissues = template_tissues()
-    template = template_anatomy(tissues)
-    result = [template]
-    for patient in fold.images:
-        result += [mni_anatomy(patient, tissues, healthy) for healthy in (False, True)]
-    mni_brain = template.brain < 0
-    result += [raw_head(p, s, mni_brain) for p in fold.heads for s in (1, 2)]
-    return result
+    patients = [mni_anatomy(p, tissues, h) for p in fold.images for h in (False, True)]
+    references = [a.brain < 0 for a in patients]
+    heads = [raw_head(p, s, references) for p in fold.heads for s in (1, 2)]
+    return [template_anatomy(tissues, references), *patients, *heads]

@@ -23,6 +23,9 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Shape = tuple[int, int, int]
 
+LABEL_LEVEL = 0.4
+"""Share of lesion above which a voxel is labelled: readers draw a little outside half height."""
+
 
 @dataclass(frozen=True, eq=False)
 class Patch:
@@ -84,7 +87,8 @@ class Synthesiser:
         anatomy = self.anatomies[number]
         mask_picks = self._pick_masks(anatomy)
         centre = self._centre(number, mask_picks)
-        points = _warped_points(rng, shape, centre)
+        size = 1 / float(np.mean(np.diag(anatomy.to_mni)[:3])) if anatomy.image is None else 1.0
+        points = _warped_points(rng, shape, centre, size)
         place = _look(anatomy.place, points)
         distance = _look(anatomy.brain, points, 45.0)
         if anatomy.image is None:
@@ -92,6 +96,10 @@ class Synthesiser:
         else:
             image = _look(anatomy.image, points, -1.0)
             image += _field(rng, shape, 5) * np.float32(rng.uniform(0, 0.06)) * (distance < 0)
+        if "grey" in anatomy.extra and rng.random() < 0.75:
+            grey = _look(anatomy.extra["grey"], points)
+            shift = rng.uniform(-0.06, 0.2) + rng.uniform(0, 0.07) * _field(rng, shape, 6)
+            image += grey * shift.astype(np.float32)
         lesion = _look(anatomy.gold.view(np.uint8), points)
         planted = self._plant(anatomy, mask_picks, points, place, shape)
         image += _lesion_light(rng, planted)
@@ -102,7 +110,7 @@ class Synthesiser:
         if anatomy.kind != "head":
             image, soft = _surround(rng, image, soft, distance)
         image, soft = _scan(rng, image, soft, thick=0.15 if anatomy.kind == "head" else 0.45)
-        return Patch(image, (soft > 0.5).astype(np.float32), weight)
+        return Patch(image, (soft > LABEL_LEVEL).astype(np.float32), weight)
 
     def _pick_masks(self, anatomy: Anatomy) -> list[int]:
         """Masks whose lesions are planted; real images are mostly left as they are."""
@@ -161,7 +169,7 @@ class Synthesiser:
             soft = np.maximum(soft, _ellipsoids(rng, place))
         if not soft.any():
             return soft
-        soft = ndimage.gaussian_filter(soft, rng.uniform(0.4, 0.8))
+        soft = ndimage.gaussian_filter(soft, rng.uniform(0.5, 1.0))
         level, ramp = rng.uniform(0.3, 0.6), rng.uniform(0.3, 0.7)
         soft = np.clip((soft - level) / ramp + 0.5, 0, 1)
         return (soft * np.clip(place * 3 - 0.2, 0, 1)).astype(np.float32)
@@ -224,7 +232,7 @@ def _field(rng: np.random.Generator, shape: Shape, cells: int) -> Array:
 
 
 def _warped_points(
-    rng: np.random.Generator, shape: Shape, centre: npt.NDArray[np.float64]
+    rng: np.random.Generator, shape: Shape, centre: npt.NDArray[np.float64], size: float = 1.0
 ) -> Array:
     """Source positions of a rotated, scaled, mirrored and bent patch."""
     angles = np.deg2rad(rng.normal(0, 7, 3))
@@ -239,7 +247,7 @@ def _warped_points(
             np.cos(angle),
         ]
         turn = turn @ step
-    scale = rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3)
+    scale = size * rng.uniform(0.85, 1.15) * rng.uniform(0.95, 1.05, 3)
     if rng.random() < 0.5:
         scale[2] *= -1
     matrix = (turn * scale).astype(np.float32)

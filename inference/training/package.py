@@ -1,0 +1,238 @@
+"""Write the model folder that ships: card, folded weights, fold weights for the doubters.
+
+``python -m inference.training.package --runs DIR`` takes the averaged weights of the runs
+``all``, ``07`` and ``19``, folds the normalisation, stores float16 and writes ``card.toml``. The
+figures come from ``--figures`` (the JSON of `inference.training.evaluate`), never from here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from inference.plugins.unet import UNet
+from inference.training.cases import MASK_PATIENTS
+from inference.training.evaluate import MIN_VOLUME_MM3, THRESHOLD, load_run
+
+__all__ = ["write_model"]
+
+FOLDER = Path(__file__).resolve().parents[2] / "resources" / "models" / "flair-wml"
+VERSION = "1.0.0"
+
+HEADER = {
+    "id": "flair-wml",
+    "name": "White-matter lesions on FLAIR",
+    "version": VERSION,
+    "summary": "Marks bright white-matter lesions, as in multiple sclerosis, on one FLAIR volume.",
+    "intended_use": (
+        "A first draft of white-matter lesions on a brain FLAIR of an adult with suspected or "
+        "known multiple sclerosis, to be checked and corrected voxel by voxel by a reader. "
+        "Research and teaching."
+    ),
+    "not_for": (
+        "Diagnosis, treatment decisions or unchecked volumes. Tumours, stroke, haemorrhage, "
+        "infection, oedema, children, spine, and any sequence other than FLAIR."
+    ),
+    "licence": "Apache-2.0 (weights and code); training images CC-BY, attribution required",
+    "authors": ["Isocenter contributors"],
+    "credit": [
+        "Lesions and FLAIR (CC-BY): Lesjak, Ziga, Franjo Pernus, Bostjan Likar, and Ziga Spiclin. "
+        "A Novel Public MR Image Dataset of Multiple Sclerosis Patients With Lesion "
+        "Segmentations Based on Multi-rater Consensus, Neuroinformatics (2017), "
+        "doi 10.1007/s12021-017-9348-7.",
+        "Raw heads (CC-BY): Lesjak Z, Pernus F, Likar B, Spiclin Z. Validation of White-Matter "
+        "Lesion Change Detection Methods on a Novel Publicly Available MRI Image Database. "
+        "Neuroinformatics (2016).",
+        "Tissue maps: MNI152 templates, (C) 1993-2004 Louis Collins, McConnell Brain Imaging "
+        "Centre, Montreal Neurological Institute, McGill University.",
+    ],
+    "limits": [
+        "Measured on two patients only, each left out in turn: no confidence interval, no claim "
+        "about another scanner or hospital.",
+        "The shipped weights were trained on both patients, so they have no figure of their own; "
+        "the figures belong to the two fold networks, trained the same way.",
+        "Training saw one laboratory's scans; everything else about scanners is simulated.",
+        "Small lesions are the ones missed; brainstem, cerebellar and cortical lesions are rare "
+        "in the training masks.",
+        "Bright choroid plexus, flow, the rim of the ventricles and cortex can be marked wrongly.",
+        "Raw heads with skull were checked by eye on two unlabelled patients, not measured.",
+    ],
+}
+
+
+def write_model(runs: Path, folder: Path = FOLDER, figures: Path | None = None) -> Path:
+    """Write weights and card.
+
+    Parameters
+    ----------
+    runs : path
+        Holds ``all/checkpoint.pt`` and the folds ``07`` and ``19``.
+    folder : path
+        The model folder, made if missing.
+    figures : path, optional
+        Figures as JSON.
+
+    Returns
+    -------
+    path
+        The card.
+    """
+    (folder / "folds").mkdir(parents=True, exist_ok=True)
+    network = load_run(runs / "all")
+    weights = _write_weights(network, folder / "model.safetensors")
+    folds = []
+    for name in ("07", "19"):
+        file = folder / "folds" / f"without-{name}.safetensors"
+        folds.append(
+            {
+                "left_out": name,
+                "file": f"folds/{file.name}",
+                "sha256": _write_weights(load_run(runs / name), file)["sha256"],
+                **_run_facts(runs / name),
+            }
+        )
+    results = json.loads(figures.read_text(encoding="utf-8")) if figures else []
+    card: dict[str, Any] = {
+        **HEADER,
+        "inputs": [
+            {
+                "name": "FLAIR",
+                "sequence": "FLAIR",
+                "required": True,
+                "description": "Brain FLAIR, 2-D or 3-D, whole head or stripped, any orientation.",
+            }
+        ],
+        "outputs": {
+            "threshold": THRESHOLD,
+            "min_component_voxels": int(MIN_VOLUME_MM3),
+            "min_volume_mm3": MIN_VOLUME_MM3,
+            "labels": [
+                {
+                    "number": 1,
+                    "name": "White-matter lesion",
+                    "category": ["49755003", "SCT", "Morphologically Abnormal Structure"],
+                    "type": ["301766008", "SCT", "Lesion of brain"],
+                }
+            ],
+        },
+        "preprocess": {
+            "spacing_mm": 1.0,
+            "multiple": network.multiple,
+            "order": "superior, posterior, left",
+            "intensity": "background -1, tissue peak 0 (inference.preprocess.normalise)",
+        },
+        "network": {"name": "unet", "architecture": "unet", "arguments": network.arguments},
+        "weights": weights,
+        "training": {
+            "data": (
+                "FLAIR and masks of patients 07 and 19, masks of patients "
+                f"{MASK_PATIENTS[0]}-{MASK_PATIENTS[-1]} as shapes and places (ms_open_mni); raw "
+                "heads of patients 01 and 03 without lesion labels (ms_open_longitudinal); "
+                "MNI152 tissue maps; the rest is synthesis."
+            ),
+            "split": (
+                "Figures: leave one patient out (07, 19); the left-out patient's image and mask "
+                "are in no prior and no shape bank, and raw head 03 is unseen too. Shipped "
+                "weights: both patients."
+            ),
+            "code": "python -m inference.training.train --fold all --out DIR --minutes 86",
+            **_run_facts(runs / "all"),
+            "folds": folds,
+        },
+        "figures": [_figure(result) for result in results],
+    }
+    path = folder / "card.toml"
+    path.write_text(_toml(card), encoding="utf-8")
+    return path
+
+
+def _write_weights(network: UNet, file: Path) -> dict[str, Any]:
+    state = {k: v.half().contiguous() for k, v in network.state_dict().items()}
+    save_file(state, str(file), metadata={"format": "pt"})
+    file.chmod(0o644)
+    content = file.read_bytes()
+    return {
+        "file": file.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "dtype": "float16",
+    }
+
+
+def _run_facts(run: Path) -> dict[str, Any]:
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    return {
+        "steps": state["steps"],
+        "cpu_minutes": round(state["cpu_seconds"] / 60, 1),
+        "seed": json.loads(state["settings"])["seed"],
+    }
+
+
+def _figure(result: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        "dice",
+        "lesion_f1",
+        "lesion_sensitivity",
+        "lesion_ppv",
+        "sensitivity",
+        "ppv",
+        "volume_ratio",
+    )
+    figure: dict[str, Any] = {
+        "case": result["case"],
+        "n": 1,
+        "rule": "26-connected components, found when at least one voxel overlaps",
+        "threshold": result["threshold"],
+        "lesions": result["lesions"],
+        "gold_ml": round(result["gold_ml"], 2),
+        **{name: round(result[name], 3) for name in names},
+    }
+    if "thick_slices" in result:
+        figure["dice_as_4_mm_slices"] = round(result["thick_slices"]["dice"], 3)
+    if "baselines" in result:
+        figure["baselines"] = {k: round(v["dice"], 3) for k, v in result["baselines"].items()}
+    return figure
+
+
+def _toml(table: dict[str, Any], prefix: str = "") -> str:
+    """Write plain values first, then tables, then lists of tables."""
+    plain, nested = [], []
+    for name, value in table.items():
+        if isinstance(value, dict):
+            nested.append(f"\n[{prefix}{name}]\n" + _toml(value, f"{prefix}{name}."))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            nested += [f"\n[[{prefix}{name}]]\n" + _toml(v, f"{prefix}{name}.") for v in value]
+        else:
+            plain.append(f"{_key(name)} = {_value(value)}\n")
+    return "".join(plain) + "".join(nested)
+
+
+def _key(name: str) -> str:
+    simple = name.replace("_", "").replace("-", "").isalnum()
+    return name if simple else json.dumps(name)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(v) for v in value) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--figures", type=Path)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    given = parser.parse_args()
+    print(write_model(given.runs, given.folder, given.figures))
+
+
+if __name__ == "__main__":
+    main()
