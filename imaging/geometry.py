@@ -67,10 +67,12 @@ class Box(NamedTuple):
     @staticmethod
     def around(mask: np.ndarray) -> Box:
         """The tight block around the true voxels of a mask; empty where there are none."""
+        if mask.size == 0:
+            return Box((0, 0, 0), (0, 0, 0))
+        plane = mask.any(axis=0)
         start, stop = [], []
-        for axis in range(3):
-            others = tuple(a for a in range(3) if a != axis)
-            hits = np.flatnonzero(mask.any(axis=others))
+        for along in (mask.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)):
+            hits = np.flatnonzero(along)
             if hits.size == 0:
                 return Box((0, 0, 0), (0, 0, 0))
             start.append(int(hits[0]))

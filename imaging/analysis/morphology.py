@@ -38,7 +38,7 @@ def find_parts(labels: np.ndarray) -> Parts:
         Neighbours with different labels belong to different parts.
     """
     flat = np.ascontiguousarray(labels).reshape(-1)
-    positions = np.flatnonzero(flat)
+    positions = np.flatnonzero(flat if flat.dtype == bool else flat != 0)
     if positions.size == 0:
         return Parts(positions, np.zeros(0, np.int32), np.zeros(0, np.int64))
     values = flat[positions]
