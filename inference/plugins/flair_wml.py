@@ -1,0 +1,175 @@
+"""White-matter lesions on FLAIR: the first model of the program.
+
+Runs any card whose architecture is ``unet``: one image in, one map of logits out.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from imaging.errors import BadInput
+from imaging.geometry import Box
+from inference.devices import (
+    CPU,
+    CPU_SHARE,
+    Device,
+    Step,
+    available_memory_bytes,
+    choose_device,
+    climb_down,
+    ladder,
+)
+from inference.model import ModelCard, Prepared, Report, check_weights
+from inference.plugins.forward import as_image, logits, price
+from inference.plugins.gradcam import grad_cam
+from inference.plugins.unet import load_unet
+from inference.preprocess import normalise, to_model_grid
+
+#: What the user may ask for -> submodule: places of 4 mm, and of 16 mm.
+LAYERS = {"fine": "decoder.1", "coarse": "bottleneck"}
+#: Around a finding, so much of the head (mm) is looked at to explain it.
+CONTEXT_MM = 24.0
+#: A finding whose surroundings exceed this many voxels is explained by pieces.
+LARGEST_CROP = 128
+
+
+class FlairLesions:
+    """A loaded network; see :class:`inference.model.Runner`.
+
+    Parameters
+    ----------
+    card, folder
+        The model; its weights are compared with the card before they are parsed.
+    device : Device
+        From :func:`inference.devices.choose_device`.
+
+    Raises
+    ------
+    BadInput
+        Where the weights are not the card's, or do not fit the network.
+    """
+
+    def __init__(self, card: ModelCard, folder: Path, device: Device) -> None:
+        self.card, self.device = card, device
+        path = check_weights(card, folder)
+        try:
+            self.network = load_unet(path, card.arguments)
+        except (TypeError, RuntimeError, ValueError, KeyError) as error:
+            raise BadInput(f"The weights of '{card.name}' do not fit its network") from error
+        if self.network.multiple > card.multiple or card.multiple % self.network.multiple:
+            raise BadInput(f"The card of '{card.name}' must pad to {self.network.multiple} voxels")
+        self._step = ladder(device.kind)[0]
+
+    @property
+    def device_words(self) -> str:
+        """Where the last pass ran."""
+        if self._step.device != self.device.kind:
+            return choose_device(CPU).words
+        return self.device.words
+
+    def prepare(self, voxels: np.ndarray, affine: np.ndarray) -> Prepared:
+        """Resample and normalise; see :mod:`inference.preprocess`."""
+        array, grid = to_model_grid(voxels, affine, self.card.spacing_mm, self.card.multiple)
+        return Prepared(normalise(array), grid)
+
+    def probability(self, prepared: Prepared, report: Report) -> np.ndarray:
+        """One pass over the head, down the ladder of :mod:`inference.devices` where needed."""
+        array = prepared.array
+        output, self._step = climb_down(
+            ladder(self.device.kind),
+            lambda step: logits(self.network, array, step, self.card.multiple, report),
+            report.note,
+            lambda step: self._fits(step, array.shape),
+        )
+        return 1.0 / (1.0 + np.exp(-np.clip(output, -30, 30)))
+
+    def _fits(self, step: Step, shape: tuple[int, ...]) -> bool:
+        if step.device != CPU:
+            return True
+        free = available_memory_bytes()
+        edge = step.tile or max(shape)
+        tile = tuple(min(n, edge) for n in shape)
+        need = price(self.network, tile, self.card.multiple).bytes
+        return free is None or need <= CPU_SHARE * free
+
+    def heat(
+        self, prepared: Prepared, target: np.ndarray, layer: str, report: Report
+    ) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """Grad-CAM of the marked voxels, by pieces where they lie far apart."""
+        name = LAYERS.get(layer, layer)
+        pieces = self._pieces(target)
+        bounds = Box((0, 0, 0), (0, 0, 0))
+        heat = np.zeros(target.shape, np.float32)
+        for number, (crop, wanted) in enumerate(pieces, 1):
+            part = self._explained(prepared.array[crop.slices], wanted, name, report)
+            np.maximum(heat[crop.slices], part, out=heat[crop.slices])
+            bounds = bounds.union(crop)
+            report.step(number / len(pieces))
+        return heat[bounds.slices], bounds.start
+
+    def _explained(
+        self, array: np.ndarray, wanted: np.ndarray, layer: str, report: Report
+    ) -> np.ndarray:
+        steps = [s for s in ladder(self.device.kind) if s.tile is None]
+
+        def run(step: Step) -> np.ndarray:
+            self.network.to(step.device)
+            return grad_cam(self.network, as_image(array, step.device), wanted, layer)
+
+        part, self._step = climb_down(steps, run, report.note)
+        return part
+
+    def _pieces(self, target: np.ndarray) -> list[tuple[Box, np.ndarray]]:
+        """Crops to explain one after the other, each with its own marked voxels.
+
+        A finding that fits goes in one crop; larger ones are cut at a lattice of the crop's
+        inner part, so each voxel is explained exactly once, with its surroundings.
+        """
+        whole = Box.around(target)
+        margin = round(CONTEXT_MM / self.card.spacing_mm)
+        inner = LARGEST_CROP - 2 * margin
+        pieces = []
+        for part in _lattice(whole, inner):
+            marked = target[part.slices]
+            tight = Box.around(marked)
+            if tight.empty:
+                continue
+            crop = self._crop(_moved(tight, part.start), margin, target.shape)
+            wanted = np.zeros(target.shape, bool)
+            wanted[part.slices] = marked
+            pieces.append((crop, wanted[crop.slices]))
+        return pieces
+
+    def _crop(self, box: Box, margin: int, shape: tuple[int, ...]) -> Box:
+        """A block with margin whose edges lie on the network's lattice."""
+        m = self.card.multiple
+        start = [max(0, (a - margin) // m * m) for a in box.start]
+        stop = [min(n, -(-(b + margin) // m) * m) for b, n in zip(box.stop, shape, strict=True)]
+        (a, b, c), (d, e, f) = start, stop
+        return Box((a, b, c), (d, e, f))
+
+
+def _lattice(box: Box, edge: int) -> list[Box]:
+    """A block cut into parts of at most this edge, evenly."""
+    if box.empty:
+        return []
+    axes = []
+    for start, n in zip(box.start, box.shape, strict=True):
+        count = -(-n // edge)
+        cuts = [start + n * part // count for part in range(count + 1)]
+        axes.append(list(pairwise(cuts)))
+    return [
+        Box((k[0], j[0], i[0]), (k[1], j[1], i[1]))
+        for k in axes[0]
+        for j in axes[1]
+        for i in axes[2]
+    ]
+
+
+def _moved(box: Box, by: tuple[int, int, int]) -> Box:
+    (a, b, c), (d, e, f) = box.start, box.stop
+    k, j, i = by
+    return Box((a + k, b + j, c + i), (d + k, e + j, f + i))
