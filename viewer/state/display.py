@@ -140,7 +140,12 @@ class DisplayState:
     maximised : str
         Id of the cell that fills the grid; empty for none.
     cursor : Point or None
-        The crosshair in LPS mm; every slice view cuts through it.
+        The crosshair in LPS mm; every slice view in its frame of reference cuts through it.
+    frame : str
+        Frame of Reference UID the cursor belongs to; empty where it is not known (see
+        ``viewer.state.linking``).
+    cursors : mapping
+        Frame of Reference UID to the last cursor there, for volumes that do not share ``frame``.
     windows : mapping
         Volume id to :class:`Window` in real values; missing means the default.
     tool : str
@@ -154,6 +159,8 @@ class DisplayState:
     active: str = ""
     maximised: str = ""
     cursor: Point | None = None
+    frame: str = ""
+    cursors: Mapping[str, Point] = field(default_factory=dict)
     windows: Mapping[str, Window] = field(default_factory=dict)
     inverted: frozenset[str] = frozenset()
     overlays: Mapping[str, Overlay] = field(default_factory=dict)
@@ -166,6 +173,7 @@ class DisplayState:
     moving: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "cursors", _frozen(self.cursors))
         object.__setattr__(self, "windows", _frozen(self.windows))
         object.__setattr__(self, "overlays", _frozen(self.overlays))
 

@@ -62,6 +62,8 @@ class PointerEvent:
 class Preview:
     """Labels to be drawn instead of the real ones inside a box, until the hand lifts.
 
+    Previews of one gesture add up: each brings only what is new, all go with ``preview(None)``.
+
     Parameters
     ----------
     item : str
@@ -71,7 +73,7 @@ class Preview:
     labels : ndarray, shape of the box
         uint8 label numbers, the whole stroke so far.
     dirty : Box
-        The part that is new since the last preview.
+        The part of the box that is new since the last preview.
     """
 
     item: str

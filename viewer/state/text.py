@@ -1,0 +1,128 @@
+"""The words around a picture: corner texts, places in the patient, the line for the status bar."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imaging.case import Case
+from imaging.orientation import direction_letters
+from imaging.volume import Patient, Volume, Window
+from viewer.state.display import DisplayState, Plane, Point
+from viewer.state.slice_plan import CornerTexts, SlicePosition
+
+#: A view narrower or lower than this (logical pixels) shows only its bottom texts.
+COMPACT_WIDTH, COMPACT_HEIGHT = 420, 300
+
+
+def corner_texts(
+    volume: Volume,
+    plane: Plane,
+    position: SlicePosition,
+    window: Window,
+    zoom: float,
+    resampled: bool,
+    size: tuple[int, int],
+) -> CornerTexts:
+    """Patient and study above, series with slice position and window with zoom below."""
+    series = _series(volume)
+    where = f"{_capital(plane)} {position.number}/{position.count}"
+    if position.place:
+        where += f" · {position.place}"
+    levels = f"W {number(window.width)}  L {number(window.centre)}"
+    marks = " · ".join(_marks(volume, resampled))
+    scale = f"Zoom {zoom:.1f}×"
+    if size[0] < COMPACT_WIDTH or size[1] < COMPACT_HEIGHT:
+        return CornerTexts(bottom_left=(where,), bottom_right=(levels,))
+    return CornerTexts(
+        top_left=_lines(*_patient(volume.source.patient)),
+        top_right=_lines(volume.source.study_description, date(volume.source.study_date)),
+        bottom_left=_lines(series, where),
+        bottom_right=_lines(marks, levels, scale),
+    )
+
+
+def number(value: float) -> str:
+    """A value with as many digits as it deserves."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def date(text: str) -> str:
+    """A DICOM date as ``2024-05-31``; anything else as it is."""
+    if len(text) == 8 and text.isdigit():
+        return f"{text[:4]}-{text[4:6]}-{text[6:]}"
+    return text
+
+
+def place_along(normal: Point, world: Point) -> str:
+    """Position of a plane along its normal, such as ``"S 23.5 mm"``."""
+    away = sum(n * w for n, w in zip(normal, world, strict=True))
+    direction = np.asarray(normal) * (1.0 if away >= 0 else -1.0)
+    return f"{direction_letters(direction)} {abs(away):.1f} mm"
+
+
+def place(world: np.ndarray) -> str:
+    """A point in words, such as ``"L 12.0  P 3.5  S 44.1 mm"``."""
+    pairs = zip(world, ("RL", "AP", "IS"), strict=True)
+    return "  ".join(f"{names[int(v >= 0)]} {abs(v):.1f}" for v, names in pairs) + " mm"
+
+
+def point_sentence(case: Case, display: DisplayState, cell_id: str, world: np.ndarray) -> str:
+    """Position, value and labels under the pointer, for the status line."""
+    cell = display.cell(cell_id)
+    volume = case.items.get(cell.volume_id) if cell else None
+    if not isinstance(volume, Volume):
+        return ""
+    parts = [place(world)]
+    value = volume.value_at(world)
+    if value is not None:
+        parts.append(f"{number(value)} {volume.unit}".strip())
+    for item in case.heatmaps:
+        index = item.geometry.nearest(world)
+        shown = display.overlays_shown and display.overlay(item.id).visible
+        if shown and index is not None and item.geometry.same_frame(volume.geometry):
+            parts.append(f"{item.name} {float(item.values[index]):.2f}")
+    return " · ".join(parts + _label_names(case, volume, world))
+
+
+def _label_names(case: Case, volume: Volume, world: np.ndarray) -> list[str]:
+    names = []
+    for item in case.segmentations:
+        index = item.geometry.nearest(world)
+        if index is None or not item.geometry.same_frame(volume.geometry):
+            continue
+        label = int(item.labels[index])
+        segment = item.segment(label)
+        if label:
+            names.append(segment.name if segment else f"label {label}")
+    return names
+
+
+def _patient(patient: Patient) -> tuple[str, ...]:
+    name = ", ".join(part for part in patient.name.split("^")[:2] if part)
+    facts = "  ".join(part for part in (date(patient.birth_date), patient.sex) if part)
+    return name, patient.id, facts
+
+
+def _series(volume: Volume) -> str:
+    source = volume.source
+    name = source.series_description or volume.name
+    return f"{source.series_number} · {name}" if source.series_number else name
+
+
+def _marks(volume: Volume, resampled: bool) -> list[str]:
+    marks = []
+    if resampled or volume.interpolated:
+        marks.append("interpolated")
+    if any("lossy" in note.lower() for note in volume.notes):
+        marks.append("lossy")
+    return marks
+
+
+def _lines(*texts: str) -> tuple[str, ...]:
+    return tuple(text for text in texts if text)
+
+
+def _capital(plane: Plane) -> str:
+    return plane.value[:1].upper() + plane.value[1:]

@@ -1,0 +1,204 @@
+"""How the marks on a slice look: letters, texts, crosshair, scale bar, legend, frame."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
+
+from viewer.state.colour_tables import colours
+from viewer.state.slice_plan import CornerTexts, EdgeLetters, Legend, ScaleBar, SlicePlan
+from viewer.state.text import number
+
+BACKGROUND = QColor("#0b0c0e")
+TEXT = QColor("#c9ced4")
+QUIET = QColor("#8d96a0")
+HALO = QColor(0, 0, 0, 200)
+LETTER = QColor("#e8c15a")
+CROSSHAIR = QColor(96, 180, 255, 190)
+TRACE = QColor(255, 150, 70, 210)
+ACCENT = QColor("#4c9be8")
+BRUSH = QColor(255, 255, 255, 220)
+ERASE = QColor(255, 120, 110, 230)
+
+TEXT_PIXELS = 13
+MARGIN = 8.0
+LETTER_PIXELS = 14
+#: Half the gap in the middle of the crosshair, logical pixels.
+GAP = 9.0
+#: A colour legend needs a view at least this large (logical pixels).
+LEGEND_WIDTH, LEGEND_HEIGHT = 220, 220
+LEGEND_BAR = (10.0, 110.0)
+
+_LEFT, _RIGHT = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
+
+
+@lru_cache(maxsize=8)
+def font(pixels: int, bold: bool = False) -> QFont:
+    """The application's font at a size in logical pixels."""
+    made = QFont()
+    made.setPixelSize(pixels)
+    made.setBold(bold)
+    return made
+
+
+def haloed(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: str, colour: QColor):
+    """Text with a dark rim, readable on any picture."""
+    painter.setPen(HALO)
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        painter.drawText(rect.translated(dx, dy), flags, text)
+    painter.setPen(colour)
+    painter.drawText(rect, flags, text)
+
+
+def paint_texts(painter: QPainter, texts: CornerTexts, size: tuple[int, int]) -> None:
+    """Lines in the four corners, each cut with an ellipsis at half the width."""
+    width, height = size
+    painter.setFont(font(TEXT_PIXELS))
+    metrics = QFontMetricsF(painter.font())
+    line, room = metrics.height(), width / 2.0 - 2.0 * MARGIN
+    corners = (
+        (texts.top_left, _LEFT, MARGIN),
+        (texts.top_right, _RIGHT, MARGIN),
+        (texts.bottom_left, _LEFT, height - MARGIN - line * len(texts.bottom_left)),
+        (texts.bottom_right, _RIGHT, height - MARGIN - line * len(texts.bottom_right)),
+    )
+    for lines, side, top in corners:
+        left = MARGIN if side == _LEFT else width - MARGIN - room
+        for n, text in enumerate(lines):
+            shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
+            haloed(painter, QRectF(left, top + n * line, room, line), side, shown, TEXT)
+
+
+def paint_letters(painter: QPainter, letters: EdgeLetters, size: tuple[int, int]) -> None:
+    """Patient directions in the middle of the four edges."""
+    width, height = size
+    painter.setFont(font(LETTER_PIXELS, bold=True))
+    high, wide, middle = 20.0, 48.0, Qt.AlignmentFlag.AlignCenter
+    centre = Qt.AlignmentFlag.AlignVCenter
+    row = (height - high) / 2.0
+    column = (width - wide) / 2.0
+    places = (
+        (letters.left, QRectF(MARGIN, row, wide, high), _LEFT | centre),
+        (letters.right, QRectF(width - MARGIN - wide, row, wide, high), _RIGHT | centre),
+        (letters.top, QRectF(column, MARGIN - 2.0, wide, high), middle),
+        (letters.bottom, QRectF(column, height - MARGIN - high + 2.0, wide, high), middle),
+    )
+    for text, rect, flags in places:
+        haloed(painter, rect, flags, text, LETTER)
+
+
+def paint_scale_bar(painter: QPainter, bar: ScaleBar, size: tuple[int, int]) -> None:
+    """A length over the bottom letter."""
+    middle, y = size[0] / 2.0, size[1] - MARGIN - 24.0
+    left, right = round(middle - bar.pixels / 2.0) + 0.5, round(middle + bar.pixels / 2.0) + 0.5
+    lines = [
+        QLineF(left, y, right, y),
+        QLineF(left, y - 4.0, left, y + 4.0),
+        QLineF(right, y - 4.0, right, y + 4.0),
+    ]
+    for pen in (QPen(HALO, 3.0), QPen(TEXT, 1.0)):
+        painter.setPen(pen)
+        painter.drawLines(lines)
+    painter.setFont(font(12))
+    words = f"{bar.mm / 10:g} cm" if bar.mm >= 10 else f"{bar.mm:g} mm"
+    rect = QRectF(middle - 50.0, y - 20.0, 100.0, 16.0)
+    haloed(painter, rect, Qt.AlignmentFlag.AlignCenter, words, TEXT)
+
+
+def paint_legend(painter: QPainter, legend: Legend, size: tuple[int, int]) -> None:
+    """A colour bar with the name and the range of a map, left of the right edge."""
+    if size[0] < LEGEND_WIDTH or size[1] < LEGEND_HEIGHT:
+        return
+    wide, high = LEGEND_BAR
+    high = min(high, size[1] / 4.0)
+    top = size[1] / 2.0 - high - 34.0
+    bar = QRectF(size[0] - MARGIN - wide, max(top, 84.0), wide, high)
+    painter.drawImage(bar, _gradient(legend.colour_table))
+    painter.setPen(QPen(HALO, 1.0))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.drawRect(bar)
+    painter.setFont(font(12))
+    beside = bar.left() - 6.0
+    flags = _RIGHT | Qt.AlignmentFlag.AlignVCenter
+    for text, y in ((number(legend.high), bar.top()), (number(legend.low), bar.bottom())):
+        haloed(painter, QRectF(beside - 60.0, y - 9.0, 60.0, 18.0), flags, text, TEXT)
+    room = size[0] / 2.0
+    name = QFontMetricsF(painter.font()).elidedText(legend.name, Qt.TextElideMode.ElideRight, room)
+    above = QRectF(bar.right() - room, bar.top() - 28.0, room, 18.0)
+    haloed(painter, above, flags, name, TEXT)
+
+
+def paint_crosshair(painter: QPainter, plan: SlicePlan) -> None:
+    """Lines through the cursor with a gap in the middle, and where oblique planes cut."""
+    if plan.crosshair is None:
+        return
+    x, y = plan.crosshair
+    width, height = plan.size
+    painter.setPen(QPen(CROSSHAIR, 1.0))
+    x, y = round(x) + 0.5, round(y) + 0.5
+    painter.drawLines(
+        [
+            QLineF(0.0, y, x - GAP, y),
+            QLineF(x + GAP, y, width, y),
+            QLineF(x, 0.0, x, y - GAP),
+            QLineF(x, y + GAP, x, height),
+        ]
+    )
+    if not plan.traces:
+        return
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+    painter.setPen(QPen(TRACE, 1.2, Qt.PenStyle.DashLine))
+    painter.drawLines([QLineF(*trace.line) for trace in plan.traces])
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+
+
+def paint_brush(painter: QPainter, at: QPointF, radius: float, erase: bool) -> None:
+    """A circle of the brush's true size; dark rim so that it is seen on bright and dark."""
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    for pen in (QPen(HALO, 2.5), QPen(ERASE if erase else BRUSH, 1.2)):
+        painter.setPen(pen)
+        painter.drawEllipse(at, radius, radius)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+
+
+def paint_frame(painter: QPainter, size: tuple[int, int], active: bool) -> None:
+    """A thin line around the active cell."""
+    if active:
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(QPen(ACCENT, 1.0))
+        painter.drawRect(QRectF(0.5, 0.5, size[0] - 1.0, size[1] - 1.0))
+
+
+def paint_message(painter: QPainter, text: str, size: tuple[int, int]) -> None:
+    """A quiet sentence in the middle of an empty view."""
+    painter.setFont(font(TEXT_PIXELS + 1))
+    rect = QRectF(MARGIN, MARGIN, size[0] - 2 * MARGIN, size[1] - 2 * MARGIN)
+    flags = Qt.AlignmentFlag.AlignCenter.value | Qt.TextFlag.TextWordWrap.value
+    painter.setPen(QUIET)
+    painter.drawText(rect, flags, text)
+
+
+def paint_pill(painter: QPainter, text: str, size: tuple[int, int]) -> None:
+    """A small note on a dark ground under the top letter, such as that slices are loading."""
+    painter.setFont(font(12))
+    wide = QFontMetricsF(painter.font()).horizontalAdvance(text) + 20.0
+    rect = QRectF((size[0] - wide) / 2.0, 32.0, wide, 22.0)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(20, 24, 29, 215))
+    painter.drawRoundedRect(rect, 11.0, 11.0)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+    painter.setPen(TEXT)
+    painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, text)
+
+
+@lru_cache(maxsize=8)
+def _gradient(colour_table: str) -> QImage:
+    table = colours(colour_table)[::-1].astype(np.uint32)
+    pixels = (0xFF << 24) | (table[:, 0] << 16) | (table[:, 1] << 8) | table[:, 2]
+    column = np.ascontiguousarray(pixels.astype(np.uint32)[:, None])
+    return QImage(column.data, 1, len(column), 4, QImage.Format.Format_RGB32).copy()
