@@ -1,0 +1,117 @@
+"""The line above the images: whose images these are, what the AI did, and what it is not for."""
+
+from __future__ import annotations
+
+from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy
+
+from app.settings import NOTICE
+from app.windows.controls import row
+from app.windows.listening import listen
+from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.workspace import Workspace
+from imaging.segmentation import Segmentation
+from imaging.volume import Source, Volume
+
+UNKNOWN = "–"
+_SEXES = {"M": "male", "F": "female", "O": "other"}
+
+
+def readable_date(date: str) -> str:
+    """``"19870412"`` as ``"1987-04-12"``; anything else unchanged (PS3.5 6.2, DA)."""
+    digits = date.strip()
+    if len(digits) == 8 and digits.isdigit():
+        return f"{digits[:4]}-{digits[4:6]}-{digits[6:]}"
+    return digits
+
+
+def readable_name(name: str) -> str:
+    """``"DOE^JANE"`` as ``"DOE, JANE"`` (PS3.5 6.2.1: family, given, middle, prefix, suffix)."""
+    family, *rest = name.split("=")[0].split("^")
+    given = " ".join(part for part in rest if part)
+    return f"{family}, {given}" if given else family
+
+
+def patient_line(source: Source) -> tuple[str, str]:
+    """Name in bold and the rest of the line: ID, birth date, sex, study date, description."""
+    patient = source.patient
+    rest = [
+        patient.id and f"ID {patient.id}",
+        patient.birth_date and f"born {readable_date(patient.birth_date)}",
+        _SEXES.get(patient.sex.upper(), patient.sex),
+        source.study_date and f"study {readable_date(source.study_date)}",
+        source.study_description,
+    ]
+    return readable_name(patient.name) or "No name", " · ".join(part for part in rest if part)
+
+
+def ai_line(segmentations: list[Segmentation]) -> tuple[str, str]:
+    """The badge (what, when, state) and its tooltip; both empty where no model has answered."""
+    answers = [s for s in segmentations if s.provenance.algorithm]
+    if not answers:
+        return "", ""
+    last = max(answers, key=lambda s: s.provenance.created)
+    made = last.provenance
+    what = f"{made.algorithm} {made.version}".strip()
+    state = "draft, not reviewed" if last.draft else "reviewed"
+    parts = [f"AI: {what}", made.created[11:16], state]
+    tip = "\n".join(f"{s.name}: {s.provenance.sentence}" for s in answers)
+    return " · ".join(part for part in parts if part), tip
+
+
+class Banner(QFrame):
+    """Patient on the left, AI badge and notice on the right; follows the active cell."""
+
+    def __init__(self, workspace: Workspace, notice: str = NOTICE) -> None:
+        super().__init__()
+        self._workspace = workspace
+        set_role(self, "banner")
+        self.name, self.details = QLabel(), QLabel()
+        set_role(self.name, "title")
+        for label in (self.name, self.details):
+            label.setMinimumWidth(40)
+        self.details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.ai = QLabel()
+        set_role(self.ai, "badge-ai")
+        self.notice = QLabel(notice)
+        set_role(self.notice, "warning")
+        layout = row(self.name, self.details, self.ai, self.notice, gap=2 * GAP)
+        layout.setStretch(1, 1)
+        layout.setContentsMargins(GAP, SMALL_GAP, GAP, SMALL_GAP)
+        self.setLayout(layout)
+        self.setMinimumHeight(32)
+        listen(self, workspace.case_changed, self._on_case)
+        listen(self, workspace.display_changed, self._on_display)
+        self.refresh()
+
+    def set_notice(self, notice: str) -> None:
+        """Another sentence of the site; empty takes it away."""
+        self.notice.setText(notice)
+        self.notice.setVisible(bool(notice))
+
+    def refresh(self) -> None:
+        """Read the case again."""
+        volume = self._volume()
+        name, rest = patient_line(volume.source) if volume else ("No study open", "")
+        self.name.setText(name)
+        self.details.setText(rest)
+        self.details.setToolTip(rest)
+        text, tip = ai_line(self._workspace.case.segmentations)
+        self.ai.setText(text)
+        self.ai.setToolTip(tip)
+        self.ai.setVisible(bool(text))
+
+    def _volume(self) -> Volume | None:
+        display, case = self._workspace.display, self._workspace.case
+        cell = display.cell(display.active)
+        item = case.items.get(cell.volume_id) if cell else None
+        if isinstance(item, Volume):
+            return item
+        return case.volumes[0] if case.volumes else None
+
+    def _on_case(self, changes, origin) -> None:
+        if any(change.parts - {"voxels"} for change in changes):
+            self.refresh()
+
+    def _on_display(self, old, new) -> None:
+        if old.active != new.active or old.cells != new.cells:
+            self.refresh()

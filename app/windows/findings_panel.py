@@ -1,0 +1,311 @@
+"""The lesion list of one mask, with its threshold and what can be done to a lesion."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSortFilterProxyModel as SortModel
+from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QSizePolicy, QTableView, QWidget
+
+from app.windows.controls import ValueSlider, allow, button, column, row, sentence
+from app.windows.findings_model import COLUMNS, LESION_ROLE, SORT_ROLE, LesionTable
+from app.windows.listening import listen
+from app.windows.theme import GAP, set_role
+from app.workspace import Workspace
+from imaging.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from imaging.analysis.lesions import Lesion
+
+_WIDTHS = {"#": 52, "ml": 52, "mm": 46, "p": 44, "State": 84}
+
+
+def totals(lesions: Sequence[Lesion], accepted: int) -> str:
+    """One line about all lesions: ``"7 lesions · 4.31 ml · 2 accepted"``."""
+    count = f"{len(lesions)} lesion{'' if len(lesions) == 1 else 's'}"
+    volume = sum(lesion.volume_ml for lesion in lesions)
+    return f"{count} · {volume:.2f} ml · {accepted} accepted"
+
+
+class FindingsPanel(QWidget):
+    """Shows lesions it is given, and says what the user wants done.
+
+    Signals
+    -------
+    mask_chosen(segmentation_id)
+        Another mask shall be listed; answer with :meth:`set_lesions`.
+    jump(lesion)
+        A lesion was chosen here: the views shall go there.
+    threshold_changed(segmentation_id, value, final)
+        ``final`` is False while the slider moves (at most once a frame).
+    accept_requested(lesion), delete_requested(lesion)
+        A button was pressed for the chosen lesion.
+    """
+
+    mask_chosen = Signal(str)
+    jump = Signal(object)
+    threshold_changed = Signal(str, float, bool)
+    accept_requested = Signal(object)
+    delete_requested = Signal(object)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._listed = ""
+        self._measuring = False
+        self._jumped = False
+        self._last_row = 0
+        self.mask = QComboBox()
+        self.mask.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.mask.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.mask.setMinimumContentsLength(12)
+        self.mask.activated.connect(self._mask_picked)
+        self.threshold = ValueSlider(0.01, 0.99, 0.01)
+        self.threshold.changing.connect(lambda value: self._tell_threshold(value, False))
+        self.threshold.settled.connect(lambda value: self._tell_threshold(value, True))
+        self.table = LesionTable()
+        self.sorted = SortModel(self)
+        self.sorted.setSourceModel(self.table)
+        self.sorted.setSortRole(SORT_ROLE)
+        self.view = self._table_view()
+        self.empty = sentence()
+        self.totals = QLabel()
+        set_role(self.totals, "title")
+        self.previous = button("", "Previous lesion (P)", "previous")
+        self.next = button("", "Next lesion (N)", "next")
+        self.accept = button("Accept", "", "accept")
+        self.delete = button("Delete", "", "bin")
+        self.previous.clicked.connect(lambda: self.step(-1))
+        self.next.clicked.connect(lambda: self.step(1))
+        self.accept.clicked.connect(lambda: self._ask(self.accept_requested))
+        self.delete.clicked.connect(lambda: self._ask(self.delete_requested))
+        self._arrange()
+        listen(self, workspace.case_changed, self._on_case)
+        listen(self, workspace.selection_changed, self._on_selection)
+        self._show_masks()
+
+    def _arrange(self) -> None:
+        words = QLabel("Threshold")
+        set_role(words, "dim")
+        threshold = row(words, self.threshold, gap=GAP)
+        threshold.setStretch(1, 1)
+        buttons = row(self.previous, self.next, 1, self.accept, self.delete)
+        layout = column(self)
+        layout.addWidget(self.mask)
+        layout.addLayout(threshold)
+        layout.addWidget(self.view, 1)
+        layout.addWidget(self.empty)
+        layout.addStretch()
+        layout.addWidget(self.totals)
+        layout.addLayout(buttons)
+
+    def _table_view(self) -> QTableView:
+        view = QTableView()
+        view.setModel(self.sorted)
+        view.setSelectionBehavior(QTableView.SelectionBehavior.SelectRows)
+        view.setSelectionMode(QTableView.SelectionMode.SingleSelection)
+        view.setSortingEnabled(True)
+        view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        view.setShowGrid(False)
+        view.setWordWrap(False)
+        view.setTabKeyNavigation(False)
+        view.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        view.verticalHeader().hide()
+        view.verticalHeader().setDefaultSectionSize(26)
+        header = view.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setMinimumSectionSize(28)
+        for number, one in enumerate(COLUMNS):
+            if one.title in _WIDTHS:
+                header.setSectionResizeMode(number, QHeaderView.ResizeMode.Interactive)
+                header.resizeSection(number, _WIDTHS[one.title])
+            else:
+                header.setSectionResizeMode(number, QHeaderView.ResizeMode.Stretch)
+        view.selectionModel().currentRowChanged.connect(self._row_chosen)
+        view.clicked.connect(self._row_clicked)
+        return view
+
+    # --- from outside ------------------------------------------------------------------------
+    @property
+    def segmentation_id(self) -> str:
+        """Id of the mask that is listed; empty where there is none."""
+        return self.mask.currentData() or ""
+
+    @property
+    def lesions(self) -> list[Lesion]:
+        """The lesions in the order of the screen."""
+        rows = range(self.sorted.rowCount())
+        return [self.sorted.index(n, 0).data(LESION_ROLE) for n in rows]
+
+    def set_lesions(
+        self, segmentation_id: str, lesions: Sequence[Lesion], accepted: Collection[int] = ()
+    ) -> None:
+        """Show the lesions of a mask; a late list of another mask is ignored.
+
+        Parameters
+        ----------
+        accepted : collection of int
+            Numbers of the lesions a person has taken over.
+        """
+        mask = self._mask()
+        if mask is None or mask.id != segmentation_id:
+            return
+        self._listed, self._measuring = segmentation_id, False
+        colours = {segment.number: segment.colour for segment in mask.segments}
+        with QSignalBlocker(self.view.selectionModel()):
+            self.table.set_lesions(lesions, accepted, colours)
+        self._on_selection(self._workspace.selection)
+        self._show_state()
+
+    def set_measuring(self) -> None:
+        """A list is being made; what is shown is that of a moment ago."""
+        self._measuring = True
+        self._show_state()
+
+    def choose_mask(self, segmentation_id: str) -> None:
+        """List another mask."""
+        at = self.mask.findData(segmentation_id)
+        if at >= 0 and segmentation_id != self.segmentation_id:
+            self.mask.setCurrentIndex(at)
+            self._mask_picked(at)
+
+    def step(self, by: int) -> None:
+        """Choose the next (1) or previous (-1) lesion of the list, round the ends."""
+        count = self.sorted.rowCount()
+        if not count:
+            return
+        if self.chosen is not None:
+            target = self._last_row + by
+        else:
+            # The lesion that stood here was deleted: the next one has moved up to its row.
+            target = self._last_row if by > 0 else self._last_row - 1
+        self._jumped = False
+        self.view.selectRow(target % count)
+        self._row_clicked(self.view.currentIndex())
+
+    @property
+    def chosen(self) -> Lesion | None:
+        """The lesion of the chosen row."""
+        rows = self.view.selectionModel().selectedRows()
+        return rows[0].data(LESION_ROLE) if rows else None
+
+    # --- the hand ----------------------------------------------------------------------------
+    def _mask_picked(self, _index: int) -> None:
+        self.table.set_lesions((), (), {})
+        self._listed = ""
+        self._show_mask()
+        self.mask_chosen.emit(self.segmentation_id)
+
+    def _row_chosen(self, index: QModelIndex, _before: QModelIndex) -> None:
+        lesion = index.data(LESION_ROLE) if index.isValid() else None
+        if lesion is not None:
+            self._jumped, self._last_row = True, index.row()
+            self._workspace.select(lesion)
+            self.jump.emit(lesion)
+        self._show_buttons()
+
+    def _row_clicked(self, index: QModelIndex) -> None:
+        """A click on the row that was chosen before jumps again."""
+        lesion = index.data(LESION_ROLE) if index.isValid() else None
+        if lesion is not None and not self._jumped:
+            self._workspace.select(lesion)
+            self.jump.emit(lesion)
+        self._jumped = False
+
+    def _ask(self, signal) -> None:
+        if self.chosen is not None:
+            signal.emit(self.chosen)
+
+    def _tell_threshold(self, value: float, final: bool) -> None:
+        if self.segmentation_id:
+            self.threshold_changed.emit(self.segmentation_id, value, final)
+
+    # --- showing -----------------------------------------------------------------------------
+    def _mask(self) -> Segmentation | None:
+        item = self._workspace.case.items.get(self.segmentation_id)
+        return item if isinstance(item, Segmentation) else None
+
+    def _on_case(self, changes, origin) -> None:
+        ids = {mask.id for mask in self._workspace.case.segmentations}
+        if any(change.parts & {"added", "removed", "header"} for change in changes):
+            added = [c.item for c in changes if "added" in c.parts and c.item in ids]
+            self._show_masks(added[-1] if added else "")
+
+    def _show_masks(self, prefer: str = "") -> None:
+        before = self.segmentation_id
+        with QSignalBlocker(self.mask):
+            self.mask.clear()
+            for mask in self._workspace.case.segmentations:
+                self.mask.addItem(f"{mask.name} (draft)" if mask.draft else mask.name, mask.id)
+            last = self.mask.count() - 1
+            at = self.mask.findData(prefer or before)
+            self.mask.setCurrentIndex(at if at >= 0 else last)
+        if self.segmentation_id != before:
+            self._mask_picked(self.mask.currentIndex())
+        else:
+            self._show_mask()
+
+    def _show_mask(self) -> None:
+        mask = self._mask()
+        allow(self.mask, "The mask that is listed", "" if mask else "There is no mask yet")
+        reason = self._why_no_threshold(mask)
+        allow(self.threshold, "Probability above which a voxel is marked", reason)
+        if mask is not None and mask.threshold is not None:
+            self.threshold.set_value(mask.threshold)
+        self._show_state()
+
+    def _why_no_threshold(self, mask: Segmentation | None) -> str:
+        if mask is None:
+            return "There is no mask yet"
+        if mask.probability_id not in self._workspace.case.items:
+            return "This mask was not cut from a probability map: it has no threshold"
+        if not mask.draft:
+            return "The mask was taken over: a new threshold would undo your corrections"
+        return ""
+
+    def _on_selection(self, lesion) -> None:
+        """Show the row of a lesion that was chosen elsewhere; no jump comes back."""
+        number = getattr(lesion, "number", None)
+        selection = self.view.selectionModel()
+        with QSignalBlocker(selection):
+            rows = [n for n, one in enumerate(self.lesions) if one.number == number]
+            if rows:
+                index = self.sorted.index(rows[0], 0)
+                flags = QItemSelectionModel.SelectionFlag
+                selection.setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
+                self.view.scrollTo(index)
+                self._last_row = rows[0]
+            else:
+                selection.clear()
+        self.view.viewport().update()
+        self._show_buttons()
+
+    def _show_state(self) -> None:
+        mask, lesions = self._mask(), self.table.lesions
+        accepted = sum(self.table.accepted(lesion) for lesion in lesions)
+        measuring = " · measuring …" if self._measuring else ""
+        self.totals.setText(totals(lesions, accepted) + measuring if mask else "")
+        if mask is None:
+            self.empty.setText("No findings yet. Run a model (AI model), or paint a mask (Tools).")
+        elif mask.threshold is not None:
+            self.empty.setText("No voxel is above the threshold. Lower it to see weaker findings.")
+        else:
+            self.empty.setText("This mask is empty. Choose the brush and paint a lesion.")
+        listed = bool(mask) and self._listed == mask.id and not self._measuring if mask else True
+        self.view.setVisible(bool(lesions) or not listed)
+        self.empty.setVisible(not lesions and listed)
+        self._show_buttons()
+
+    def _show_buttons(self) -> None:
+        lesion = self.chosen
+        none = "" if self.table.lesions else "There is no lesion in the list"
+        chosen = none or ("" if lesion else "Choose a lesion in the list first")
+        already = "It is accepted already" if lesion and self.table.accepted(lesion) else ""
+        allow(self.previous, "Previous lesion (P)", none)
+        allow(self.next, "Next lesion (N)", none)
+        allow(self.accept, "Take this lesion over as checked (Enter)", chosen or already)
+        allow(self.delete, "Remove this lesion from the mask, can be undone (Del)", chosen)

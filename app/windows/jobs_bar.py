@@ -1,0 +1,165 @@
+"""The status bar: mode badge, position under the cursor, jobs with cancel, state of the journal."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QStatusBar, QWidget
+
+from app.windows.controls import flat_button, row
+from app.windows.listening import listen
+from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.workspace import Workspace
+from viewer.tools.table import TOOLS
+
+SAVED, SAVING, NOT_SAVED = "saved", "saving", "NOT SAVED"
+_JOURNAL_ROLES = {SAVED: "good", SAVING: "warning", NOT_SAVED: "danger"}
+
+
+def time_left(seconds: float | None) -> str:
+    """A time in words: ``"12 s left"``, ``"3 min left"``; empty where unknown."""
+    if seconds is None or seconds < 0:
+        return ""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s left"
+    return f"{round(seconds / 60)} min left"
+
+
+class JobRow(QWidget):
+    """One job: words, bar, time left, cancel."""
+
+    cancelled = Signal()
+
+    def __init__(self, words: str, cancellable: bool) -> None:
+        super().__init__()
+        self.words, self.left = QLabel(words), QLabel()
+        set_role(self.left, "dim")
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setFixedWidth(120)
+        self.bar.setRange(0, 1000)
+        self.cancel = flat_button("cancel", f"Cancel: {words}")
+        self.cancel.setVisible(cancellable)
+        self.cancel.clicked.connect(self._cancel)
+        self.setLayout(row(self.words, self.bar, self.left, self.cancel, gap=GAP))
+
+    def show_progress(self, words: str, fraction: float | None, seconds_left: float | None) -> None:
+        """Take over new figures; ``fraction`` None means that the share is not known."""
+        self.words.setText(words)
+        self.bar.setRange(0, 0 if fraction is None else 1000)
+        if fraction is not None:
+            self.bar.setValue(round(1000 * min(1.0, max(0.0, fraction))))
+        self.left.setText(time_left(seconds_left))
+
+    def _cancel(self) -> None:
+        self.cancel.setEnabled(False)
+        self.cancel.setToolTip("Being cancelled")
+        self.words.setText("Cancelling …")
+        self.cancelled.emit()
+
+
+class JobsBar(QStatusBar):
+    """What the window says at its lower edge.
+
+    Signals
+    -------
+    cancel_requested(job_id)
+        The cross of a job was pressed.
+    """
+
+    cancel_requested = Signal(str)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._jobs: dict[str, JobRow] = {}
+        self.setSizeGripEnabled(False)
+        self.mode = QLabel()
+        self.place = QLabel()
+        self.place.setMinimumWidth(280)
+        self.message = QLabel()
+        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.journal = QLabel()
+        self._job_rows = QHBoxLayout()
+        self._job_rows.setContentsMargins(0, 0, 0, 0)
+        self._job_rows.setSpacing(GAP)
+        jobs = QWidget()
+        jobs.setLayout(self._job_rows)
+        line = QWidget()
+        layout = row(self.mode, self.place, self.message, jobs, self.journal, gap=2 * GAP)
+        layout.setStretch(2, 1)
+        layout.setContentsMargins(GAP, SMALL_GAP, GAP, SMALL_GAP)
+        line.setLayout(layout)
+        self.addPermanentWidget(line, 1)
+        self.set_journal(SAVED, "Nothing has been changed yet")
+        self._show_mode(workspace.display.tool)
+        listen(self, workspace.display_changed, self._on_display)
+
+    def set_place(self, text: str) -> None:
+        """Position in mm, value and label under the cursor, as one line."""
+        self.place.setText(text)
+
+    def say(self, sentence: str, role: str = "dim") -> None:
+        """The last thing that happened: done, cancelled, or failed because …; it stays."""
+        set_role(self.message, role)
+        self.message.setText(sentence)
+        self.message.setToolTip(sentence)
+
+    def set_job(
+        self,
+        job_id: str,
+        words: str,
+        fraction: float | None = None,
+        seconds_left: float | None = None,
+        cancellable: bool = True,
+    ) -> None:
+        """Show a job, or what is new about it.
+
+        Parameters
+        ----------
+        fraction : float or None
+            0 to 1; None where the share is not known.
+        """
+        job = self._jobs.get(job_id)
+        if job is None:
+            job = JobRow(words, cancellable)
+            job.cancelled.connect(lambda: self.cancel_requested.emit(job_id))
+            self._jobs[job_id] = job
+            self._job_rows.addWidget(job)
+        if job.cancel.isEnabled():
+            job.show_progress(words, fraction, seconds_left)
+
+    def end_job(self, job_id: str, sentence: str = "", role: str = "dim") -> None:
+        """Take a job away and say how it ended."""
+        job = self._jobs.pop(job_id, None)
+        if job is not None:
+            self._job_rows.removeWidget(job)
+            job.hide()
+            job.deleteLater()
+        if sentence:
+            self.say(sentence, role)
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """Ids of the jobs shown."""
+        return tuple(self._jobs)
+
+    def set_journal(self, state: str, tip: str = "") -> None:
+        """Say whether finished edits are on disk: ``saved``, ``saving`` or ``NOT SAVED``."""
+        set_role(self.journal, _JOURNAL_ROLES[state])
+        self.journal.setText(f"● {state}")
+        self.journal.setToolTip(tip)
+        self.journal.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+
+    def _on_display(self, old, new) -> None:
+        if old.tool != new.tool:
+            self._show_mode(new.tool)
+
+    def _show_mode(self, tool: str) -> None:
+        editing = any(one.editing for one in TOOLS if one.id == tool)
+        self.mode.setText("EDIT" if editing else "READ")
+        set_role(self.mode, "badge-edit" if editing else "badge-read")
+        self.mode.setToolTip(
+            "Editing: keys 1-9 choose tools, Q and W labels, [ and ] the brush size"
+            if editing
+            else "Reading: keys 0-9 set the window, nothing can be changed by the mouse"
+        )

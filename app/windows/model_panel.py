@@ -1,0 +1,278 @@
+"""Ask a model: which one, on which series, on which device; progress and the last result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QProgressBar,
+    QScrollArea,
+    QSizePolicy,
+    QWidget,
+)
+
+from app.windows.controls import allow, button, column, row, sentence
+from app.windows.jobs_bar import time_left
+from app.windows.listening import listen
+from app.windows.model_card_view import ModelCardView
+from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.workspace import Workspace
+
+if TYPE_CHECKING:
+    from inference.registry import InstalledModel
+
+DEVICES = (
+    ("auto", "Automatic: GPU if there is one, else CPU"),
+    ("cuda", "GPU only"),
+    ("cpu", "CPU only"),
+)
+
+
+class ModelPanel(QWidget):
+    """The card of a model, its input, and the run.
+
+    Signals
+    -------
+    run_requested(model_id, volume_id, device, explain)
+        ``device`` is ``auto``, ``cuda`` or ``cpu``.
+    cancel_requested()
+        The running model shall stop.
+    """
+
+    run_requested = Signal(str, str, str, bool)
+    cancel_requested = Signal()
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._models: dict[str, InstalledModel] | None = None
+        self._running = False
+        self.model = _combo("Installed models")
+        self.model.currentIndexChanged.connect(self._show_model)
+        self.card = ModelCardView()
+        self.unavailable = sentence(role="danger")
+        self.series = _combo("The series the model looks at")
+        self.series.currentIndexChanged.connect(self._show_fit)
+        self.fit = sentence()
+        self.device = _combo("Where the model runs")
+        for key, words in DEVICES:
+            self.device.addItem(words, key)
+        self.explain = QCheckBox("Also explain (Grad-CAM)")
+        self.explain.setToolTip("Adds a map of the evidence for the whole finding; takes longer")
+        self.explain.setChecked(True)
+        self.run = button("Run", "", "run", "primary")
+        self.cancel = button("Cancel", "Stop the run; nothing is changed", "stop")
+        self.run.clicked.connect(self.start)
+        self.cancel.clicked.connect(self._cancel)
+        self.stage, self.left = QLabel(), QLabel()
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setRange(0, 1000)
+        self.result = sentence(role="text")
+        self._arrange()
+        listen(self, workspace.case_changed, self._on_case)
+        listen(self, workspace.display_changed, self._on_display)
+        self._show_series()
+        self.set_idle("")
+
+    def _arrange(self) -> None:
+        set_role(self.left, "dim")
+        inner = QWidget()
+        upper = column(inner, margin=0)
+        upper.addLayout(_field("Model", self.model))
+        upper.addWidget(self.unavailable)
+        upper.addWidget(self.card)
+        upper.addLayout(_field("Series", self.series))
+        upper.addWidget(self.fit)
+        upper.addLayout(_field("Device", self.device))
+        upper.addWidget(self.explain)
+        upper.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inner)
+        buttons = row(self.run, self.cancel, gap=GAP)
+        buttons.setStretch(0, 1)
+        layout = column(self)
+        layout.addWidget(scroll, 1)
+        layout.addLayout(row(self.stage, 1, self.left))
+        layout.addWidget(self.bar)
+        layout.addWidget(self.result)
+        layout.addLayout(buttons)
+
+    # --- from outside ------------------------------------------------------------------------
+    def set_models(self, models: Sequence[InstalledModel]) -> None:
+        """List these models; the one chosen before stays chosen."""
+        self._models = {model.card.id: model for model in models}
+        chosen = self.model_id
+        with QSignalBlocker(self.model):
+            self.model.clear()
+            for model in models:
+                self.model.addItem(f"{model.card.name} {model.card.version}", model.card.id)
+            self.model.setCurrentIndex(max(0, self.model.findData(chosen)))
+        self._show_model()
+        self._choose_fitting_series()
+
+    def set_progress(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
+        """A run is on; ``fraction`` is 0 to 1, or below 0 where it is not known yet."""
+        if not self._running:
+            self._running = True
+            self.cancel.setText("Cancel")
+            self._show_buttons()
+        if self.cancel.isEnabled():
+            self.stage.setText(stage)
+        self.bar.setRange(0, 1000 if fraction >= 0 else 0)
+        if fraction >= 0:
+            self.bar.setValue(round(1000 * min(1.0, fraction)))
+        self.left.setText(time_left(seconds_left))
+
+    def set_idle(self, sentence: str) -> None:
+        """No run is on; say how the last one ended (empty: say nothing)."""
+        self._running = False
+        self.stage.clear()
+        self.left.clear()
+        self.result.setText(sentence)
+        self.result.setVisible(bool(sentence))
+        self._show_buttons()
+
+    def start(self) -> None:
+        """Ask for a run of what is shown, as the button does."""
+        if self._why_not():
+            self.result.setText(self._why_not())
+            self.result.setVisible(True)
+            return
+        device, explain = str(self.device.currentData()), self.explain.isChecked()
+        self.run_requested.emit(self.model_id, self.volume_id, device, explain)
+
+    # --- what is chosen ----------------------------------------------------------------------
+    @property
+    def model_id(self) -> str:
+        """Id of the chosen model; empty where there is none."""
+        return self.model.currentData() or ""
+
+    @property
+    def volume_id(self) -> str:
+        """Id of the chosen volume; empty where there is none."""
+        return self.series.currentData() or ""
+
+    def _installed(self) -> InstalledModel | None:
+        return (self._models or {}).get(self.model_id)
+
+    def _why_not(self) -> str:
+        """Why no run can be started now, or nothing."""
+        if self._running:
+            return "A model is running: cancel it or wait"
+        if self._models is None:
+            return "Looking for installed models …"
+        model = self._installed()
+        if model is None:
+            return "No model is installed. Put a model folder into the user data folder"
+        if not model.available:
+            return model.reason
+        if not self.volume_id:
+            return "Open a study first: the model needs an image"
+        return ""
+
+    # --- showing -----------------------------------------------------------------------------
+    def _show_model(self, *_index: int) -> None:
+        model = self._installed()
+        self.card.setVisible(model is not None)
+        if model is not None:
+            self.card.show_model(model)
+        reason = model.reason if model is not None and not model.available else ""
+        self.unavailable.setText(f"Cannot run here: {reason}" if reason else "")
+        self.unavailable.setVisible(bool(reason))
+        self._show_fit()
+        self._show_buttons()
+
+    def _show_series(self) -> None:
+        chosen = self.volume_id
+        with QSignalBlocker(self.series):
+            self.series.clear()
+            for volume in self._workspace.case.volumes:
+                self.series.addItem(volume.name, volume.id)
+            self.series.setCurrentIndex(max(0, self.series.findData(chosen)))
+        allow(
+            self.series,
+            "The series the model looks at",
+            "" if self.series.count() else "Open a study first",
+        )
+        self._show_fit()
+        self._show_buttons()
+
+    def _choose_fitting_series(self) -> None:
+        """Prefer a series the card asks for over one that merely came first."""
+        fitting = [v.id for v in self._workspace.case.volumes if self._fit_of(v.id)[0]]
+        if fitting and self.volume_id not in fitting:
+            self.series.setCurrentIndex(self.series.findData(fitting[0]))
+
+    def _fit_of(self, volume_id: str) -> tuple[bool, str]:
+        model = self._installed()
+        if model is None or volume_id not in self._workspace.case.items:
+            return False, ""
+        from inference.registry import suitable
+
+        return suitable(model.card, self._workspace.case.volume(volume_id))
+
+    def _show_fit(self, *_index: int) -> None:
+        fits, words = self._fit_of(self.volume_id)
+        self.fit.setText(words)
+        self.fit.setVisible(bool(words))
+        set_role(self.fit, "good" if fits else "warning")
+
+    def _show_buttons(self) -> None:
+        allow(self.run, "Run this model on this series in the background", self._why_not())
+        allow(
+            self.cancel,
+            "Stop the run; nothing is changed",
+            "" if self._running else "No model is running",
+        )
+        for part in (self.bar, self.stage, self.left):
+            part.setVisible(self._running)
+        if self._running:
+            self.result.hide()
+
+    def _cancel(self) -> None:
+        self.cancel.setEnabled(False)
+        self.cancel.setToolTip("The run is being stopped")
+        self.stage.setText("Cancelling …")
+        self.cancel_requested.emit()
+
+    def _on_case(self, changes, origin) -> None:
+        if any(change.parts & {"added", "removed"} for change in changes):
+            before = self.series.count()
+            self._show_series()
+            if self.series.count() > before:
+                self._choose_fitting_series()
+
+    def _on_display(self, old, new) -> None:
+        """The series of the cell that was made active is the one meant, if it fits."""
+        if old.active == new.active:
+            return
+        cell = new.cell(new.active)
+        if cell is not None and self._fit_of(cell.volume_id)[0]:
+            self.series.setCurrentIndex(max(0, self.series.findData(cell.volume_id)))
+
+
+def _combo(tip: str) -> QComboBox:
+    combo = QComboBox()
+    combo.setToolTip(tip)
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(12)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return combo
+
+
+def _field(words: str, control: QWidget):
+    label = QLabel(words)
+    set_role(label, "dim")
+    label.setFixedWidth(48)
+    label.setBuddy(control)
+    layout = row(label, control, gap=SMALL_GAP)
+    layout.setStretch(1, 1)
+    return layout

@@ -1,0 +1,223 @@
+"""Heat maps and probability maps: seen or not, how strongly, in which colours, over which range."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt
+from PySide6.QtGui import QImage, QPainter, QPaintEvent
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFrame,
+    QLabel,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.windows.controls import ValueSlider, column, flat_button, row, sentence
+from app.windows.listening import listen
+from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
+from app.workspace import Workspace
+from imaging.edits.edit import RemoveItem
+from imaging.errors import EditRefused
+from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY, Heatmap
+from viewer.state.colour_tables import COLOUR_TABLES, colours
+from viewer.state.display import Overlay
+
+MEANINGS = {
+    PROBABILITY: "Probability of the finding, as the model gives it",
+    GRAD_CAM: "Bright = evidence that moved the model towards “finding”; not a measure of truth",
+    UNCERTAINTY: "Bright = the model is unsure",
+}
+SMALLEST_RANGE = 0.01
+
+
+class Legend(QWidget):
+    """The colours of a map from its low to its high value, with both numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._overlay = Overlay()
+        self.setMinimumHeight(34)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        """Wide enough for both numbers."""
+        return QSize(200, 34)
+
+    def show_overlay(self, overlay: Overlay) -> None:
+        """Take over the colours and the range."""
+        self._overlay = overlay
+        self.setAccessibleName(f"Legend {overlay.colour_table} {overlay.low} to {overlay.high}")
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """A bar whose transparent part is dark, and the numbers under it."""
+        painter = QPainter(self)
+        bar = QRect(0, 2, self.width(), 12)
+        painter.fillRect(bar, Qt.GlobalColor.black)
+        left = round(self._overlay.low * bar.width())
+        right = max(left + 1, round(self._overlay.high * bar.width()))
+        ramp = colours(self._overlay.colour_table)
+        image = QImage(ramp.data, len(ramp), 1, 3 * len(ramp), QImage.Format.Format_RGB888)
+        painter.drawImage(QRect(left, 2, right - left, 12), image)
+        last = QImage(image.copy(len(ramp) - 1, 0, 1, 1))
+        painter.drawImage(QRect(right, 2, bar.width() - right, 12), last)
+        painter.setPen(DARK.dim)
+        under = QRect(0, 16, self.width(), 18)
+        painter.drawText(under, Qt.AlignmentFlag.AlignLeft, "0")
+        painter.drawText(under, Qt.AlignmentFlag.AlignRight, "1")
+        for value, at in ((self._overlay.low, left), (self._overlay.high, right)):
+            if 0.08 < value < 0.94:
+                spot = QRect(at - 24, 16, 48, 18)
+                painter.drawText(spot, Qt.AlignmentFlag.AlignHCenter, f"{value:.2f}")
+        painter.end()
+
+
+class MapCard(QFrame):
+    """Controls of one map."""
+
+    def __init__(self, workspace: Workspace, heatmap: Heatmap) -> None:
+        super().__init__()
+        self._workspace, self.map_id = workspace, heatmap.id
+        set_role(self, "card")
+        self.visible = QCheckBox(heatmap.name)
+        self.visible.setToolTip("Lay this map over the images")
+        self.visible.clicked.connect(lambda on: self._change(visible=on))
+        self.remove = flat_button("bin", "Take this map out of the case (can be undone)")
+        self.remove.clicked.connect(self._remove)
+        about = f"{MEANINGS.get(heatmap.meaning, heatmap.meaning)}."
+        if heatmap.about:
+            about = f"About the {heatmap.about}. {about}"
+        self.table = QComboBox()
+        self.table.addItems(list(COLOUR_TABLES))
+        self.table.setToolTip("Colour table")
+        self.table.textActivated.connect(lambda name: self._change(colour_table=name))
+        self.legend = Legend()
+        self.opacity = self._slider("Opacity of the map", "opacity")
+        self.low = self._slider("Values below are transparent", "low")
+        self.high = self._slider("Values above have the last colour", "high")
+        self.provenance = sentence(heatmap.provenance.sentence)
+        layout = column(self, gap=SMALL_GAP)
+        title = row(self.visible, 1, self.remove)
+        layout.addLayout(title)
+        layout.addWidget(sentence(about))
+        layout.addWidget(self.legend)
+        for words, control in (
+            ("Colours", self.table),
+            ("Opacity", self.opacity),
+            ("From", self.low),
+            ("To", self.high),
+        ):
+            layout.addLayout(_field(words, control))
+        layout.addWidget(self.provenance)
+
+    def refresh(self) -> None:
+        """Read the display again."""
+        overlay = self._workspace.display.overlay(self.map_id)
+        with QSignalBlocker(self.visible), QSignalBlocker(self.table):
+            self.visible.setChecked(overlay.visible)
+            self.table.setCurrentText(overlay.colour_table)
+        self.opacity.set_value(overlay.opacity)
+        self.low.set_value(overlay.low)
+        self.high.set_value(overlay.high)
+        self.legend.show_overlay(overlay)
+
+    def _slider(self, tip: str, name: str) -> ValueSlider:
+        slider = ValueSlider(0.0, 1.0, 0.01)
+        slider.setToolTip(tip)
+        slider.changing.connect(lambda value: self._move(name, value))
+        slider.settled.connect(lambda value: self._move(name, value))
+        return slider
+
+    def _move(self, name: str, value: float) -> None:
+        """Low and high push each other, so that the range never turns round."""
+        overlay = self._workspace.display.overlay(self.map_id)
+        if name == "low":
+            value = min(value, 1.0 - SMALLEST_RANGE)
+            self._change(low=value, high=max(overlay.high, value + SMALLEST_RANGE))
+        elif name == "high":
+            value = max(value, SMALLEST_RANGE)
+            self._change(high=value, low=min(overlay.low, value - SMALLEST_RANGE))
+        else:
+            self._change(opacity=value)
+
+    def _change(self, **changes) -> None:
+        self._workspace.show(self._workspace.display.with_overlay(self.map_id, **changes))
+
+    def _remove(self) -> None:
+        item = self._workspace.case.items.get(self.map_id)
+        if item is None:
+            return
+        try:
+            self._workspace.execute(RemoveItem(item, f"Remove map “{item.name}”"))
+        except EditRefused as refusal:
+            self.provenance.setText(str(refusal))
+
+
+class OverlaysPanel(QWidget):
+    """One card per map, and one switch for all overlays."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self.cards: dict[str, MapCard] = {}
+        self.all = QCheckBox("Show overlays")
+        self.all.setToolTip("Masks and maps on or off (Space)")
+        self.all.clicked.connect(
+            lambda on: workspace.show(workspace.display.but(overlays_shown=on))
+        )
+        self.empty = sentence(
+            "No maps yet. A model adds its probability map and, if asked, a Grad-CAM map here."
+        )
+        inner = QWidget()
+        self._list = QVBoxLayout(inner)
+        self._list.setContentsMargins(0, 0, 0, 0)
+        self._list.setSpacing(GAP)
+        self._list.addWidget(self.empty)
+        self._list.addStretch(1)
+        self.scroll = QScrollArea()
+        self.scroll.setWidgetResizable(True)
+        self.scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.scroll.setWidget(inner)
+        layout = column(self)
+        layout.addWidget(self.all)
+        layout.addWidget(self.scroll, 1)
+        listen(self, workspace.case_changed, self._on_case)
+        listen(self, workspace.display_changed, self._on_display)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the case and the display again."""
+        maps = {item.id: item for item in self._workspace.case.heatmaps}
+        for gone in [key for key in self.cards if key not in maps]:
+            card = self.cards.pop(gone)
+            self._list.removeWidget(card)
+            card.hide()
+            card.deleteLater()
+        for key, item in maps.items():
+            if key not in self.cards:
+                self.cards[key] = MapCard(self._workspace, item)
+                self._list.insertWidget(self._list.count() - 1, self.cards[key])
+            self.cards[key].refresh()
+        self.empty.setVisible(not maps)
+        with QSignalBlocker(self.all):
+            self.all.setChecked(self._workspace.display.overlays_shown)
+
+    def _on_case(self, changes, origin) -> None:
+        if any(change.parts - {"voxels"} for change in changes):
+            self.refresh()
+
+    def _on_display(self, old, new) -> None:
+        if old.overlays != new.overlays or old.overlays_shown != new.overlays_shown:
+            self.refresh()
+
+
+def _field(words: str, control: QWidget):
+    label = QLabel(words)
+    set_role(label, "dim")
+    label.setFixedWidth(56)
+    layout = row(label, control, gap=GAP)
+    layout.setStretch(1, 1)
+    return layout

@@ -1,0 +1,92 @@
+"""Paints a series in the study list: picture on the left, three lines on the right."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
+from PySide6.QtGui import QColor, QFont, QPainter
+from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
+
+from app.windows.icons import icon
+from app.windows.series_text import kind_text, size_text, spacing_text, warning_text
+from app.windows.theme import DARK, GAP, SMALL_GAP
+
+SERIES_ROLE = Qt.ItemDataRole.UserRole
+PICTURE_ROLE = Qt.ItemDataRole.UserRole + 1
+CURRENT_ROLE = Qt.ItemDataRole.UserRole + 2
+PICTURE = 56
+_Index = QModelIndex | QPersistentModelIndex
+
+
+class SeriesDelegate(QStyledItemDelegate):
+    """Rows without a series (patients, studies) are drawn as usual."""
+
+    def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
+        """Tall enough for the picture."""
+        if index.data(SERIES_ROLE) is None:
+            return super().sizeHint(option, index) + QSize(0, SMALL_GAP)
+        return QSize(160, PICTURE + GAP)
+
+    def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
+        """Ground, picture, text, warning sign."""
+        series = index.data(SERIES_ROLE)
+        if series is None:
+            super().paint(painter, option, index)
+            return
+        area: QRect = option.rect.adjusted(2, 2, -2, -2)  # type: ignore[attr-defined]
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        self._ground(painter, option, area, bool(index.data(CURRENT_ROLE)))
+        self._picture(painter, area, index)
+        self._text(painter, area, series)
+        painter.restore()
+
+    def _ground(self, painter, option, area: QRect, current: bool) -> None:
+        state = option.state
+        colour = DARK.panel
+        if state & QStyle.StateFlag.State_Selected:
+            colour = DARK.selected
+        elif state & QStyle.StateFlag.State_MouseOver:
+            colour = DARK.hover
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(colour))
+        painter.drawRoundedRect(area, 4, 4)
+        if current:
+            painter.setBrush(QColor(DARK.accent))
+            painter.drawRoundedRect(QRect(area.left(), area.top(), 3, area.height()), 1, 1)
+
+    def _picture(self, painter: QPainter, area: QRect, index: _Index) -> None:
+        side = area.height() - 8
+        place = QRect(area.left() + 6, area.top() + 4, side, side)
+        painter.fillRect(place, QColor("black"))
+        picture = index.data(PICTURE_ROLE)
+        if picture is not None:
+            size = picture.size().scaled(place.size(), Qt.AspectRatioMode.KeepAspectRatio)
+            target = QRect(place.topLeft(), size)
+            target.moveCenter(place.center())
+            painter.drawImage(target, picture)
+
+    def _text(self, painter: QPainter, area: QRect, series) -> None:
+        left = area.left() + area.height() + GAP
+        width = area.right() - left - SMALL_GAP
+        metrics = painter.fontMetrics()
+        step = max(metrics.height(), (area.height() - 2 * SMALL_GAP) // 3)
+        warning = warning_text(series)
+        bold = QFont(painter.font())
+        bold.setWeight(QFont.Weight.DemiBold)
+        shown = DARK.text if series.viewable else DARK.disabled
+        lines = (
+            (series.description or "Series without a name", bold, shown),
+            (kind_text(series), painter.font(), DARK.text if series.viewable else DARK.disabled),
+            (f"{size_text(series)} · {spacing_text(series)}", painter.font(), DARK.dim),
+        )
+        for number, (words, font, colour) in enumerate(lines):
+            room = width - (22 if warning and number == 1 else 0)
+            line = QRect(left, area.top() + SMALL_GAP + number * step, room, step)
+            painter.setFont(font)
+            painter.setPen(QColor(colour))
+            words = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, room)
+            painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, words)
+        if warning:
+            spot = QRect(area.right() - 22, area.top() + SMALL_GAP + step, 18, step)
+            icon("warning", DARK.warning).paint(painter, spot)

@@ -1,0 +1,309 @@
+"""Patients, studies and series with pictures, filling while headers are still being read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PySide6.QtCore import QMimeData, QSize, Qt, Signal
+from PySide6.QtGui import QDrag, QImage, QKeyEvent, QPixmap
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QProgressBar,
+    QToolButton,
+    QTreeWidget,
+    QTreeWidgetItem,
+    QWidget,
+)
+
+from app.windows.controls import column, sentence
+from app.windows.icons import icon
+from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE, SERIES_ROLE, SeriesDelegate
+from app.windows.series_text import patient_text, study_text, tooltip_text
+from app.windows.theme import DARK, SMALL_GAP, set_role
+from app.workspace import Workspace
+
+if TYPE_CHECKING:
+    from imaging.dicom.series import Series
+
+MIME_SERIES = "application/x-isocenter-series"
+_PATH = Qt.ItemDataRole.UserRole
+
+
+class SeriesTree(QTreeWidget):
+    """Patient, study, series; a series can be dragged out by its key.
+
+    Signals
+    -------
+    chosen(key)
+        A series was clicked, or Enter pressed on it.
+    """
+
+    chosen = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setHeaderHidden(True)
+        self.setIndentation(8)
+        self.setRootIsDecorated(False)
+        self.setExpandsOnDoubleClick(False)
+        self.setMouseTracking(True)
+        self.setDragEnabled(True)
+        self.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.setItemDelegate(SeriesDelegate(self))
+        self.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.itemClicked.connect(lambda item, _column: self._choose(item))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Enter shows the current series."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self._choose(self.currentItem())
+            return
+        super().keyPressEvent(event)
+
+    def mimeTypes(self) -> list[str]:
+        """Only our own kind of thing can be dragged out."""
+        return [MIME_SERIES]
+
+    def mimeData(self, items: Sequence[QTreeWidgetItem]) -> QMimeData:
+        """The key of the dragged series, UTF-8."""
+        data = QMimeData()
+        for item in items:
+            series = item.data(0, SERIES_ROLE)
+            if series is not None:
+                data.setData(MIME_SERIES, series.key.encode())
+        return data
+
+    def startDrag(self, actions: Qt.DropAction) -> None:
+        """Drag with the picture under the pointer."""
+        item = self.currentItem()
+        series = item.data(0, SERIES_ROLE) if item is not None else None
+        if item is None or series is None or not series.viewable:
+            return
+        drag = QDrag(self)
+        drag.setMimeData(self.mimeData([item]))
+        picture = item.data(0, PICTURE_ROLE)
+        if picture is not None:
+            drag.setPixmap(QPixmap.fromImage(picture).scaledToHeight(64))
+        drag.exec(Qt.DropAction.CopyAction)
+
+    def _choose(self, item: QTreeWidgetItem | None) -> None:
+        series = item.data(0, SERIES_ROLE) if item is not None else None
+        if series is not None:
+            self.chosen.emit(series.key)
+
+
+class NotRead(QWidget):
+    """A collapsed list of files that could not be used, grouped by reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+        self._reasons: dict[str, QTreeWidgetItem] = {}
+        self.toggle = QToolButton()
+        self.toggle.setCheckable(True)
+        self.toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.toggle.setToolTip("Files that could not be used, and why")
+        set_role(self.toggle, "flat")
+        self.list = QTreeWidget()
+        self.list.setHeaderHidden(True)
+        self.list.setIndentation(12)
+        self.list.setMaximumHeight(180)
+        self.list.setWordWrap(True)
+        layout = column(self, margin=0, gap=SMALL_GAP)
+        layout.addWidget(self.toggle)
+        layout.addWidget(self.list)
+        self.toggle.toggled.connect(self._unfold)
+        self.clear()
+
+    def add(self, path: str, reason: str) -> None:
+        """One more file."""
+        self._count += 1
+        group = self._reasons.get(reason)
+        if group is None:
+            group = QTreeWidgetItem([reason])
+            group.setToolTip(0, reason)
+            self._reasons[reason] = group
+            self.list.addTopLevelItem(group)
+        child = QTreeWidgetItem([Path(path).name or path])
+        child.setToolTip(0, f"{path}\n{reason}")
+        group.addChild(child)
+        group.setText(0, f"{group.childCount()} × {reason}")
+        self._show()
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._count = 0
+        self._reasons.clear()
+        self.list.clear()
+        self.toggle.setChecked(False)
+        self._unfold(False)
+        self._show()
+
+    def _show(self) -> None:
+        self.toggle.setText(f"Not read ({self._count})")
+        self.setVisible(self._count > 0)
+
+    def _unfold(self, open_: bool) -> None:
+        self.toggle.setIcon(icon("down" if open_ else "next"))
+        self.list.setVisible(open_)
+
+
+class StudyBrowser(QWidget):
+    """The list on the left of the window.
+
+    Signals
+    -------
+    series_activated(key)
+        The series shall be shown.
+    recent_activated(path)
+        A recent study shall be opened.
+    """
+
+    series_activated = Signal(str)
+    recent_activated = Signal(str)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._groups: dict[tuple[str, ...], QTreeWidgetItem] = {}
+        self._series: dict[str, QTreeWidgetItem] = {}
+        self._pictures: dict[str, QImage] = {}
+        self._current = ""
+        self.progress = QLabel()
+        set_role(self.progress, "dim")
+        self.bar = QProgressBar()
+        self.bar.setRange(0, 0)
+        self.bar.setTextVisible(False)
+        self.tree = SeriesTree()
+        self.tree.chosen.connect(self._chosen)
+        self.empty = sentence("No study is open. Drop a folder, a file or a zip into the window.")
+        self.recent_title = QLabel("Recent studies")
+        set_role(self.recent_title, "title")
+        self.recent = QListWidget()
+        self.recent.setIconSize(QSize(16, 16))
+        self.recent.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self.recent.itemClicked.connect(lambda item: self.recent_activated.emit(item.data(_PATH)))
+        self.not_read = NotRead()
+        layout = column(self)
+        for part in (self.progress, self.bar, self.tree, self.empty, self.recent_title):
+            layout.addWidget(part)
+        layout.addWidget(self.recent, 1)
+        layout.addWidget(self.not_read)
+        layout.setStretch(2, 4)
+        self.setMinimumWidth(180)
+        self.set_progress("")
+        self.set_recent(())
+
+    def add_series(self, series: Series) -> None:
+        """Show a series, or what is new about one that has grown."""
+        item = self._series.get(series.key)
+        if item is None:
+            item = QTreeWidgetItem()
+            self._series[series.key] = item
+            self._study_item(series).addChild(item)
+        item.setData(0, SERIES_ROLE, series)
+        item.setToolTip(0, tooltip_text(series))
+        item.setData(0, Qt.ItemDataRole.AccessibleTextRole, tooltip_text(series))
+        item.setData(0, CURRENT_ROLE, series.key == self._current)
+        if series.key in self._pictures:
+            item.setData(0, PICTURE_ROLE, self._pictures[series.key])
+        self._show_parts()
+
+    def set_thumbnail(self, key: str, picture: np.ndarray) -> None:
+        """Give a series its picture.
+
+        Parameters
+        ----------
+        picture : ndarray, shape (rows, columns)
+            uint8 grey values.
+        """
+        grey = np.ascontiguousarray(picture, np.uint8)
+        rows, columns = grey.shape
+        image = QImage(grey.data, columns, rows, columns, QImage.Format.Format_Grayscale8).copy()
+        self._pictures[key] = image
+        item = self._series.get(key)
+        if item is not None:
+            item.setData(0, PICTURE_ROLE, image)
+
+    def set_progress(self, words: str) -> None:
+        """Say that files are being looked at; empty when that is over."""
+        self.progress.setText(words)
+        self.progress.setVisible(bool(words))
+        self.bar.setVisible(bool(words))
+
+    def add_problem(self, path: str, reason: str) -> None:
+        """List a file that could not be used."""
+        self.not_read.add(path, reason)
+
+    def set_current(self, key: str) -> None:
+        """Mark the series that the active view shows; empty for none."""
+        for other in (self._current, key):
+            item = self._series.get(other)
+            if item is not None:
+                item.setData(0, CURRENT_ROLE, other == key)
+        self._current = key
+
+    def set_recent(self, paths: Sequence[str]) -> None:
+        """List what was opened last, newest first; shown while no study is open."""
+        self.recent.clear()
+        for path in paths:
+            item = QListWidgetItem(icon("folder", DARK.dim), Path(path).name or path)
+            item.setData(_PATH, path)
+            item.setToolTip(path)
+            self.recent.addItem(item)
+        self._show_parts()
+
+    def clear(self) -> None:
+        """Take everything away, because the study was closed."""
+        self.tree.clear()
+        self._groups.clear()
+        self._series.clear()
+        self._pictures.clear()
+        self._current = ""
+        self.not_read.clear()
+        self.set_progress("")
+        self._show_parts()
+
+    @property
+    def keys(self) -> list[str]:
+        """Keys of all series, in the order they were found."""
+        return list(self._series)
+
+    def _chosen(self, key: str) -> None:
+        self.series_activated.emit(key)
+
+    def _study_item(self, series: Series) -> QTreeWidgetItem:
+        source = series.source
+        person = (source.patient.id, source.patient.name)
+        patient = self._group(self.tree.invisibleRootItem(), person, patient_text(series))
+        study = source.study_uid or source.study_date
+        return self._group(patient, (*person, study), study_text(series))
+
+    def _group(self, parent: QTreeWidgetItem, key: tuple[str, ...], words: str) -> QTreeWidgetItem:
+        item = self._groups.get(key)
+        if item is None:
+            item = QTreeWidgetItem(parent, [words])
+            item.setFlags(Qt.ItemFlag.ItemIsEnabled)
+            item.setToolTip(0, words)
+            font = item.font(0)
+            font.setBold(len(key) == 2)
+            item.setFont(0, font)
+            item.setExpanded(True)
+            self._groups[key] = item
+        return item
+
+    def _show_parts(self) -> None:
+        filled = bool(self._series)
+        self.tree.setVisible(filled)
+        self.empty.setVisible(not filled)
+        recent = not filled and self.recent.count() > 0
+        self.recent_title.setVisible(recent)
+        self.recent.setVisible(recent)

@@ -1,0 +1,200 @@
+"""Tools and the settings of the brush; what is masked or locked is always said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QGridLayout, QToolButton, QWidget
+
+from app.windows.controls import ValueSlider, allow, column, row, rule, sentence
+from app.windows.icons import GLYPHS, icon, swatch
+from app.windows.listening import listen
+from app.windows.theme import SMALL_GAP, set_role
+from app.workspace import Workspace
+from imaging.segmentation import Segmentation
+from viewer.state.display import Brush
+from viewer.tools.table import TOOLS
+from viewer.tools.tool import Tool
+
+COLUMNS = 3
+MIN_MM, MAX_MM = 0.5, 40.0
+NEW_MASK = "New mask at the first stroke"
+
+
+class ToolsPanel(QWidget):
+    """One button per tool with its number, brush size and shape, active label.
+
+    Signals
+    -------
+    tool_requested(tool_id)
+        A tool button was pressed. A controller may choose the tool (and make a mask for it);
+        where none does, the panel chooses it itself.
+    """
+
+    tool_requested = Signal(str)
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self.buttons: dict[str, QToolButton] = {}
+        self._group = QButtonGroup(self)
+        grid = QGridLayout()
+        grid.setSpacing(SMALL_GAP)
+        for number, tool in enumerate(TOOLS):
+            grid.addWidget(self._tool_button(number + 1, tool), *divmod(number, COLUMNS))
+        self.size = ValueSlider(MIN_MM, MAX_MM, 0.5, 1, " mm")
+        self.size.changing.connect(lambda value: self._brush(radius_mm=value))
+        self.size.settled.connect(lambda value: self._brush(radius_mm=value))
+        self.disc, self.ball = self._shape_buttons()
+        self.only_range = QCheckBox("Only inside the shown range")
+        self.only_range.clicked.connect(lambda on: self._brush(only_range=on))
+        self.label = QComboBox()
+        self.label.activated.connect(self._choose_label)
+        self.state = sentence()
+        layout = column(self)
+        layout.addLayout(grid)
+        layout.addWidget(rule())
+        layout.addLayout(row(sentence_fixed("Radius"), self.size))
+        layout.addLayout(row(self.disc, self.ball, 1))
+        layout.addWidget(self.only_range)
+        paints = row(sentence_fixed("Paints"), self.label)
+        paints.setStretch(1, 1)
+        layout.addLayout(paints)
+        layout.addWidget(self.state)
+        layout.addStretch(1)
+        listen(self, workspace.display_changed, self._on_display)
+        listen(self, workspace.case_changed, self._on_case)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Read the display and the case again."""
+        self._show_tool()
+        self._show_labels()
+        self._show_brush()
+
+    def _tool_button(self, number: int, tool: Tool) -> QToolButton:
+        made = QToolButton()
+        made.setCheckable(True)
+        made.setText(f"{number}  {tool.title}")
+        made.setIcon(icon(tool.id if tool.id in GLYPHS else "window"))
+        made.setIconSize(QSize(18, 18))
+        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
+        made.setSizePolicy(made.sizePolicy().Policy.Expanding, made.sizePolicy().Policy.Fixed)
+        kind = "changes the mask" if tool.editing else "changes nothing in the case"
+        made.setToolTip(f"{tool.title} (key {number} while editing): {kind}")
+        made.clicked.connect(lambda: self._choose_tool(tool.id))
+        self._group.addButton(made)
+        self.buttons[tool.id] = made
+        return made
+
+    def _shape_buttons(self) -> tuple[QToolButton, QToolButton]:
+        group = QButtonGroup(self)
+        made = []
+        for shape, words, tip in (
+            ("disc", "Disc (this slice)", "Paint a disc in the plane of the view"),
+            ("ball", "Ball (3D)", "Paint a ball through the neighbouring slices too"),
+        ):
+            one = QToolButton()
+            one.setText(words)
+            one.setToolTip(tip)
+            one.setCheckable(True)
+            one.clicked.connect(lambda _=False, s=shape: self._brush(shape=s))
+            group.addButton(one)
+            made.append(one)
+        return made[0], made[1]
+
+    def _choose_tool(self, tool: str) -> None:
+        self.tool_requested.emit(tool)
+        if self._workspace.display.tool != tool:
+            self._workspace.show(self._workspace.display.but(tool=tool))
+        self._show_tool()
+
+    def _brush(self, **changes) -> None:
+        display = self._workspace.display
+        self._workspace.show(display.but(brush=replace(display.brush, **changes)))
+
+    def _choose_label(self, row_number: int) -> None:
+        mask, label = self.label.itemData(row_number)
+        self._brush(segmentation_id=mask, label=label)
+
+    def _on_display(self, old, new) -> None:
+        if old.tool != new.tool:
+            self._show_tool()
+        if old.brush != new.brush:
+            self._show_labels()
+        if old.brush != new.brush or old.tool != new.tool or old.overlays != new.overlays:
+            self._show_brush()
+        if old.overlays_shown != new.overlays_shown:
+            self._show_brush()
+
+    def _on_case(self, changes, origin) -> None:
+        if any(change.parts - {"voxels"} for change in changes):
+            self._show_labels()
+            self._show_brush()
+
+    def _show_tool(self) -> None:
+        chosen = self.buttons.get(self._workspace.display.tool)
+        if chosen is not None:
+            chosen.setChecked(True)
+            return
+        self._group.setExclusive(False)
+        for one in self.buttons.values():
+            one.setChecked(False)
+        self._group.setExclusive(True)
+
+    def _show_labels(self) -> None:
+        brush = self._workspace.display.brush
+        with QSignalBlocker(self.label):
+            self.label.clear()
+            for mask in self._workspace.case.segmentations:
+                for segment in mask.segments:
+                    words = f"{segment.name} – {mask.name}"
+                    dot = icon("lock") if segment.locked else swatch(segment.colour)
+                    self.label.addItem(dot, words, (mask.id, segment.number))
+            target = (brush.segmentation_id, brush.label)
+            rows = [self.label.itemData(n) for n in range(self.label.count())]
+            if target not in rows:
+                self.label.addItem(NEW_MASK, ("", 1))
+                rows.append(("", 1))
+            self.label.setCurrentIndex(rows.index(target) if target in rows else len(rows) - 1)
+        because = "" if self.label.count() > 1 else "There is no mask with labels yet: paint one"
+        allow(self.label, "The label the brush paints (Q and W change it)", because)
+
+    def _show_brush(self) -> None:
+        brush = self._workspace.display.brush
+        self.size.set_value(brush.radius_mm)
+        self.size.setToolTip("Radius of the brush in mm ([ and ], or Shift + wheel)")
+        self.disc.setChecked(brush.shape == "disc")
+        self.ball.setChecked(brush.shape == "ball")
+        self.only_range.setChecked(brush.only_range)
+        self.only_range.setToolTip(
+            "Paint only voxels whose value lies inside the window shown (hold Alt for one stroke)"
+        )
+        words, role = self._restrictions(brush)
+        self.state.setText(words)
+        set_role(self.state, role)
+
+    def _restrictions(self, brush: Brush) -> tuple[str, str]:
+        """Everything that keeps the brush from painting, as sentences."""
+        found = []
+        mask = self._workspace.case.items.get(brush.segmentation_id)
+        if isinstance(mask, Segmentation):
+            segment = mask.segment(brush.label)
+            if segment is not None and segment.locked:
+                found.append(f"“{segment.name}” is locked and cannot be painted.")
+            overlay = self._workspace.display.overlay(mask.id)
+            if not overlay.visible or brush.label in overlay.hidden_segments:
+                found.append("This label is hidden: strokes will not be seen.")
+        if not self._workspace.display.overlays_shown:
+            found.append("Overlays are off (Space): strokes will not be seen.")
+        if brush.only_range:
+            found.append("Only values inside the shown window are painted.")
+        return " ".join(found) or "Nothing is masked.", "warning" if found else "dim"
+
+
+def sentence_fixed(text: str) -> QWidget:
+    """A short dim label of one width, so that the fields beside it line up."""
+    label = sentence(text)
+    label.setFixedWidth(64)
+    return label
