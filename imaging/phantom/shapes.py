@@ -69,7 +69,9 @@ class Space:
         end = np.add(self.low, self.size)
         high = np.clip(np.ceil(cloud.max(0) + margin) + 1, low + 1, end).astype(int)
         size = high - low
-        return Space((int(low[0]), int(low[1]), int(low[2])), (int(size[0]), int(size[1]), int(size[2])))
+        return Space(
+            (int(low[0]), int(low[1]), int(low[2])), (int(size[0]), int(size[1]), int(size[2]))
+        )
 
     def slices(self, part: Space) -> tuple[slice, slice, slice]:
         """Where a part lies in an array of this grid."""

@@ -1,0 +1,211 @@
+"""How new objects join the study they were made from: patient, study, and which slices.
+
+Headers come from the first source file; slices are named by the UIDs that the volume remembers, so
+that files need not be read one by one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imaging.dicom.codes import SOURCE_FOR_PROCESSING, code_item
+from imaging.dicom.write import decimals, new_uid
+from imaging.errors import BadInput, WorldFailed
+from imaging.geometry import Geometry
+from imaging.volume import Source, Volume
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+#: Attributes of the Patient, General Study and Patient Study modules that a new object repeats
+#: (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
+SHARED_KEYWORDS = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "PatientBirthDate",
+    "PatientSex", "OtherPatientIDsSequence", "PatientSpeciesDescription", "PatientIdentityRemoved",
+    "DeidentificationMethod", "DeidentificationMethodCodeSequence", "StudyInstanceUID",
+    "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
+    "IssuerOfAccessionNumberSequence", "StudyDescription", "PatientAge", "PatientSize",
+    "PatientWeight", "PregnancyStatus", "LongitudinalTemporalInformationModified",
+)  # fmt: skip
+_REQUIRED_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
+    "ReferringPhysicianName", "StudyID", "AccessionNumber", "PositionReferenceIndicator",
+)  # fmt: skip
+
+
+def read_header(source: Source) -> Dataset:
+    """The first source file without its pixels.
+
+    Raises
+    ------
+    WorldFailed
+        Where the file has gone.
+    BadInput
+        Where it is no longer readable as DICOM.
+    """
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    path = source.files[0] if source.files else ""
+    try:
+        return dcmread(path, stop_before_pixels=True, force=True)
+    except OSError as error:
+        raise WorldFailed(
+            "The original images are no longer where they were opened from",
+            path,
+            "Put them back or open the study again",
+        ) from error
+    except (InvalidDicomError, ValueError, RecursionError, KeyError) as error:
+        raise BadInput("The original image can no longer be read as DICOM", path) from error
+
+
+def shared_header(original: Dataset, source: Source) -> Dataset:
+    """Patient and study attributes of the original, the required ones present if only empty."""
+    from pydicom.dataset import Dataset
+
+    ds = Dataset()
+    ds.SpecificCharacterSet = "ISO_IR 192"
+    original.decode()
+    for keyword in SHARED_KEYWORDS:
+        if keyword in original:
+            ds[keyword] = original[keyword]
+    for keyword in _REQUIRED_EMPTY:
+        if keyword not in ds:
+            setattr(ds, keyword, None)
+    ds.StudyInstanceUID = str(original.get("StudyInstanceUID") or source.study_uid or new_uid())
+    return ds
+
+
+def reference_header(volume: Volume) -> Dataset:
+    """A lean header that stands for the whole source series: its study, its frame, its plane.
+
+    The place is that of slice 0 of the volume's own grid, so it holds for classic and multi-frame
+    sources alike.
+    """
+    original = read_header(volume.source)
+    ds = shared_header(original, volume.source)
+    ds.SOPClassUID = original.SOPClassUID
+    ds.SOPInstanceUID = volume.source.instance_uids[0]
+    ds.SeriesInstanceUID = volume.source.series_uid or str(original.SeriesInstanceUID)
+    ds.FrameOfReferenceUID = volume.geometry.frame_of_reference or str(
+        original.get("FrameOfReferenceUID") or new_uid()
+    )
+    ds.Modality = original.get("Modality") or "MR"
+    ds.BodyPartExamined = str(original.get("BodyPartExamined") or "")
+    for keyword in (
+        "Manufacturer",
+        "ManufacturerModelName",
+        "SoftwareVersions",
+        "DeviceSerialNumber",
+    ):
+        if original.get(keyword):
+            ds[keyword] = original[keyword]
+    _set_plane(ds, volume.geometry)
+    return ds
+
+
+def _set_plane(ds: Dataset, geometry: Geometry) -> None:
+    step_k, step_j, step_i = geometry.spacing
+    ds.Rows, ds.Columns = geometry.shape[1:]
+    ds.PixelSpacing = decimals((step_j, step_i))
+    ds.SliceThickness = decimals([step_k])[0]
+    ds.ImagePositionPatient = decimals(geometry.origin)
+    ds.ImageOrientationPatient = decimals([*geometry.directions[:, 2], *geometry.directions[:, 1]])
+
+
+def slice_reference(volume: Volume, sop_class: str, k: int) -> Dataset:
+    """The image (and frame) that slice ``k`` of a volume came from, as a Source Image item."""
+    from pydicom.dataset import Dataset
+
+    item = Dataset()
+    item.ReferencedSOPClassUID = sop_class
+    item.ReferencedSOPInstanceUID = volume.source.instance_uids[k]
+    if volume.source.frames:
+        item.ReferencedFrameNumber = volume.source.frames[k]
+    item.PurposeOfReferenceCodeSequence = [code_item(SOURCE_FOR_PROCESSING)]
+    return item
+
+
+def reference_everything(ds: Dataset, volume: Volume, sop_class: str) -> None:
+    """Name all source images at the top of an object (PS3.3 C.7.6.1, C.12.2)."""
+    from pydicom.dataset import Dataset
+
+    references = []
+    for uid in dict.fromkeys(volume.source.instance_uids):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+        references.append(item)
+    series = Dataset()
+    series.SeriesInstanceUID = volume.source.series_uid
+    series.ReferencedInstanceSequence = references
+    ds.ReferencedSeriesSequence = [series]
+    ds.SourceImageSequence = references
+
+
+def reference_frames(
+    ds: Dataset, volume: Volume, sop_class: str, geometry: Geometry, derivation
+) -> None:
+    """Name the source slice of every frame of a multi-frame object (PS3.3 C.7.6.16.2.6).
+
+    Frames are matched by their position; where the object's grid is not that of the volume, only
+    the top-level references of :func:`reference_everything` are left.
+    """
+    from pydicom.dataset import Dataset
+
+    matched = (
+        geometry.same_grid(volume.geometry)
+        and len(volume.source.instance_uids) == (volume.geometry.shape[0])
+    )
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        if "DerivationImageSequence" in frame:
+            del frame.DerivationImageSequence
+        if not matched:
+            frame.DerivationImageSequence = []
+            continue
+        place = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        source = slice_reference(volume, sop_class, int(np.rint(geometry.index(place)[0])))
+        source.SpatialLocationsPreserved = "YES"
+        item = Dataset()
+        item.SourceImageSequence = [source]
+        item.DerivationCodeSequence = [code_item(derivation)]
+        frame.DerivationImageSequence = [item]
+
+
+def referable(volume: Volume) -> bool:
+    """True where the volume came from DICOM images that a new object can point to."""
+    source = volume.source
+    return source.kind == "dicom" and bool(source.instance_uids) and bool(source.files)
+
+
+def imported_as_dicom(volume: Volume, folder: Path) -> Volume:
+    """Write a volume that did not come from DICOM as a derived series, and let it point there.
+
+    Returns
+    -------
+    Volume
+        The same voxels and grid, whose source are the new files.
+    """
+    from dataclasses import replace
+
+    from pydicom import dcmread
+
+    from imaging.dicom.derived import write_derived_series
+
+    files = write_derived_series(folder, volume, description=volume.name)
+    headers = [dcmread(f, stop_before_pixels=True) for f in files]
+    source = Source(
+        "dicom",
+        tuple(str(f) for f in files),
+        str(headers[0].StudyInstanceUID),
+        str(headers[0].SeriesInstanceUID),
+        tuple(str(h.SOPInstanceUID) for h in headers),
+        patient=volume.source.patient,
+        study_date=str(headers[0].get("StudyDate") or ""),
+        series_description=volume.name,
+    )
+    grid = volume.geometry
+    geometry = Geometry(grid.shape, grid.affine, str(headers[0].FrameOfReferenceUID))
+    return replace(volume, source=source, geometry=geometry)

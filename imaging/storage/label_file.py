@@ -1,0 +1,104 @@
+"""The ITK-SNAP label description file: number, colour and name of each label.
+
+Columns IDX R G B (0-255) A (0-1) VIS MSH "LABEL"; label 0 is the clear label. Source: ITK-SNAP
+``ColorLabelTable.cxx``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from imaging.atomic import write_atomic
+from imaging.errors import BadInput, WorldFailed
+from imaging.segmentation import Segment
+
+_HEADER = """\
+################################################
+# ITK-SnAP Label Description File
+# File format:
+# IDX   -R-  -G-  -B-  -A--  VIS MSH  LABEL
+# Where:
+#    IDX:   Zero-based index
+#    -R-:   Red color component (0..255)
+#    -G-:   Green color component (0..255)
+#    -B-:   Blue color component (0..255)
+#    -A-:   Label transparency (0.00 .. 1.00)
+#    VIS:   Label visibility (0 or 1)
+#    MSH:   Label mesh visibility (0 or 1)
+#  LABEL:   Label description
+################################################
+"""
+_LINE = re.compile(r'\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([\d.]+)\s+([01])\s+([01])\s+"(.*)"\s*$')
+
+
+def label_file_path(mask: Path) -> Path:
+    """Where the label file of a mask goes: ``lesions.nii.gz`` gives ``lesions.label.txt``."""
+    name = re.sub(r"\.nii(\.gz)?$|\.nrrd$", "", mask.name, flags=re.IGNORECASE)
+    return mask.with_name(f"{name}.label.txt")
+
+
+def write_label_file(path: Path, segments: Iterable[Segment]) -> list[Path]:
+    """Write the names and colours of labels.
+
+    Returns
+    -------
+    list of Path
+        The file.
+
+    Raises
+    ------
+    WorldFailed
+        Where the disk refuses or what was read back differs.
+    """
+    ordered = sorted(segments, key=lambda s: s.number)
+    lines = [_line(0, (0, 0, 0), 0.0, 0, "Clear Label")]
+    lines += [_line(s.number, s.colour, 1.0, 1, _clean(s.name)) for s in ordered]
+    meant = [(s.number, s.colour, _clean(s.name)) for s in ordered]
+
+    def verify(aside: Path) -> None:
+        if [(s.number, s.colour, s.name) for s in read_label_file(aside)] != meant:
+            raise WorldFailed("The label file read back differs from what was written", path.name)
+
+    def write(aside: Path) -> None:
+        aside.write_text(_HEADER + "".join(lines), encoding="utf-8", newline="\n")
+
+    return [write_atomic(path, write, verify)]
+
+
+def read_label_file(path: Path) -> list[Segment]:
+    """The labels of a file, without the clear label 0.
+
+    Raises
+    ------
+    BadInput
+        Where a line cannot be understood or a number is above 255.
+    """
+    found = []
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise BadInput("The label file cannot be read", str(path)) from error
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        match = _LINE.match(line)
+        if match is None:
+            raise BadInput(
+                f"A line of the label file cannot be understood ({line[:40]!r})", str(path)
+            )
+        number, red, green, blue = (int(match[n]) for n in range(1, 5))
+        if number:
+            found.append(Segment(number, match[8], (red, green, blue)))
+    return found
+
+
+def _line(number: int, colour: tuple[int, int, int], alpha: float, seen: int, name: str) -> str:
+    red, green, blue = colour
+    return f'{number:5d} {red:5d} {green:4d} {blue:4d} {alpha:9g} {seen:2d} {seen:2d}    "{name}"\n'
+
+
+def _clean(name: str) -> str:
+    """A name that fits between quotes on one line."""
+    return " ".join(name.replace('"', "'").split())
