@@ -74,6 +74,7 @@ class Synthesiser:
         self.bank = [np.asarray(m, np.uint8) for m in bank.values()]
         self.places = [np.argwhere(m) for m in self.bank]
         self.gold = [_component_list(a.gold) for a in self.anatomies]
+        self.contrast = [_grey_contrast(a) for a in self.anatomies]
         wanted = shares or self.shares
         kinds = [a.kind for a in self.anatomies]
         chance = np.array([wanted[k] / kinds.count(k) for k in kinds])
@@ -98,7 +99,8 @@ class Synthesiser:
             image += _field(rng, shape, 5) * np.float32(rng.uniform(0, 0.06)) * (distance < 0)
         if "grey" in anatomy.extra and rng.random() < 0.75:
             grey = _look(anatomy.extra["grey"], points)
-            shift = rng.uniform(-0.06, 0.2) + rng.uniform(0, 0.07) * _field(rng, shape, 6)
+            shift = rng.uniform(0.0, 0.24) - self.contrast[number]
+            shift = shift + rng.uniform(0, 0.05) * _field(rng, shape, 6)
             image += grey * shift.astype(np.float32)
         lesion = _look(anatomy.gold.view(np.uint8), points)
         planted = self._plant(anatomy, mask_picks, points, place, shape)
@@ -209,6 +211,15 @@ def _component_list(mask: Mask) -> list[npt.NDArray[np.int64]]:
     return pieces
 
 
+def _grey_contrast(anatomy: Anatomy) -> float:
+    """How much brighter grey matter is than white matter."""
+    if anatomy.image is None or "grey" not in anatomy.extra:
+        return 0.0
+    grey, white = anatomy.extra["grey"] > 0.8, anatomy.place > 0.9
+    white &= anatomy.extra["grey"] < 0.1
+    return float(np.median(anatomy.image[grey]) - np.median(anatomy.image[white]))
+
+
 def _look(array: npt.NDArray[np.generic], points: Array, outside: float = 0.0) -> Array:
     """Linear interpolation at index positions ``(3, k, j, i)``."""
     return ndimage.map_coordinates(
@@ -313,7 +324,7 @@ def _lesion_light(rng: np.random.Generator, soft: Array) -> Array:
     if not soft.any():
         return soft
     shape = (soft.shape[0], soft.shape[1], soft.shape[2])
-    strength = np.clip(rng.lognormal(np.log(0.3), 0.4), 0.13, 0.9)
+    strength = np.clip(rng.lognormal(np.log(0.32), 0.4), 0.15, 0.9)
     varied = np.clip(1 + 0.25 * _field(rng, shape, 8), 0.5, 1.6) * strength
     rough = ndimage.gaussian_filter(rng.standard_normal(shape).astype(np.float32), 0.8)
     core = soft * (1 - 0.3 * rng.random() + 0.3 * ndimage.gaussian_filter(soft, 1.5))

@@ -30,7 +30,11 @@ __all__ = ["Settings", "Trainer", "lesion_loss"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides a run besides the data."""
+    """Everything that decides a run besides the data.
+
+    From step ``settle`` on, batch normalisation keeps its averaged statistics: three patches say
+    little about a whole head, and the network then trains as it will be used.
+    """
 
     channels: tuple[int, ...] = (16, 32, 64, 96)
     thin: int = 8
@@ -39,7 +43,8 @@ class Settings:
     rate: float = 2e-3
     weight_decay: float = 1e-2
     warmup: int = 60
-    average: float = 0.998
+    average: float = 0.995
+    settle: int = 1000
     clip: float = 1.0
     seed: int = 0
 
@@ -113,7 +118,7 @@ class Trainer:
         rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
         for group in self.optimiser.param_groups:
             group["lr"] = max(rate, 1e-6)
-        self.network.train()
+        self._normalisation()
         loss = lesion_loss(self.network(image), label, weight)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -122,6 +127,18 @@ class Trainer:
         self.steps += 1
         self._average()
         return float(loss.detach())
+
+    @torch.no_grad()
+    def _normalisation(self) -> None:
+        """Training mode; settled statistics once it is time."""
+        self.network.train()
+        if self.steps == self.settings.settle:
+            for name, value in self.network.named_buffers():
+                value.copy_(self.averaged[name])
+        if self.steps >= self.settings.settle:
+            for module in self.network.modules():
+                if isinstance(module, torch.nn.BatchNorm3d):
+                    module.eval()
 
     @torch.no_grad()
     def _average(self) -> None:
