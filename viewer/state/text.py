@@ -24,10 +24,7 @@ def corner_texts(
     size: tuple[int, int],
 ) -> CornerTexts:
     """Patient and study above, series with slice position and window with zoom below."""
-    series = _series(volume)
     where = f"{_capital(plane)} {position.number}/{position.count}"
-    if position.place:
-        where += f" · {position.place}"
     levels = f"W {number(window.width)}  L {number(window.centre)}"
     marks = " · ".join(_marks(volume, resampled))
     scale = f"Zoom {zoom:.1f}×"
@@ -36,7 +33,7 @@ def corner_texts(
     return CornerTexts(
         top_left=_lines(*_patient(volume.source.patient)),
         top_right=_lines(volume.source.study_description, date(volume.source.study_date)),
-        bottom_left=_lines(series, where),
+        bottom_left=_lines(_series(volume), f"{where} · {position.place}"),
         bottom_right=_lines(marks, levels, scale),
     )
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from viewer.tools import brush, crosshair, window_level
+from viewer.tools import brush, crosshair, oblique, window_level
 from viewer.tools.tool import Tool
 
-TOOLS: tuple[Tool, ...] = (window_level.TOOL, crosshair.TOOL, brush.BRUSH, brush.ERASER)
+TOOLS: tuple[Tool, ...] = (
+    window_level.TOOL,
+    crosshair.TOOL,
+    oblique.TOOL,
+    brush.BRUSH,
+    brush.ERASER,
+)
 
 TOOL_BY_ID: dict[str, Tool] = {tool.id: tool for tool in TOOLS}
 

@@ -12,7 +12,7 @@ from viewer.state.colour_tables import colours
 from viewer.state.slice_plan import CornerTexts, EdgeLetters, Legend, ScaleBar, SlicePlan
 from viewer.state.text import number
 
-BACKGROUND = QColor("#0b0c0e")
+BACKGROUND = QColor("#000000")
 TEXT = QColor("#c9ced4")
 QUIET = QColor("#8d96a0")
 HALO = QColor(0, 0, 0, 200)
@@ -26,10 +26,12 @@ ERASE = QColor(255, 120, 110, 230)
 TEXT_PIXELS = 13
 MARGIN = 8.0
 LETTER_PIXELS = 14
+#: Half the width kept free for the letters in the middle of the top and bottom edge.
+LETTER_ROOM = 20.0
 #: Half the gap in the middle of the crosshair, logical pixels.
 GAP = 9.0
 #: A colour legend needs a view at least this large (logical pixels).
-LEGEND_WIDTH, LEGEND_HEIGHT = 220, 220
+LEGEND_WIDTH, LEGEND_HEIGHT = 320, 320
 LEGEND_BAR = (10.0, 110.0)
 
 _LEFT, _RIGHT = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
@@ -54,11 +56,11 @@ def haloed(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: str, 
 
 
 def paint_texts(painter: QPainter, texts: CornerTexts, size: tuple[int, int]) -> None:
-    """Lines in the four corners, each cut with an ellipsis at half the width."""
+    """Lines in the four corners, each cut with an ellipsis before the letter."""
     width, height = size
     painter.setFont(font(TEXT_PIXELS))
     metrics = QFontMetricsF(painter.font())
-    line, room = metrics.height(), width / 2.0 - 2.0 * MARGIN
+    line, room = metrics.height(), width / 2.0 - MARGIN - LETTER_ROOM
     corners = (
         (texts.top_left, _LEFT, MARGIN),
         (texts.top_right, _RIGHT, MARGIN),

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from PySide6.QtCore import QPoint, QRect, Signal
+from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QWidget
 
 from imaging.case import VOXELS, Case, Change
@@ -23,6 +24,8 @@ from viewer.widgets.slice_view import SliceView
 
 #: Space between views, logical pixels.
 GAP = 2
+#: What shows between views.
+GROUND = QColor("#23272c")
 #: The drag and drop format of a series: its key as UTF-8.
 SERIES_MIME = "application/x-isocenter-series"
 
@@ -92,6 +95,10 @@ class ViewGrid(QWidget):
         self._loading: dict[str, str] = {}
         self.setAcceptDrops(True)
         self.setMinimumSize(200, 160)
+        self.setAutoFillBackground(True)
+        palette = self.palette()
+        palette.setColor(QPalette.ColorRole.Window, GROUND)
+        self.setPalette(palette)
 
     # --- told ---------------------------------------------------------------------------------
     def apply(self, case: Case, display: DisplayState, changes: Sequence[Change] = ()) -> None:
