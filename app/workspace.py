@@ -11,9 +11,10 @@ from typing import Protocol
 
 from psygnal import Signal
 
-from imaging.case import ADDED, HEADER, REMOVED, VOXELS, Case, Change
+from imaging.case import ADDED, HEADER, REMOVED, VOXELS, Case, Change, Item
 from imaging.edits.edit import Edit
 from imaging.edits.history import History
+from imaging.errors import EditRefused
 from imaging.geometry import Box
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
@@ -22,8 +23,12 @@ from viewer.state.display import DisplayState
 class EditLog(Protocol):
     """Where finished edits go so that a crash loses none."""
 
-    def append(self, edit: Edit, case: Case) -> object:
-        """Take a copy of the edit; called after it was applied."""
+    def prepare(self, case: Case) -> None:
+        """Be ready for an edit of a case as it stands; raise EditRefused to forbid it."""
+        ...
+
+    def append(self, edit: Edit, case: Case, how: str) -> object:
+        """Take a copy of an edit that was just applied; ``how``: do, undo or redo."""
         ...
 
 
@@ -33,8 +38,8 @@ class Workspace:
     Signals
     -------
     case_changed(changes, origin)
-        A tuple of :class:`Change` and what caused it: ``edit``, ``undo``, ``redo``, ``load``,
-        ``open`` or ``close``.
+        A tuple of :class:`Change` and what caused it: ``edit``, ``undo``, ``redo``,
+        ``rehearsal``, ``load``, ``open`` or ``close``.
     display_changed(old, new)
         The display state was replaced.
     history_changed()
@@ -52,6 +57,7 @@ class Workspace:
         self._case = Case()
         self._display = DisplayState()
         self._selection: object = None
+        self._rehearsed: Edit | None = None
         self.history = History()
         self.journal: EditLog | None = None
 
@@ -78,24 +84,54 @@ class Workspace:
         EditRefused
             Where the edit does not fit; nothing was changed.
         """
-        changes = self._apply(edit)
+        self.rehearse(None)
+        changes = self._apply(edit, "do")
         self.history.record(edit)
         self._announce(changes, "edit")
 
+    def rehearse(self, edit: Edit | None) -> None:
+        """Show what an edit would do, without history or journal; the next one replaces it.
+
+        For things that follow the hand, a threshold slider say. None takes the last one back, and
+        so does every real change.
+        """
+        changes: list[Change] = []
+        if self._rehearsed is not None:
+            changes += self._rehearsed.inverse().apply(self._case)
+            self._rehearsed = None
+        if edit is not None:
+            edit.check(self._case)
+            changes += edit.apply(self._case)
+            self._rehearsed = edit
+        if changes:
+            self.case_changed.emit(tuple(changes), "rehearsal")
+
     def undo(self) -> str | None:
         """Take the last edit back; returns its name, or None where there is none."""
+        self.rehearse(None)
         if self.history.undo_name is None:
             return None
         edit = self.history.step_back()
-        self._announce(self._apply(edit.inverse()), "undo")
+        try:
+            changes = self._apply(edit.inverse(), "undo")
+        except EditRefused:
+            self.history.step_forward()
+            raise
+        self._announce(changes, "undo")
         return edit.name
 
     def redo(self) -> str | None:
         """Do the last undone edit again; returns its name, or None where there is none."""
+        self.rehearse(None)
         if self.history.redo_name is None:
             return None
         edit = self.history.step_forward()
-        self._announce(self._apply(edit), "redo")
+        try:
+            changes = self._apply(edit, "redo")
+        except EditRefused:
+            self.history.step_back()
+            raise
+        self._announce(changes, "redo")
         return edit.name
 
     def show(self, display: DisplayState) -> None:
@@ -118,6 +154,14 @@ class Workspace:
         self._case.items[volume.id] = volume
         self.case_changed.emit((Change(volume.id, frozenset({ADDED})),), "load")
 
+    def adopt(self, items: Iterable[Item]) -> None:
+        """Bring in masks and maps that come back from a journal or a case file (not an edit)."""
+        changes = []
+        for item in items:
+            self._case.items[item.id] = item
+            changes.append(Change(item.id, frozenset({ADDED})))
+        self.case_changed.emit(tuple(changes), "open")
+
     def volume_filled(self, volume_id: str, box: Box) -> None:
         """Say that the loader has filled a block of a volume."""
         if volume_id in self._case.items:
@@ -125,6 +169,7 @@ class Workspace:
 
     def replace_case(self, case: Case, display: DisplayState, origin: str = "open") -> None:
         """Close what is open and take over another case; the history starts empty."""
+        self._rehearsed = None
         removed = [Change(id, frozenset({REMOVED})) for id in self._case.items]
         self._case = case
         self.history.clear()
@@ -135,11 +180,13 @@ class Workspace:
         self.display_changed.emit(old, display)
         self.history_changed.emit()
 
-    def _apply(self, edit: Edit) -> list[Change]:
+    def _apply(self, edit: Edit, how: str) -> list[Change]:
         edit.check(self._case)
+        if self.journal is not None:
+            self.journal.prepare(self._case)
         changes = edit.apply(self._case)
         if self.journal is not None:
-            self.journal.append(edit, self._case)
+            self.journal.append(edit, self._case, how)
         return changes
 
     def _announce(self, changes: Iterable[Change], origin: str) -> None:

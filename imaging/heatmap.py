@@ -33,7 +33,7 @@ class Heatmap:
     meaning: str
     geometry: Geometry
     volume_id: str
-    provenance: Provenance = Provenance()  # noqa: RUF009  (frozen value)
+    provenance: Provenance = Provenance()
     about: str = ""
 
     def __post_init__(self) -> None:

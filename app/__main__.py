@@ -1,0 +1,70 @@
+"""Start: arguments, then either a command line verb or the window."""
+
+from __future__ import annotations
+
+import sys
+
+_VERBS = {"scan", "convert", "models", "segment", "selftest"}
+_HELP = """\
+Isocenter - MRI reading and annotation desk with AI assist (research use, not for diagnosis)
+
+  isocenter                    open the window
+  isocenter PATH ...           open a folder, file, zip or saved case
+  isocenter demo               open the built-in demo study (synthetic)
+
+Without a window (each with --help and --json):
+  isocenter scan PATH          list series, their grids and problems
+  isocenter convert PATH -o OUT.nii.gz
+  isocenter models             list installed models
+  isocenter segment PATH --model ID -o DIR
+  isocenter selftest           check device, drawing, model, disk
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the program; returns the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] in _VERBS:
+        from app.cli import main as run_verb
+
+        return run_verb(given)
+    if given and given[0] in ("-h", "--help"):
+        print(_HELP, end="")
+        return 0
+    if given and given[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"isocenter {version('isocenter')}")
+        return 0
+    unknown = [word for word in given if word.startswith("-")]
+    if unknown:
+        print(f"isocenter: unknown option {unknown[0]} (see isocenter --help)", file=sys.stderr)
+        return 2
+    return open_window(given)
+
+
+def open_window(paths: list[str]) -> int:
+    """Show the window, open what was named, and stay until it is closed."""
+    from PySide6.QtWidgets import QApplication
+
+    from app.compose import compose, quit_program
+    from app.logs import catch_crashes, start_log
+    from app.messages import sentence
+
+    application = QApplication.instance() or QApplication(["isocenter"])
+    assert isinstance(application, QApplication)
+    program = compose(application)
+    start_log()
+    catch_crashes(lambda error: program.window.jobs.say(sentence(error), "bad"))
+    program.window.show()
+    if paths == ["demo"]:
+        program.tasks.post(program.cases.open_demo)
+    elif paths:
+        program.tasks.post(lambda: program.window.dropped.emit(list(paths), False))
+    code = application.exec()
+    quit_program(program)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Builds the program in order; the only file that knows all classes."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+
+from app.controllers.cases import CaseController
+from app.controllers.export import ExportController
+from app.controllers.findings import FindingsController
+from app.controllers.journal import CaseJournal
+from app.controllers.models import ModelController
+from app.controllers.tools import ToolController
+from app.controllers.views import ViewController
+from app.messages import sentence
+from app.program import Program
+from app.settings import Settings
+from app.settings import load as load_settings
+from app.settings import save as save_settings
+from app.tasks import Tasks
+from app.windows.main_window import MainWindow
+from app.windows.theme import apply as apply_theme
+from app.workspace import Workspace
+from viewer.widgets.view_grid import ViewGrid
+
+
+def compose(application: QApplication, settings: Settings | None = None) -> Program:
+    """Make every part and join them; nothing is shown and nothing heavy is imported yet."""
+    problem = ""
+    if settings is None:
+        settings, problem = load_settings()
+    apply_theme(application)
+    workspace = Workspace()
+    tasks = Tasks()
+    tools = ToolController(workspace, new_id)
+    grid = ViewGrid(workspace, tools, _volume_view)
+    window = MainWindow(workspace, grid)
+    views = ViewController(workspace, grid)
+    cases = CaseController(workspace, tasks, window.browser)
+    findings = FindingsController(workspace, tasks, window.findings, views.jump)
+    models = ModelController(
+        workspace,
+        tasks,
+        window.models,
+        window.explain,
+        lambda: (findings.mask, findings.chosen),
+        cases.why_not_whole,
+    )
+    export = ExportController(workspace, tasks, findings, lambda: grid.grab().toImage())
+    export.last_folder = settings.export_folder
+    journal = CaseJournal(workspace, tasks, cases, window.notice, window.jobs)
+    program = Program(
+        workspace=workspace,
+        tasks=tasks,
+        settings=settings,
+        cases=cases,
+        views=views,
+        tools=tools,
+        findings=findings,
+        models=models,
+        export=export,
+        journal=journal,
+        window=window,
+    )
+    _join(program, grid)
+    window.bind(program)
+    window.resize(1500, 940)
+    window.restore_layout(settings.window_geometry, settings.window_state)
+    if problem:
+        window.jobs.say(problem)
+    QTimer.singleShot(0, lambda: _when_idle(program))
+    return program
+
+
+def new_id(kind: str) -> str:
+    """A fresh id for an item of the case."""
+    return f"{kind}-{secrets.token_hex(6)}"
+
+
+def _volume_view():
+    from viewer.widgets.volume_view import VolumeView
+
+    return VolumeView()
+
+
+def _join(program: Program, grid: ViewGrid) -> None:
+    """Signals between parts that do not know each other."""
+    window, views, cases = program.window, program.views, program.cases
+    tools, models, findings = program.tools, program.models, program.findings
+    for part in (cases, views, tools, findings, models, program.export, program.journal):
+        part.said.connect(window.jobs.say)
+    for part in (cases, models, program.export):
+        part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))
+    window.jobs.cancel_requested.connect(lambda id: _cancel_job(program, id))
+    tools.show_previews_with(views.preview)
+    window.dropped.connect(lambda paths, add: cases.open_paths([Path(p) for p in paths], add))
+    window.empty.paths_dropped.connect(lambda paths: window.dropped.emit(paths, False))
+    window.empty.folder_wanted.connect(window.ask_folder)
+    window.empty.file_wanted.connect(window.ask_file)
+    window.empty.demo_wanted.connect(cases.open_demo)
+    window.empty.recent_chosen.connect(lambda path: window.dropped.emit([path], False))
+    window.browser.recent_activated.connect(lambda path: window.dropped.emit([path], False))
+    window.empty.set_recent(program.settings.recent)
+    window.browser.set_recent(program.settings.recent)
+    cases.opened.connect(lambda paths: _remember(program, paths))
+    workspace = program.workspace
+    workspace.case_changed.connect(
+        lambda _changes, _origin: window.show_views(bool(workspace.case.volumes))
+    )
+    models.answered.connect(lambda _id: window.show_findings())
+    window.closing.connect(lambda: _remember_layout(program))
+    grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
+    grid.activated.connect(views.activate)
+    grid.maximise_requested.connect(views.toggle_maximised)
+    grid.jump_requested.connect(views.jump)
+    grid.series_dropped.connect(cases.activate)
+    grid.menu_requested.connect(window.show_view_menu)
+
+
+def _when_idle(program: Program) -> None:
+    """What the first painted window did not need."""
+    program.models.refresh()
+    program.journal.offer_recovery()
+
+
+def _show_job(window: MainWindow, id: str, words: str, fraction: float) -> None:
+    if fraction >= 1.0:
+        window.jobs.end_job(id, words)
+    else:
+        window.jobs.set_job(id, words, fraction if fraction >= 0 else None)
+
+
+def _cancel_job(program: Program, id: str) -> None:
+    if id == "model":
+        program.models.cancel()
+    elif id == "export":
+        program.export.cancel()
+    else:
+        program.cases.cancel(id)
+
+
+def _remember(program: Program, paths: list[str]) -> None:
+    program.settings = program.settings.opened(paths[0])
+    _save(program)
+    program.window.empty.set_recent(program.settings.recent)
+    program.window.browser.set_recent(program.settings.recent)
+
+
+def _remember_layout(program: Program) -> None:
+    geometry, state = program.window.layout_state()
+    brush = program.workspace.display.brush
+    program.settings = program.settings.but(
+        window_geometry=geometry,
+        window_state=state,
+        layout=program.workspace.display.layout.value,
+        export_folder=program.export.last_folder,
+        brush_mm=brush.radius_mm,
+        brush_shape=brush.shape,
+    )
+    _save(program)
+
+
+def _save(program: Program) -> None:
+    try:
+        save_settings(program.settings)
+    except OSError as error:
+        program.window.jobs.say(sentence(error))
+
+
+def quit_program(program: Program) -> None:
+    """Stop the worker, let the journal finish, end the threads."""
+    program.models.close()
+    program.cases.close()
+    program.journal.close()
+    program.tasks.close()

@@ -1,0 +1,1 @@
+"""Each controller joins two things: a panel and the workspace, a worker and the case."""

@@ -1,0 +1,444 @@
+"""Opening, loading, saving and closing: joins the readers, the study browser and the case."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+
+from app.messages import sentence
+from app.tasks import Tasks, Ticket
+from app.workspace import Workspace
+from imaging.case import Case
+from imaging.errors import ImagingError
+from imaging.geometry import Box
+from imaging.segmentation import Segmentation
+from imaging.volume import Volume
+from viewer.state.display import DisplayState
+from viewer.state.display_json import display_from_json, display_to_json
+from viewer.state.navigation import compare_display, show_volume
+
+if TYPE_CHECKING:
+    from imaging.dicom.series import Series
+    from imaging.storage.codec import VolumeRef
+
+log = logging.getLogger(__name__)
+
+#: Prefer these when a study opens and nobody has chosen a series yet.
+_FIRST_CHOICE = ("FLAIR", "T2w", "T1w")
+
+
+class CaseController(QObject):
+    """Everything between a dropped path and a volume in the case.
+
+    Signals
+    -------
+    said(str)
+        A sentence for the status line.
+    opened(paths)
+        A scan found something; for the recent list.
+    job(str, str, float)
+        Id, words and fraction (below 0: unknown, 1: done) of background work.
+    """
+
+    said = Signal(str)
+    opened = Signal(list)
+    job = Signal(str, str, float)
+    saved = Signal(str)
+
+    def __init__(self, workspace: Workspace, tasks: Tasks, browser: Any) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._tasks = tasks
+        self._browser = browser
+        self._series: dict[str, Series] = {}
+        self._volume_of: dict[str, str] = {}
+        self._scan: Ticket | None = None
+        self._loads: dict[str, Ticket] = {}
+        self._results: list[Any] = []
+        self._chosen = False
+        self.case_path: Path | None = None
+        browser.series_activated.connect(self.activate)
+
+    # --- opening -----------------------------------------------------------------------------
+    def open_demo(self) -> None:
+        """Make the demo study if needed, then open it."""
+        from imaging.demo import demo_study_folder
+
+        self.job.emit("scan", "Preparing the demo study", -1.0)
+        self._tasks.run(
+            lambda _ticket: demo_study_folder(),
+            lambda folder: self.open_paths([Path(folder)]),
+            self._failed("scan"),
+        )
+
+    def open_paths(self, paths: Sequence[Path], add: bool = False) -> None:
+        """Scan paths in the background; series appear as they are found.
+
+        Parameters
+        ----------
+        add : bool
+            Keep what is open (a prior beside the current study); else start a new case.
+        """
+        paths = [Path(p) for p in paths]
+        if len(paths) == 1 and paths[0].suffix == ".isocase":
+            self.open_case_file(paths[0])
+            return
+        if not add:
+            self.close()
+        if self._scan:
+            self._scan.cancel()
+        self._chosen = add
+        self._browser.set_progress("Looking for images…")
+        self.job.emit("scan", "Reading headers", -1.0)
+        self._scan = self._tasks.run(
+            lambda ticket: self._scan_in_thread(paths, ticket),
+            lambda result: self._scanned(paths, result),
+            self._failed("scan"),
+        )
+
+    def _scan_in_thread(self, paths: list[Path], ticket: Ticket):
+        from imaging.open import scan
+
+        def live(function: Callable, *args) -> None:
+            self._tasks.post(lambda: None if ticket.cancelled() else function(*args))
+
+        return scan(
+            paths,
+            on_series=lambda series: live(self._found, series),
+            on_problem=lambda problem: live(
+                self._browser.add_problem, str(problem.path), problem.reason
+            ),
+            on_progress=lambda done, total: live(self._scan_progress, done, total),
+            cancelled=ticket.cancelled,
+        )
+
+    def _scan_progress(self, done: int, total: int) -> None:
+        fraction = done / total if total else -1.0
+        self.job.emit("scan", f"Reading headers {done} / {total}", min(fraction, 0.99))
+
+    def _found(self, series: Series) -> None:
+        self._series[series.key] = series
+        self._browser.add_series(series)
+
+    def _scanned(self, paths: list[Path], result) -> None:
+        self._results.append(result)
+        for series in result.series:
+            self._found(series)
+        self._browser.set_progress("")
+        self.job.emit("scan", "Headers read", 1.0)
+        problems = len(result.problems)
+        if not result.series:
+            reason = f": {result.problems[0].reason}" if problems else ""
+            self.said.emit(f"No images were found in {paths[0].name}{reason}")
+            return
+        self.opened.emit([str(p) for p in paths])
+        note = f", {problems} file(s) not read" if problems else ""
+        self.said.emit(f"{len(result.series)} series found{note}")
+        self._make_thumbnails(list(result.series))
+        if not self._chosen:
+            self.activate(self._best(result.series).key)
+
+    @staticmethod
+    def _best(series: Sequence[Series]) -> Series:
+        usable = [s for s in series if s.volumetric] or [s for s in series if s.viewable] or series
+
+        def rank(s: Series) -> tuple:
+            known = s.sequence in _FIRST_CHOICE
+            order = _FIRST_CHOICE.index(s.sequence) if known else len(_FIRST_CHOICE)
+            return order, -(s.shape[0] * s.shape[1] * s.shape[2])
+
+        return min(usable, key=rank)
+
+    def _make_thumbnails(self, series: list[Series]) -> None:
+        def work(ticket: Ticket) -> None:
+            from imaging.open import thumbnail
+
+            for one in series:
+                if ticket.cancelled():
+                    return
+                try:
+                    picture = thumbnail(one)
+                except (ImagingError, OSError):
+                    continue
+                self._tasks.post(lambda key=one.key, p=picture: self._browser.set_thumbnail(key, p))
+
+        self._tasks.run(work)
+
+    # --- series ------------------------------------------------------------------------------
+    def activate(self, key: str, cell_id: str = "") -> None:
+        """Show a series: in one cell, or as all planes where no cell is named."""
+        self._chosen = True
+        loaded = self._volume_of.get(key)
+        if loaded in self._workspace.case.items:
+            self._show(self._workspace.case.volume(loaded), cell_id)
+            return
+        series = self._series.get(key)
+        if series is None:
+            return
+        if not series.viewable:
+            reason = series.problems[0] if series.problems else "it holds no image"
+            self.said.emit(f"{series.description} cannot be shown: {reason}")
+            return
+        self.job.emit(key, f"Opening {series.description}", -1.0)
+
+        def start(_ticket: Ticket):
+            from imaging.open import open_series
+
+            return open_series(series)
+
+        self._tasks.run(start, lambda loading: self._fill(key, loading, cell_id), self._failed(key))
+
+    def _fill(self, key: str, loading, cell_id: str) -> None:
+        volume: Volume = loading.volume
+        self._volume_of[key] = volume.id
+        first = {"slab": True}
+
+        def slab(box: Box) -> None:
+            if first.pop("slab", False):
+                # The middle slice is there: now there is something worth looking at.
+                self._tasks.post(lambda: self._arrived(volume, cell_id))
+            else:
+                self._tasks.post(lambda: self._workspace.volume_filled(volume.id, box))
+                total = volume.geometry.shape[0]
+                self._tasks.post(
+                    lambda: self.job.emit(
+                        key, f"Loading {volume.name}", min(0.99, box.stop[0] / total)
+                    )
+                )
+
+        def done(_volume) -> None:
+            self._loads.pop(key, None)
+            self._workspace.volume_filled(volume.id, Box.whole(volume.geometry.shape))
+            self.job.emit(key, f"{volume.name} loaded", 1.0)
+            for note in volume.notes:
+                self.said.emit(note)
+
+        self._loads[key] = self._tasks.run(
+            lambda ticket: loading.load(on_slab=slab, cancelled=ticket.cancelled),
+            done,
+            self._failed(key),
+        )
+
+    def _arrived(self, volume: Volume, cell_id: str) -> None:
+        if volume.id in self._workspace.case.items:
+            return
+        self._workspace.add_volume(volume)
+        self._show(volume, cell_id)
+
+    def _show(self, volume: Volume, cell_id: str) -> None:
+        self._workspace.show(
+            show_volume(self._workspace.case, self._workspace.display, volume, cell_id)
+        )
+        self._browser.set_current(self._key_of(volume.id))
+
+    def _key_of(self, volume_id: str) -> str:
+        return next((k for k, v in self._volume_of.items() if v == volume_id), "")
+
+    def step_series(self, step: int) -> None:
+        """Show the next or previous series of the browser."""
+        keys = [k for k, s in self._series.items() if s.viewable]
+        if not keys:
+            return
+        cell = self._workspace.display.cell(self._workspace.display.active)
+        current = self._key_of(cell.volume_id) if cell else ""
+        at = keys.index(current) if current in keys else -step
+        self.activate(keys[(at + step) % len(keys)])
+
+    def compare(self) -> None:
+        """Show up to four loaded series side by side in one plane."""
+        volumes = self._workspace.case.volumes
+        if len(volumes) < 2:
+            self.said.emit("Open a second series first: double-click or drag it from the list")
+            return
+        self._workspace.show(compare_display(self._workspace.display, volumes))
+
+    def series_of(self, volume_id: str) -> Series | None:
+        """The series a volume was loaded from."""
+        return self._series.get(self._key_of(volume_id))
+
+    @property
+    def loading(self) -> bool:
+        """True while voxels are still arriving."""
+        return bool(self._loads)
+
+    def close(self) -> None:
+        """Close the study; the journal keeps what was not saved."""
+        for ticket in self._loads.values():
+            ticket.cancel()
+        self._loads.clear()
+        self._series.clear()
+        self._volume_of.clear()
+        self._browser.clear()
+        self.case_path = None
+        self._workspace.replace_case(Case(), DisplayState(), "close")
+        for result in self._results:
+            result.close()
+        self._results.clear()
+
+    def why_not_whole(self, volume_id: str) -> str:
+        """Why a model or a 3D tool cannot use a volume now; empty where it can."""
+        key = self._key_of(volume_id)
+        if key in self._loads:
+            return "The series is still loading: run the model when it is whole"
+        series = self._series.get(key)
+        if series is not None and not series.volumetric:
+            reason = series.problems[0] if series.problems else "its slices do not make a volume"
+            return f"{series.description} is not fit for a 3D model: {reason}"
+        return ""
+
+    def cancel(self, job: str) -> None:
+        """Stop reading headers, or loading a series; what is loaded so far stays."""
+        ticket = self._scan if job == "scan" else self._loads.pop(job, None)
+        if ticket is not None:
+            ticket.cancel()
+            self._browser.set_progress("")
+            self.job.emit(job, "Cancelled", 1.0)
+
+    # --- images that a journal or a case file refers to --------------------------------------
+    def open_refs(
+        self,
+        refs: Sequence[VolumeRef],
+        then: Callable[[Callable[[VolumeRef], Volume | None]], None],
+    ) -> None:
+        """Open the images of stored work again and wait until they are whole.
+
+        Parameters
+        ----------
+        then : callable
+            Gets a function that finds the open volume of a reference, or None where its files
+            are gone or changed.
+        """
+        self.close()
+        self._chosen = True
+        self.job.emit("scan", "Opening the images again", -1.0)
+        self._tasks.run(
+            lambda ticket: _load_refs(refs, ticket),
+            lambda loaded: self._reopened(refs, loaded, then),
+            self._failed("scan"),
+        )
+
+    def _reopened(self, refs, loaded, then) -> None:
+        result, volumes = loaded
+        self._results.append(result)
+        for series in result.series:
+            self._found(series)
+        for series, volume in volumes:
+            self._volume_of[series.key] = volume.id
+            self._workspace.add_volume(volume)
+        self._make_thumbnails(list(result.series))
+        self.job.emit("scan", "Images opened", 1.0)
+        if volumes:
+            self._show(volumes[0][1], "")
+        missing = len(refs) - len(volumes)
+        if missing > 0:
+            self.said.emit(f"{missing} image(s) of this work are not where they were")
+
+        def lookup(ref: VolumeRef) -> Volume | None:
+            return next((v for _, v in volumes if ref.fits(v)), None)
+
+        then(lookup)
+
+    # --- case files --------------------------------------------------------------------------
+    def save(self, path: Path | None = None) -> None:
+        """Write the next version of the case file; nothing is ever overwritten."""
+        target = path or self.case_path
+        if target is None:
+            target = Path(_documents()) / f"{_file_stem(self._workspace.case)}.isocase"
+        case = frozen_copy(self._workspace.case)
+        display = display_to_json(self._workspace.display)
+        self.job.emit("save", "Saving the case", -1.0)
+
+        def work(_ticket: Ticket) -> Path:
+            from imaging.storage.case_file import save_case
+
+            return Path(save_case(target, case, display))
+
+        self._tasks.run(work, self._case_saved, self._failed("save"))
+
+    def _case_saved(self, path: Path) -> None:
+        self.case_path = path
+        self.job.emit("save", "", 1.0)
+        self.said.emit(f"Saved and read back: {path.name} in {path.parent}")
+        self.saved.emit(str(path))
+        self.opened.emit([str(path)])
+
+    def open_case_file(self, path: Path) -> None:
+        """Open a saved case: its images, masks, maps and the last arrangement."""
+
+        def work(_ticket: Ticket):
+            from imaging.storage.case_file import load_case
+
+            return load_case(path)
+
+        self._tasks.run(work, lambda stored: self._case_read(path, stored), self._failed("scan"))
+
+    def _case_read(self, path: Path, stored) -> None:
+        def ready(lookup) -> None:
+            case = stored.build(lookup)
+            items = [i for i in case if not isinstance(i, Volume)]
+            self._workspace.adopt(i for i in items if i.volume_id in self._workspace.case.items)
+            ids = {ref.id: v.id for ref in stored.volumes if (v := lookup(ref)) is not None}
+            self._workspace.show(display_from_json(stored.display, self._workspace.display, ids))
+            self.case_path = path
+            self.opened.emit([str(path)])
+            self.said.emit(f"Opened {path.name}")
+
+        self.open_refs(stored.volumes, ready)
+
+    def _failed(self, job: str) -> Callable[[BaseException], None]:
+        def tell(error: BaseException) -> None:
+            log.error("background work %s failed: %s", job, type(error).__name__)
+            self._browser.set_progress("")
+            self.job.emit(job, "", 1.0)
+            self.said.emit(sentence(error))
+
+        return tell
+
+
+def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket):
+    from imaging.open import load_series, scan
+
+    files = sorted({file for ref in refs for file in ref.files if Path(file).is_file()})
+    result = scan(files, cancelled=ticket.cancelled)
+    volumes = []
+    for ref in refs:
+        for series in result.series:
+            if series.geometry is None or not series.geometry.same_grid(ref.geometry):
+                continue
+            if ref.series_uid and ref.series_uid != series.source.series_uid:
+                continue
+            volumes.append((series, load_series(series)))
+            break
+    return result, volumes
+
+
+def frozen_copy(case: Case) -> Case:
+    """A case whose masks no longer change, for writers in other threads."""
+    copy = Case()
+    for item in case:
+        if isinstance(item, Segmentation):
+            header = item.header()
+            item = Segmentation.from_labels(
+                item.id, item.name, item.geometry, item.volume_id, item.labels,
+                revision=item.revision,
+            )  # fmt: skip
+            item.set_header(header)
+        copy.items[item.id] = item
+    return copy
+
+
+def _documents() -> str:
+    from platformdirs import user_documents_dir
+
+    return user_documents_dir()
+
+
+def _file_stem(case: Case) -> str:
+    """A file name without patient data: the date of the study and the name of the series."""
+    volume = case.volumes[0]
+    words = f"case {volume.source.study_date} {volume.name}"
+    return "-".join("".join(c if c.isalnum() else " " for c in words).split()).lower()

@@ -1,0 +1,242 @@
+"""The lesion list: joins the measured lesions of the listed mask, the panel and the views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, Signal
+
+from app.tasks import Tasks, Ticket
+from app.workspace import Workspace
+from imaging.case import ADDED, HEADER, REMOVED, VOXELS, Change
+from imaging.edits.edit import Edit
+from imaging.errors import EditRefused
+from imaging.geometry import Box
+from imaging.heatmap import Heatmap
+from imaging.segmentation import Segmentation
+from imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from imaging.analysis.lesions import Lesion
+    from imaging.analysis.place import HeadFrame
+
+#: Changes of at most so many voxels are measured at once; larger ones in a thread.
+_SMALL_BOX = 48**3
+
+
+class FindingsController(QObject):
+    """Keeps the list true while the mask changes, and turns buttons into edits.
+
+    Signals
+    -------
+    said(str)
+        A sentence for the status line.
+    """
+
+    said = Signal(str)
+
+    def __init__(
+        self, workspace: Workspace, tasks: Tasks, panel: Any, jump: Callable[..., None]
+    ) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._tasks = tasks
+        self._panel = panel
+        self._jump_to = jump
+        self._lesions: list[Lesion] = []
+        self._heads: dict[str, HeadFrame | None] = {}
+        self._ticket: Ticket | None = None
+        panel.mask_chosen.connect(lambda _id: self.measure())
+        panel.jump.connect(self.jump)
+        panel.threshold_changed.connect(self.set_threshold)
+        panel.accept_requested.connect(self.accept)
+        panel.delete_requested.connect(self.delete)
+        workspace.case_changed.connect(self._case_changed)
+
+    # --- the list ----------------------------------------------------------------------------
+    @property
+    def lesions(self) -> list[Lesion]:
+        """The lesions of the listed mask, by number."""
+        return list(self._lesions)
+
+    @property
+    def mask(self) -> Segmentation | None:
+        """The listed mask."""
+        item = self._workspace.case.items.get(self._panel.segmentation_id)
+        return item if isinstance(item, Segmentation) else None
+
+    @property
+    def chosen(self) -> Lesion | None:
+        """The chosen lesion."""
+        selection: Any = self._workspace.selection
+        return selection
+
+    def accepted(self, mask: Segmentation, lesion: Lesion) -> bool:
+        """Whether a person has taken a lesion over: it does not lie in a draft's own label."""
+        return not (mask.draft and mask.segments and lesion.label == mask.segments[0].number)
+
+    def probability(self, mask: Segmentation) -> Heatmap | None:
+        """The map a mask was cut from."""
+        item = self._workspace.case.items.get(mask.probability_id)
+        return item if isinstance(item, Heatmap) else None
+
+    def measure(self) -> None:
+        """Measure the listed mask anew, in a thread."""
+        if self._ticket:
+            self._ticket.cancel()
+        mask = self.mask
+        if mask is None:
+            self._take("", [])
+            return
+        frozen = Segmentation.from_labels(
+            mask.id, mask.name, mask.geometry, mask.volume_id, mask.labels, segments=mask.segments
+        )
+        probability, previous = self.probability(mask), tuple(self._lesions)
+        if previous and previous[0].geometry is not mask.geometry:
+            previous = ()
+        volume = self._workspace.case.items.get(mask.volume_id)
+        head = self._heads.get(mask.volume_id)
+        self._panel.set_measuring()
+
+        def work(_ticket: Ticket):
+            from imaging.analysis.lesions import find_lesions
+
+            frame = head or _head_frame(volume)
+            return frame, find_lesions(frozen, probability, frame, previous)
+
+        self._ticket = self._tasks.run(
+            work, lambda result: self._measured(frozen.id, mask.volume_id, mask.revision, result)
+        )
+
+    def _measured(self, mask_id: str, volume_id: str, revision: int, result) -> None:
+        head, lesions = result
+        self._heads[volume_id] = head
+        mask = self.mask
+        if mask is None or mask.id != mask_id:
+            return
+        self._take(mask_id, lesions)
+        if mask.revision != revision:
+            self.measure()
+
+    def _take(self, mask_id: str, lesions: list[Lesion]) -> None:
+        self._lesions = lesions
+        chosen = self.chosen
+        mask = self.mask
+        accepted = {x.number for x in lesions if mask and self.accepted(mask, x)}
+        if chosen is not None:
+            again = next((x for x in lesions if x.number == chosen.number), None)
+            self._workspace.select(again)
+        if mask_id:
+            self._panel.set_lesions(mask_id, lesions, accepted)
+
+    def _case_changed(self, changes: tuple[Change, ...], origin: str) -> None:
+        for change in changes:
+            if REMOVED in change.parts:
+                self._heads.pop(change.item, None)
+        mask = self.mask
+        mine = [c for c in changes if mask is not None and c.item == mask.id]
+        if mask is None:
+            self._take("", [])
+            self._workspace.select(None)
+        elif any(c.parts & {ADDED} for c in mine):
+            self._lesions = []
+            self.measure()
+        elif any(c.parts & {VOXELS} for c in mine):
+            self._voxels_changed(mask, mine)
+        elif any(c.parts & {HEADER} for c in mine):
+            self._take(mask.id, self._lesions)
+
+    def _voxels_changed(self, mask: Segmentation, changes: list[Change]) -> None:
+        box = Box((0, 0, 0), (0, 0, 0))
+        for change in changes:
+            if VOXELS in change.parts:
+                box = box.union(change.box or Box.whole(mask.geometry.shape))
+        k, j, i = box.shape
+        busy = self._ticket is not None and self._panel_is_measuring
+        if k * j * i > _SMALL_BOX or busy:
+            self.measure()
+            return
+        from imaging.analysis.lesions import update_lesions
+
+        head = self._heads.get(mask.volume_id)
+        self._take(mask.id, update_lesions(self._lesions, mask, box, self.probability(mask), head))
+
+    @property
+    def _panel_is_measuring(self) -> bool:
+        return bool(self._ticket and not self._ticket.done())
+
+    # --- the hand ----------------------------------------------------------------------------
+    def step(self, by: int) -> None:
+        """Next or previous lesion."""
+        self._panel.step(by)
+
+    def jump(self, lesion: Lesion) -> None:
+        """Bring every view to a lesion."""
+        mask = self.mask
+        self._jump_to(lesion.peak_world, mask.volume_id if mask else "")
+
+    def accept(self, lesion: Lesion | None = None) -> None:
+        """Take a lesion over as checked and go to the next one."""
+        lesion, mask = lesion or self.chosen, self.mask
+        if lesion is None or mask is None or self.accepted(mask, lesion):
+            return
+        from imaging.edits.operations import accept_lesion
+
+        if self._do(accept_lesion(mask, lesion)):
+            self._panel.step(1)
+
+    def accept_all(self) -> None:
+        """Take over every lesion of the listed draft in one step."""
+        mask = self.mask
+        drafts = [x for x in self._lesions if mask and not self.accepted(mask, x)]
+        if mask is None or not drafts:
+            self.said.emit("There is no draft lesion to accept")
+            return
+        from imaging.edits.acceptance import accept_lesions
+
+        if self._do(accept_lesions(mask, drafts)):
+            self.said.emit(f"{len(drafts)} lesions accepted")
+
+    def delete(self, lesion: Lesion | None = None) -> None:
+        """Remove a lesion and go to the next one."""
+        lesion, mask = lesion or self.chosen, self.mask
+        if lesion is None or mask is None:
+            return
+        from imaging.edits.operations import delete_lesion
+
+        if self._do(delete_lesion(mask, lesion)):
+            self._panel.step(1)
+
+    def set_threshold(self, mask_id: str, value: float, final: bool) -> None:
+        """Cut the draft at another probability; untouched voxels follow, corrections stay."""
+        from imaging.edits.operations import set_threshold
+
+        self._workspace.rehearse(None)
+        mask = self._workspace.case.segmentation(mask_id)
+        probability = self.probability(mask)
+        if probability is None or mask.threshold is None:
+            return
+        edit = set_threshold(mask, probability, value)
+        if edit is None:
+            return
+        if final:
+            self._do(edit)
+        else:
+            self._workspace.rehearse(edit)
+
+    def _do(self, edit: Edit | None) -> bool:
+        if edit is None:
+            return False
+        try:
+            self._workspace.execute(edit)
+        except EditRefused as refusal:
+            self.said.emit(str(refusal))
+            return False
+        return True
+
+
+def _head_frame(volume: object) -> HeadFrame | None:
+    from imaging.analysis.place import find_head
+
+    return find_head(volume) if isinstance(volume, Volume) else None

@@ -1,0 +1,201 @@
+"""Keeps every finished edit on the disk, and brings work back after a crash."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtCore import QObject, QTimer, Signal
+
+from app.controllers.cases import CaseController
+from app.messages import sentence
+from app.tasks import Tasks
+from app.workspace import Workspace
+from imaging.case import Case
+from imaging.edits.edit import Edit
+from imaging.errors import EditRefused
+
+if TYPE_CHECKING:
+    from imaging.storage.journal import Journal, JournalState
+    from imaging.storage.recovery import Recovery, Report
+
+log = logging.getLogger(__name__)
+
+_IDLE_MS = 20_000
+
+
+def journal_folder() -> Path:
+    """Local folder of this user for journals, readable by the owner only."""
+    from platformdirs import user_data_path
+
+    folder = user_data_path("isocenter", appauthor=False) / "journals"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+class CaseJournal(QObject):
+    """The :class:`~app.workspace.EditLog` of the workspace; one journal file per open case.
+
+    Signals
+    -------
+    said(str)
+        A sentence for the status line.
+    """
+
+    said = Signal(str)
+
+    def __init__(
+        self, workspace: Workspace, tasks: Tasks, cases: CaseController, notice: Any, jobs: Any
+    ) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._tasks = tasks
+        self._cases = cases
+        self._notice = notice
+        self._jobs = jobs
+        self._journal: Journal | None = None
+        self._idle = QTimer(self, interval=_IDLE_MS, singleShot=True)
+        self._idle.timeout.connect(self._compact)
+        workspace.journal = self
+        workspace.case_changed.connect(self._case_changed)
+        cases.saved.connect(self._saved)
+
+    # --- EditLog -----------------------------------------------------------------------------
+    def prepare(self, case: Case) -> None:
+        """Begin a journal at the first edit of a case."""
+        if self._journal is not None:
+            return
+        from imaging.storage.file_lock import CaseInUse
+        from imaging.storage.journal import Journal
+
+        try:
+            self._journal = Journal.create(
+                journal_folder(), _key(case), case, _description(case), on_state=self._state
+            )
+        except CaseInUse as busy:
+            raise EditRefused(
+                "This study is being edited in another Isocenter window",
+                advice="Close it there to edit it here",
+            ) from busy
+
+    def append(self, edit: Edit, case: Case, how: str) -> None:
+        """Hand a finished edit to the writer."""
+        assert self._journal is not None
+        self._journal.append(edit, case, how)
+        self._idle.start()
+
+    # --- states ------------------------------------------------------------------------------
+    def _state(self, state: JournalState) -> None:
+        self._tasks.post(lambda: self._show(state))
+
+    def _show(self, state: JournalState) -> None:
+        words = {"failed": "NOT SAVED"}.get(state.kind, state.kind)
+        self._jobs.set_journal(words, state.sentence)
+        if state.kind == "failed":
+            self.said.emit(state.sentence)
+
+    @property
+    def whole(self) -> bool:
+        """False while edits wait for the disk."""
+        return self._journal is None or self._journal.wait(0)
+
+    def wait(self, seconds: float = 10.0) -> bool:
+        """Wait for the disk; False where edits are still only in memory."""
+        return self._journal is None or self._journal.wait(seconds)
+
+    def _compact(self) -> None:
+        if self._journal is not None and self._journal.wants_base:
+            self._journal.compact(self._workspace.case)
+
+    def _saved(self, case_file: str) -> None:
+        if self._journal is not None:
+            self._journal.note_saved(Path(case_file))
+
+    def _case_changed(self, _changes, origin: str) -> None:
+        if origin == "close":
+            self.close()
+
+    def close(self) -> None:
+        """Let the writer finish; what was not saved stays for the next start."""
+        if self._journal is not None and self._journal.close():
+            self._journal = None
+            self._jobs.set_journal("saved", "Nothing waits to be written")
+
+    # --- recovery ----------------------------------------------------------------------------
+    def offer_recovery(self) -> None:
+        """Look for work of an earlier run that was not saved, and ask what to do with it."""
+
+        def work(_ticket):
+            from imaging.storage.recovery import recoverable
+
+            return recoverable(journal_folder())
+
+        self._tasks.run(work, self._offer, lambda error: self.said.emit(sentence(error)))
+
+    def _offer(self, found: list[Recovery]) -> None:
+        for recovery in found:
+            if not recovery.readable:
+                log.warning("a journal could not be read and was kept")
+                continue
+            steps = f"{recovery.strokes} step{'' if recovery.strokes == 1 else 's'}"
+            self._notice.ask(
+                f"Unsaved work on {recovery.description or 'a study'} "
+                f"({steps}, until {_clock(recovery.when)}) can be restored.",
+                ("Restore", lambda r=recovery: self.restore(r)),
+                ("Later", lambda: None),
+                ("Discard", lambda r=recovery: self._discard(r)),
+            )
+
+    def restore(self, recovery: Recovery) -> None:
+        """Open the images of a journal again and put the work back on them."""
+        self._cases.open_refs(recovery.volumes, lambda lookup: self._restore(recovery, lookup))
+
+    def _restore(self, recovery: Recovery, lookup) -> None:
+        from imaging.storage.journal import Journal
+        from imaging.storage.recovery import recover
+
+        items, report = recover(recovery.path, lookup)
+        case = self._workspace.case
+        held = [item for item in items if item.volume_id in case.items]
+        self._workspace.adopt(held)
+        if held:
+            self._journal = Journal.resume(
+                recovery.path, case, damaged=report.damaged, on_state=self._state
+            )
+        self.said.emit(_report_words(report))
+
+    def _discard(self, recovery: Recovery) -> None:
+        from imaging.storage.recovery import discard
+
+        discard(recovery.path)
+        self.said.emit("The unsaved work was discarded")
+
+
+def _report_words(report: Report) -> str:
+    return report.sentence() if callable(report.sentence) else report.sentence
+
+
+def _key(case: Case) -> str:
+    parts = []
+    for volume in case.volumes:
+        source = volume.source
+        parts.append(source.series_uid or "|".join(source.files) or volume.id)
+    return "\n".join(sorted(parts))
+
+
+def _description(case: Case) -> str:
+    volume = next(iter(case.volumes), None)
+    if volume is None:
+        return ""
+    source = volume.source
+    words = (source.patient.name.replace("^", " ").strip(), volume.name)
+    return " · ".join(word for word in words if word)
+
+
+def _clock(when: str) -> str:
+    try:
+        return datetime.fromisoformat(when).astimezone().strftime("%d %b %Y, %H:%M:%S")
+    except ValueError:
+        return "an unknown time"

@@ -1,0 +1,176 @@
+"""The hand: which tool is active, and the scene a gesture works in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from PySide6.QtCore import QObject, Signal
+
+from app.workspace import Workspace
+from imaging.case import Case
+from imaging.edits.edit import AddItem, Edit
+from imaging.errors import EditRefused
+from imaging.segmentation import Segment, Segmentation, next_colour
+from viewer.state.display import DisplayState
+from viewer.tools.table import TOOLS
+from viewer.tools.tool import Preview
+
+SMALLEST_BRUSH_MM, LARGEST_BRUSH_MM = 0.25, 60.0
+
+
+class ToolController(QObject):
+    """Chooses tools and is the :class:`~viewer.tools.tool.Scene` of every gesture.
+
+    Signals
+    -------
+    said(str)
+        A sentence for the status line.
+    """
+
+    said = Signal(str)
+
+    def __init__(self, workspace: Workspace, new_id: Callable[[str], str]) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._new_id = new_id
+        self._previous = "brush"
+        self._show_preview: Callable[[Preview | None], None] = lambda _preview: None
+        workspace.case_changed.connect(self._keep_target)
+
+    # --- Scene -------------------------------------------------------------------------------
+    @property
+    def case(self) -> Case:
+        """The open case."""
+        return self._workspace.case
+
+    @property
+    def display(self) -> DisplayState:
+        """The display state now."""
+        return self._workspace.display
+
+    def show(self, display: DisplayState) -> None:
+        """Replace the display state."""
+        self._workspace.show(display)
+
+    def execute(self, edit: Edit) -> None:
+        """Change the case; a refusal becomes a sentence."""
+        try:
+            self._workspace.execute(edit)
+        except EditRefused as refusal:
+            self.said.emit(str(refusal))
+
+    def preview(self, preview: Preview | None) -> None:
+        """Draw a preview in every view, or take it away."""
+        self._show_preview(preview)
+
+    def say(self, sentence: str) -> None:
+        """Tell the user something."""
+        self.said.emit(sentence)
+
+    def show_previews_with(self, function: Callable[[Preview | None], None]) -> None:
+        """Who draws previews."""
+        self._show_preview = function
+
+    # --- tools -------------------------------------------------------------------------------
+    def choose(self, id: str) -> None:
+        """Make a tool active; an editing tool gets a mask to work on."""
+        tool = next((t for t in TOOLS if t.id == id), None)
+        if tool is None:
+            return
+        if tool.editing and not self._ensure_target():
+            self.said.emit("Open a study before painting")
+            return
+        display = self.display
+        if display.tool != id:
+            self._previous = display.tool
+        self.show(self.display.but(tool=id))
+
+    def choose_number(self, number: int) -> None:
+        """Make the tool with this number active."""
+        if 1 <= number <= len(TOOLS):
+            self.choose(TOOLS[number - 1].id)
+
+    def swap(self) -> None:
+        """Back to the tool used before."""
+        self.choose(self._previous)
+
+    def toggle_mode(self) -> None:
+        """Between reading and the brush."""
+        self.choose("window" if self.editing else "brush")
+
+    @property
+    def editing(self) -> bool:
+        """True while the active tool edits."""
+        return any(t.editing for t in TOOLS if t.id == self.display.tool)
+
+    def scale_brush(self, factor: float) -> None:
+        """Make the brush larger or smaller."""
+        radius = self.display.brush.radius_mm * factor
+        radius = min(max(radius, SMALLEST_BRUSH_MM), LARGEST_BRUSH_MM)
+        self.show(self.display.but(brush=replace(self.display.brush, radius_mm=radius)))
+
+    def step_label(self, step: int) -> None:
+        """Next or previous label of the mask that is painted."""
+        brush = self.display.brush
+        item = self.case.items.get(brush.segmentation_id)
+        if not isinstance(item, Segmentation) or not item.segments:
+            return
+        numbers = [s.number for s in item.segments]
+        at = numbers.index(brush.label) if brush.label in numbers else -step
+        label = numbers[(at + step) % len(numbers)]
+        self.show(self.display.but(brush=replace(brush, label=label)))
+        segment = item.segment(label)
+        self.said.emit(f"Label: {segment.name}" if segment else "")
+
+    # --- history -----------------------------------------------------------------------------
+    def undo(self) -> None:
+        """Take the last step back and say which."""
+        self._step(self._workspace.undo, "Undone", "Nothing to undo")
+
+    def redo(self) -> None:
+        """Do it again and say which."""
+        self._step(self._workspace.redo, "Done again", "Nothing to redo")
+
+    def _step(self, verb: Callable[[], str | None], done: str, nothing: str) -> None:
+        try:
+            name = verb()
+        except EditRefused as refusal:
+            self.said.emit(str(refusal))
+            return
+        self.said.emit(f"{done}: {name}" if name else nothing)
+
+    # --- the mask that is painted ------------------------------------------------------------
+    def _ensure_target(self) -> bool:
+        brush = self.display.brush
+        if isinstance(self.case.items.get(brush.segmentation_id), Segmentation):
+            return True
+        display = self.display
+        cell = display.cell(display.active)
+        volume_id = cell.volume_id if cell else ""
+        volume = self.case.items.get(volume_id) or next(iter(self.case.volumes), None)
+        if volume is None:
+            return False
+        existing = [s for s in self.case.segmentations if s.volume_id == volume.id]
+        target = existing[-1] if existing else self._new_mask(volume)
+        label = target.segments[0].number if target.segments else 1
+        brush = replace(brush, segmentation_id=target.id, label=label)
+        self.show(self.display.but(brush=brush))
+        return True
+
+    def _new_mask(self, volume) -> Segmentation:
+        mask = Segmentation(
+            self._new_id("mask"),
+            "My mask",
+            volume.geometry,
+            volume.id,
+            segments=(Segment(1, "Lesion", next_colour(())),),
+        )
+        self._workspace.execute(AddItem(mask, "New mask"))
+        return mask
+
+    def _keep_target(self, _changes, _origin) -> None:
+        """A mask that is gone cannot be painted on: fall back to reading."""
+        brush = self.display.brush
+        if brush.segmentation_id and brush.segmentation_id not in self.case.items:
+            self.show(self.display.but(brush=replace(brush, segmentation_id=""), tool="window"))

@@ -1,0 +1,33 @@
+"""From an exception to one sentence for the user, or to the crash report."""
+
+from __future__ import annotations
+
+import errno
+
+from imaging.errors import ImagingError
+
+_OS_ADVICE = {
+    errno.ENOSPC: "The disk is full. Free some space or choose another folder",
+    errno.EACCES: "Access is denied. Choose another folder",
+    errno.EPERM: "Access is denied. Choose another folder",
+    errno.EROFS: "The disk is read-only. Choose another folder",
+    errno.ENOENT: "The file or folder is not there any more",
+}
+
+
+def is_ours(error: BaseException) -> bool:
+    """True where the error is a mistake of the program, not of the world."""
+    return not isinstance(error, ImagingError | OSError | MemoryError)
+
+
+def sentence(error: BaseException) -> str:
+    """What the user reads; never an exception's own text where that could name a patient."""
+    if isinstance(error, ImagingError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough free memory. Close other programs or other studies."
+    if isinstance(error, OSError):
+        what = _OS_ADVICE.get(error.errno or 0, "The system refused a file operation")
+        where = f" ({error.filename})" if error.filename else ""
+        return f"{what}{where}."
+    return f"Isocenter made a mistake ({type(error).__name__}). Your work is safe; see the log."

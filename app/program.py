@@ -1,0 +1,36 @@
+"""The parts of the running program, by name; made once by ``compose.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from app.controllers.cases import CaseController
+    from app.controllers.export import ExportController
+    from app.controllers.findings import FindingsController
+    from app.controllers.journal import CaseJournal
+    from app.controllers.models import ModelController
+    from app.controllers.tools import ToolController
+    from app.controllers.views import ViewController
+    from app.settings import Settings
+    from app.tasks import Tasks
+    from app.windows.main_window import MainWindow
+    from app.workspace import Workspace
+
+
+@dataclass(eq=False)
+class Program:
+    """What a command may use."""
+
+    workspace: Workspace
+    tasks: Tasks
+    settings: Settings
+    cases: CaseController
+    views: ViewController
+    tools: ToolController
+    findings: FindingsController
+    models: ModelController
+    export: ExportController
+    journal: CaseJournal
+    window: MainWindow

@@ -1,0 +1,385 @@
+"""The main window: arrangement only. Panels are made here, controllers join them in compose.py."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QByteArray, QEvent, QObject, QPoint, Qt, QUrl, Signal
+from PySide6.QtGui import (
+    QAction,
+    QActionGroup,
+    QCloseEvent,
+    QDesktopServices,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeyEvent,
+    QKeySequence,
+)
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QMainWindow,
+    QMenu,
+    QSplitter,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.commands import COMMANDS, Command
+from app.windows.banner import Banner
+from app.windows.empty_state import EmptyState
+from app.windows.explain_panel import ExplainPanel
+from app.windows.findings_panel import FindingsPanel
+from app.windows.jobs_bar import JobsBar
+from app.windows.model_panel import ModelPanel
+from app.windows.notice import Notice
+from app.windows.overlays_panel import OverlaysPanel
+from app.windows.segments_panel import SegmentsPanel
+from app.windows.study_browser import StudyBrowser
+from app.windows.tools_panel import ToolsPanel
+from app.workspace import Workspace
+from viewer.widgets.view_grid import ViewGrid
+
+if TYPE_CHECKING:
+    from app.program import Program
+
+MENUS = ("File", "Edit", "Lesion", "View", "AI", "Help")
+_SEPARATOR_AFTER = {
+    "file.demo",
+    "file.save_as",
+    "file.screenshot",
+    "edit.redo",
+    "edit.swap",
+    "view.series",
+    "view.plane_3d",
+    "view.volume_rendering",
+    "view.crosshair",
+    "view.cine",
+}
+
+
+_VIEW_MENU = (
+    "view.plane_acquired", "view.plane_axial", "view.plane_sagittal", "view.plane_coronal",
+    "view.plane_oblique", "view.plane_3d", "", "view.maximise", "view.reset", "view.invert",
+    "view.flip_h", "view.flip_v", "view.rotate", "", "view.volume_rendering", "view.cine", "",
+    "file.screenshot",
+)  # fmt: skip
+
+
+class MainWindow(QMainWindow):
+    """Banner, study list, views, panels and the jobs bar.
+
+    Signals
+    -------
+    dropped(paths, add)
+        Files were dropped; ``add`` with Shift held.
+    closing()
+        The window is about to close.
+    """
+
+    dropped = Signal(list, bool)
+    closing = Signal()
+
+    def __init__(self, workspace: Workspace, grid: ViewGrid) -> None:
+        super().__init__()
+        self.setWindowTitle("Isocenter")
+        self.setAcceptDrops(True)
+        self._workspace = workspace
+        self._program: Program | None = None
+        self._actions: dict[str, list[QAction]] = {}
+        self._held_overlays = False
+        self.grid = grid
+        self.banner = Banner(workspace)
+        self.notice = Notice()
+        self.browser = StudyBrowser(workspace)
+        self.findings = FindingsPanel(workspace)
+        self.models = ModelPanel(workspace)
+        self.explain = ExplainPanel(workspace)
+        self.tools = ToolsPanel(workspace)
+        self.segments = SegmentsPanel(workspace)
+        self.overlays = OverlaysPanel(workspace)
+        self.jobs = JobsBar(workspace)
+        self.empty = EmptyState()
+        self._arrange()
+
+    def _arrange(self) -> None:
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self.empty)
+        self._stack.addWidget(self.grid)
+        self._upper = _tabs(
+            ("Findings", self.findings), ("AI model", self.models), ("Explain", self.explain)
+        )
+        self._lower = _tabs(
+            ("Tools", self.tools), ("Masks", self.segments), ("Overlays", self.overlays)
+        )
+        self._right = QSplitter(Qt.Orientation.Vertical)
+        self._right.addWidget(self._upper)
+        self._right.addWidget(self._lower)
+        self._right.setSizes([560, 340])
+        self._columns = QSplitter(Qt.Orientation.Horizontal)
+        for widget in (self.browser, self._stack, self._right):
+            self._columns.addWidget(widget)
+        self._columns.setSizes([230, 1000, 340])
+        self._columns.setStretchFactor(1, 1)
+        for index in (0, 2):
+            self._columns.setCollapsible(index, False)
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for widget in (self.banner, self.notice):
+            column.addWidget(widget)
+        column.addWidget(self._columns, 1)
+        column.addWidget(self.jobs)
+        self.setCentralWidget(page)
+
+    # --- commands ----------------------------------------------------------------------------
+    def bind(self, program: Program) -> None:
+        """Make menus and shortcuts from the table of commands."""
+        self._program = program
+        menus: dict[str, QMenu] = {name: self.menuBar().addMenu(name) for name in MENUS}
+        for row in COMMANDS:
+            action = self._action(row)
+            if row.menu and row.group in menus:
+                menus[row.group].addAction(action)
+                if row.id in _SEPARATOR_AFTER:
+                    menus[row.group].addSeparator()
+        for menu in menus.values():
+            menu.aboutToShow.connect(self.refresh_commands)
+        layouts = QActionGroup(self)
+        for id in ("view.one", "view.one_three", "view.two_two"):
+            action = self._actions[id][0]
+            action.setCheckable(True)
+            layouts.addAction(action)
+        self._workspace.display_changed.connect(self._display_changed)
+        self.grid.installEventFilter(self)
+        self.refresh_commands()
+
+    def _action(self, row: Command) -> QAction:
+        action = QAction(row.title, self)
+        action.setObjectName(row.id)
+        if row.keys:
+            action.setShortcuts([QKeySequence(key) for key in row.keys])
+        action.triggered.connect(lambda _checked=False, row=row: self._run(row))
+        if row.scope == "views":
+            action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            self.grid.addAction(action)
+        else:
+            self.addAction(action)
+        self._actions.setdefault(row.id, []).append(action)
+        return action
+
+    def _run(self, row: Command) -> None:
+        if self._program is None:
+            return
+        reason = row.why_not(self._program)
+        if reason:
+            self.jobs.say(reason)
+            return
+        row.run(self._program)
+
+    def run_command(self, id: str) -> None:
+        """Run a command by id, as its menu entry would."""
+        self._run(next(row for row in COMMANDS if row.id == id))
+
+    def refresh_commands(self) -> None:
+        """Which menu entries can be used now, and why not."""
+        if self._program is None:
+            return
+        for row in COMMANDS:
+            reason = row.why_not(self._program)
+            for action in self._actions[row.id]:
+                # Shortcuts stay alive so that a key pressed too early says why; menus show it.
+                action.setToolTip(reason or row.title)
+                action.setStatusTip(reason)
+        history = self._workspace.history
+        self._actions["edit.undo"][0].setText(f"Undo {history.undo_name or ''}".strip())
+        self._actions["edit.redo"][0].setText(f"Redo {history.redo_name or ''}".strip())
+        for id, layout in (("view.one", "1"), ("view.one_three", "1+3"), ("view.two_two", "2×2")):
+            self._actions[id][0].setChecked(self._workspace.display.layout == layout)
+        self._show_reasons()
+        self._set_mode_keys()
+
+    def _show_reasons(self) -> None:
+        for menu in self.menuBar().findChildren(QMenu):
+            menu.setToolTipsVisible(True)
+
+    def _set_mode_keys(self) -> None:
+        assert self._program is not None
+        mode = "edit" if self._program.tools.editing else "read"
+        for row in COMMANDS:
+            if row.mode != "any":
+                for action in self._actions[row.id]:
+                    action.setEnabled(row.mode == mode)
+
+    def _display_changed(self, old, new) -> None:
+        if old.tool != new.tool or old.layout != new.layout:
+            self.refresh_commands()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """In edit mode Space hides the masks for as long as it is held."""
+        if (
+            isinstance(event, QKeyEvent)
+            and event.key() == Qt.Key.Key_Space
+            and not event.isAutoRepeat()
+            and event.modifiers() == Qt.KeyboardModifier.NoModifier
+            and self._program is not None
+        ):
+            if event.type() == QEvent.Type.KeyPress and self._program.tools.editing:
+                self._held_overlays = True
+                self._workspace.show(self._workspace.display.but(overlays_shown=False))
+                return True
+            if event.type() == QEvent.Type.KeyRelease and self._held_overlays:
+                self._held_overlays = False
+                self._workspace.show(self._workspace.display.but(overlays_shown=True))
+                return True
+        return super().eventFilter(watched, event)
+
+    # --- arrangement -------------------------------------------------------------------------
+    def show_views(self, shown: bool) -> None:
+        """The views, or the page that says what to do."""
+        self._stack.setCurrentWidget(self.grid if shown else self.empty)
+
+    def toggle_panels(self) -> None:
+        """Collapse or bring back both side panels."""
+        shown = self.browser.isVisible() or self._right.isVisible()
+        self.browser.setVisible(not shown)
+        self._right.setVisible(not shown)
+
+    def show_findings(self) -> None:
+        """Bring the lesion list to the front."""
+        self._upper.setCurrentWidget(self.findings.parentWidget() or self.findings)
+        self._upper.setCurrentIndex(0)
+
+    def show_model_panel(self) -> None:
+        """Bring the model panel to the front."""
+        self._upper.setCurrentIndex(1)
+
+    def layout_state(self) -> tuple[str, str]:
+        """Window place and splitters, for the settings."""
+        columns, right = self._columns.saveState(), self._right.saveState()
+        return _text(self.saveGeometry()), f"{_text(columns)} {_text(right)}"
+
+    def restore_layout(self, geometry: str, state: str) -> None:
+        """Take over what :meth:`layout_state` gave; nonsense is ignored."""
+        if geometry:
+            self.restoreGeometry(_raw(geometry))
+        for splitter, part in zip((self._columns, self._right), state.split(), strict=False):
+            splitter.restoreState(_raw(part))
+
+    # --- asking ------------------------------------------------------------------------------
+    def ask_folder(self, add: bool = False) -> None:
+        """Choose a folder to open."""
+        folder = QFileDialog.getExistingDirectory(self, "Open a folder of images")
+        if folder:
+            self.dropped.emit([folder], add)
+
+    def ask_file(self) -> None:
+        """Choose files to open."""
+        files, _kind = QFileDialog.getOpenFileNames(
+            self, "Open DICOM, NIfTI, zip or a saved case", "", "All files (*)"
+        )
+        if files:
+            self.dropped.emit(files, False)
+
+    def ask_save(self) -> None:
+        """Choose where to save the case."""
+        name, _kind = QFileDialog.getSaveFileName(
+            self, "Save case", "case.isocase", "Isocenter case (*.isocase)"
+        )
+        if name and self._program is not None:
+            self._program.cases.save(Path(name).with_suffix(".isocase"))
+
+    def ask_export(self) -> None:
+        """Open the export dialog."""
+        from app.windows.export_dialog import ExportDialog
+
+        assert self._program is not None
+        dialog = ExportDialog(self._workspace, self, folder=self._program.export.last_folder)
+        dialog.export_requested.connect(self._program.export.export)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.open()
+
+    def ask_screenshot(self) -> None:
+        """Choose a file for a picture of the views."""
+        name, _kind = QFileDialog.getSaveFileName(self, "Save screenshot", "", "PNG (*.png)")
+        if name and self._program is not None:
+            self._program.export.screenshot(Path(name).with_suffix(".png"))
+
+    def show_keys(self) -> None:
+        """The list of all keys."""
+        from app.windows.keys_dialog import KeysDialog
+
+        rows = [(row.title, ", ".join(row.keys), _where(row)) for row in COMMANDS if row.keys]
+        dialog = KeysDialog(rows, self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+    def show_about(self) -> None:
+        """What this is, and what it is not."""
+        from app.windows.about_dialog import AboutDialog
+
+        dialog = AboutDialog(self)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+    def open_logs(self) -> None:
+        """Show the folder with the log."""
+        from app.logs import log_folder
+
+        QDesktopServices.openUrl(QUrl.fromLocalFile(str(log_folder())))
+
+    def show_view_menu(self, cell_id: str, place: QPoint) -> None:
+        """The right-click menu of a view."""
+        self._workspace.show(self._workspace.display.but(active=cell_id))
+        self.refresh_commands()
+        menu = QMenu(self)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        for id in _VIEW_MENU:
+            if id:
+                menu.addAction(self._actions[id][0])
+            else:
+                menu.addSeparator()
+        menu.popup(place)
+
+    # --- Qt ----------------------------------------------------------------------------------
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open what was dropped; with Shift, beside what is open."""
+        paths = [url.toLocalFile() for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            add = bool(event.modifiers() & Qt.KeyboardModifier.ShiftModifier)
+            self.dropped.emit(paths, add)
+            event.acceptProposedAction()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Say so before going."""
+        self.closing.emit()
+        super().closeEvent(event)
+
+
+def _tabs(*pages: tuple[str, QWidget]) -> QTabWidget:
+    tabs = QTabWidget()
+    tabs.setDocumentMode(True)
+    for title, widget in pages:
+        tabs.addTab(widget, title)
+    return tabs
+
+
+def _text(data: QByteArray) -> str:
+    return bytes(data.toBase64().data()).decode()
+
+
+def _raw(text: str) -> QByteArray:
+    return QByteArray.fromBase64(text.encode())
+
+
+def _where(row: Command) -> str:
+    mode = {"read": "Reading", "edit": "Editing", "any": ""}[row.mode]
+    return f"{row.group} · {mode}" if mode else row.group
