@@ -7,10 +7,11 @@ import numpy as np
 from imaging.geometry import Geometry
 from imaging.volume import Volume, Window
 
+FEWEST_SLICES = 5
 LARGEST_EDGE = 256  #: voxels along an axis, at most
-#: Opacity and brightness over the window (0 = low end, 1 = high end): air gone, skin a veil,
-#: bright tissue denser. Opacity is per unit distance of 1 mm.
-OPACITY = ((0.0, 0.0), (0.10, 0.0), (0.25, 0.012), (0.60, 0.030), (1.0, 0.075))
+#: Opacity per mm and brightness over the window (0 = low end, 1 = high end): air gone, skin a veil,
+#: brain clearer than its edges, the brightest tissue denser.
+OPACITY = ((0.0, 0.0), (0.08, 0.0), (0.2, 0.015), (0.35, 0.012), (0.6, 0.008), (1.0, 0.04))
 COLOUR = (
     (0.0, (0.10, 0.09, 0.09)),
     (0.25, (0.52, 0.44, 0.40)),
@@ -18,7 +19,7 @@ COLOUR = (
     (1.0, (1.0, 0.98, 0.94)),
 )
 #: Share of that opacity by the step in grey per mm: flat inside is clear, edges are seen.
-GRADIENT = ((0.0, 0.25), (4.0, 0.35), (24.0, 1.0), (255.0, 1.0))
+GRADIENT = ((0.0, 0.1), (5.0, 0.2), (25.0, 1.0), (255.0, 1.0))
 
 
 def shrunken(volume: Volume, edge: int = LARGEST_EDGE) -> tuple[np.ndarray, Geometry, Window]:
@@ -51,6 +52,11 @@ def shrunken(volume: Volume, edge: int = LARGEST_EDGE) -> tuple[np.ndarray, Geom
     affine[:3, :3] *= steps
     span = Window(float(low + high) / 2.0, float(high - low))
     return values, Geometry(values.shape, affine), span
+
+
+def can_cast(volume: Volume) -> bool:
+    """False for a stack too thin to be seen from all sides."""
+    return min(volume.geometry.shape) >= FEWEST_SLICES
 
 
 class RayCast:
@@ -142,8 +148,8 @@ def _property(window: Window, span: Window):
     look.SetScalarOpacityUnitDistance(1.0)
     look.SetInterpolationTypeToLinear()
     look.ShadeOn()
-    look.SetAmbient(0.25)
-    look.SetDiffuse(0.75)
-    look.SetSpecular(0.2)
-    look.SetSpecularPower(12.0)
+    look.SetAmbient(0.3)
+    look.SetDiffuse(0.9)
+    look.SetSpecular(0.35)
+    look.SetSpecularPower(20.0)
     return look

@@ -6,7 +6,7 @@ one off-screen render window and keeps what did not change between two states.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,10 +14,11 @@ from imaging.errors import WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Volume, Window
 from viewer.rendering.orbit import VIEW_ANGLE_DEG, Orbit
+from viewer.rendering.ray_cast import RayCast, can_cast
 from viewer.rendering.surfaces import Surface
 
 BACKGROUND_TOP, BACKGROUND_BOTTOM = (0.085, 0.095, 0.115), (0.02, 0.022, 0.028)
-OUTLINE_COLOUR = (0.36, 0.42, 0.50)
+OUTLINE_COLOUR = (0.20, 0.23, 0.28)
 HIGHLIGHT_COLOUR = (1.0, 1.0, 0.82)
 #: Pixels below this grey (of 255), outside the head, are left out of the three planes.
 AIR_GREY = 14
@@ -127,7 +128,7 @@ class VolumeScene:
         self._planes: list = []
         self._outline = None
         self._bodies: dict[int, tuple[Body, object]] = {}
-        self._ray_cast = None
+        self._ray_cast: RayCast | None = None
         self._shown = SceneState()
 
     def draw(
@@ -147,6 +148,8 @@ class VolumeScene:
         ndarray, shape (height, width, 4)
             uint8 RGBA, top row first, opaque.
         """
+        if state.ray_cast and not (state.volume is not None and can_cast(state.volume)):
+            state = replace(state, ray_cast=False)
         self._take_over(state)
         if self._ray_cast is not None:
             self._ray_cast.set_detail(moving, self.software)
@@ -191,18 +194,16 @@ class VolumeScene:
             plane.show(state, fresh)
 
     def _show_ray_cast(self, state: SceneState, old: SceneState) -> None:
-        from viewer.rendering.ray_cast import RayCast
-
-        wanted = state.ray_cast and state.volume is not None
+        volume = state.volume if state.ray_cast else None
         if self._ray_cast is not None and (
-            not wanted or state.volume is not old.volume or state.filled != old.filled
+            volume is None or volume is not old.volume or state.filled != old.filled
         ):
             self._renderer.RemoveViewProp(self._ray_cast.prop)
             self._ray_cast = None
-        if not wanted:
+        if volume is None:
             return
         if self._ray_cast is None:
-            self._ray_cast = RayCast(state.volume, self.software)
+            self._ray_cast = RayCast(volume, self.software)
             self._renderer.AddViewProp(self._ray_cast.prop)
         self._ray_cast.set_window(state.window, state.inverted)
 
@@ -338,6 +339,6 @@ def _colours(body: Body) -> np.ndarray:
     colour = np.asarray(body.colour)
     rgb = np.broadcast_to(colour, (len(body.surface.points), 3)).copy()
     if body.bright is not None:
-        rgb[~body.bright] *= 0.62
+        rgb[~body.bright] *= 0.7
         rgb[body.bright] = 0.35 * colour + 0.65 * np.asarray(HIGHLIGHT_COLOUR)
     return np.round(rgb * 255).astype(np.uint8)

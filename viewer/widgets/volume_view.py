@@ -18,9 +18,9 @@ from PySide6.QtWidgets import QWidget
 from imaging.analysis.lesions import Lesion
 from imaging.case import VOXELS, Case, Change
 from imaging.errors import ImagingError
-from imaging.geometry import Geometry
 from imaging.volume import Volume
 from viewer.rendering.frame_maker import Frame, FrameMaker, FrameRequest
+from viewer.rendering.framing import head_corners
 from viewer.rendering.orbit import Orbit
 from viewer.rendering.picking import first_hit, into_label
 from viewer.rendering.surface_builder import SurfaceBuilder
@@ -34,10 +34,13 @@ log = logging.getLogger(__name__)
 
 BACKGROUND = QColor(10, 11, 14)
 TEXT = QColor(196, 202, 212)
+LETTER_GAP_MM = 12.0
 CLICK_PIXELS = 4  #: a press that moves less is a click
 REFINE_MS = 300  #: pause after an edit before surfaces are built in full
 STILL_MS = 200  #: pause after a drag before the careful frame
 SHORTEST_GAP_MS, LONGEST_GAP_MS = 60, 600  #: between frames that follow the other views
+#: The sphere around a head's box is larger than the head.
+FILLING = 1.15
 ZOOM_PER_NOTCH, ZOOM_PER_PIXEL = 1.15, 1.01
 UNEXPECTED = "3D cannot be shown on this machine. The other views and all tools work without it."
 _AXES = {"L": (1, 0, 0), "P": (0, 1, 0), "S": (0, 0, 1)}
@@ -82,7 +85,8 @@ class VolumeView(QWidget):
         self._display = DisplayState()
         self._volume: Volume | None = None
         self._filled = 0
-        self._framed: Geometry | None = None
+        self._corners: np.ndarray | None = None
+        self._touched = False
         self._orbit = Orbit()
         self._state = SceneState()
         self._bodies: dict[tuple[str, int], tuple[tuple, Body]] = {}
@@ -114,11 +118,12 @@ class VolumeView(QWidget):
         volume = volume if isinstance(volume, Volume) else None
         self._case, self._display = case, display
         if volume is not self._volume:
-            self._volume, self._frame = volume, None
+            self._volume, self._frame, self._touched = volume, None, False
+            self.fit()
         elif any(c.item == cell.volume_id and VOXELS in c.parts for c in changes):
             self._filled += 1
-        if volume is not None and self._framed is not volume.geometry:
-            self.fit()
+            if not self._touched:
+                self.fit()
         if self._surfaces.follow(self._masks()):
             self._refine.start()
         self._refresh()
@@ -134,12 +139,12 @@ class VolumeView(QWidget):
         self._ask_still()
 
     def fit(self) -> None:
-        """The whole image in the picture; the direction stays."""
+        """The whole head in the picture; the direction stays."""
         if self._volume is None:
             return
-        self._framed = self._volume.geometry
+        self._corners = head_corners(self._volume)
         aspect = self.width() / max(self.height(), 1)
-        self._orbit = self._orbit.framing(self._framed.corners, aspect).zoomed(1.3)
+        self._orbit = self._orbit.framing(self._corners, aspect).zoomed(FILLING)
         self._ask_still()
 
     @property
@@ -316,6 +321,7 @@ class VolumeView(QWidget):
             self._dragged = True
         step = event.position() - self._last
         self._last = event.position()
+        self._touched = True
         self._orbit = _dragged(self._orbit, event.buttons(), step, self.height())
         self._ask_moving()
 
@@ -336,6 +342,7 @@ class VolumeView(QWidget):
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         """Zoom; touchpads too, which send small steps."""
+        self._touched = True
         self._orbit = self._orbit.zoomed(ZOOM_PER_NOTCH ** (event.angleDelta().y() / 120.0))
         event.accept()
         self._ask_moving()
@@ -361,12 +368,12 @@ class VolumeView(QWidget):
     def _paint_letters(self, painter: QPainter) -> None:
         """The six sides of the patient, where the camera of the shown frame sees them."""
         assert self._frame is not None
-        assert self._volume is not None
+        assert self._corners is not None
         orbit = self._frame.request.orbit
         painter.setFont(_font(15, bold=True))
-        for letter, spot, depth in _letters(orbit, self._volume.geometry, self.size()):
+        for letter, spot, depth in _letters(orbit, self._corners, self.size()):
             colour = QColor(TEXT)
-            colour.setAlpha(255 if depth < orbit.distance else 130)
+            colour.setAlpha(255 if depth < orbit.distance * 1.01 else 120)
             painter.setPen(colour)
             box = QRectF(spot.x() - 12, spot.y() - 12, 24, 24)
             painter.drawText(box, Qt.AlignmentFlag.AlignCenter, letter)
@@ -403,10 +410,10 @@ def _dragged(orbit: Orbit, buttons: Qt.MouseButton, step: QPointF, height: int) 
     return orbit
 
 
-def _letters(orbit: Orbit, geometry: Geometry, size: QSize) -> list[tuple[str, QPointF, float]]:
+def _letters(orbit: Orbit, corners: np.ndarray, size: QSize) -> list[tuple[str, QPointF, float]]:
     """Letter, place in the widget and depth; none for an axis that is seen end on."""
-    low, high = geometry.corners.min(axis=0), geometry.corners.max(axis=0)
-    middle, reach = (low + high) / 2.0, (high - low) / 2.0 * 1.08
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    middle, reach = (low + high) / 2.0, (high - low) / 2.0 + LETTER_GAP_MM
     found = []
     for letter, axis in _AXES.items():
         if abs(float(np.dot(orbit.axes[2], axis))) > 0.96:
