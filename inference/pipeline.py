@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from imaging.analysis.morphology import draft_mask
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
 from inference.grids import into_source, target_on_model
 from inference.model import Prepared, Report, Runner
-from inference.postprocess import FLOOR, clean_mask, min_voxels
+from inference.postprocess import FLOOR, min_voxels
 
 #: Shares of the stages below, added up for what a run consists of.
 SHARES = {"prepare": 0.18, "segment": 0.77, "explain": 0.45, "segment+explain": 0.52 + 0.45}
@@ -85,7 +86,7 @@ def segment(
     probability[probability < FLOOR] = 0.0
     report.stage("Cleaning up", 0.05)
     geometry = Geometry(grid.source_shape, grid.source_affine)
-    mask[...] = clean_mask(probability, card.threshold, min_voxels(card, geometry))
+    mask[...] = draft_mask(probability, card.threshold, min_voxels(card, geometry))
     report.step(1.0)
     if heatmap is None:
         return

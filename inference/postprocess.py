@@ -1,4 +1,8 @@
-"""From a probability to a proposal: threshold, small findings dropped, items for the case."""
+"""From a model's answer to a proposal: items for the case that say what made them.
+
+The mask itself is cut by :func:`imaging.analysis.morphology.draft_mask`, the rule that the
+threshold slider follows too.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,15 @@ from uuid import uuid4
 
 import numpy as np
 
-from imaging.geometry import Box, Geometry
+from imaging.edits.operations import MIN_VOXELS_SETTING
+from imaging.geometry import Geometry
 from imaging.heatmap import GRAD_CAM, PROBABILITY, Heatmap
 from imaging.segmentation import AUTOMATIC, Segment, Segmentation
 from imaging.volume import Volume
 from inference.messages import ExplainAnswer, SegmentAnswer
 from inference.model import ModelCard
+
+__all__ = ["MIN_VOXELS_SETTING", "Proposal", "as_items", "explanation_item", "min_voxels"]
 
 #: Probabilities below this count as zero.
 FLOOR = 1e-3
@@ -26,37 +33,6 @@ def min_voxels(card: ModelCard, geometry: Geometry) -> int:
     """
     smallest_ml = card.min_component_voxels * card.spacing_mm**3 / 1000.0
     return max(1, round(smallest_ml / geometry.voxel_ml))
-
-
-def clean_mask(probability: np.ndarray, threshold: float, smallest: int) -> np.ndarray:
-    """Mark what is at least as probable as the threshold, without tiny components.
-
-    Parameters
-    ----------
-    probability : ndarray, shape (k, j, i)
-        float32 in [0, 1].
-    threshold : float
-        Inclusive.
-    smallest : int
-        Components of fewer voxels are dropped; voxels that share a corner are connected
-        (26-connectivity).
-
-    Returns
-    -------
-    ndarray
-        uint8, 1 where marked.
-    """
-    from scipy import ndimage
-
-    mask = (probability >= threshold).astype(np.uint8)
-    box = Box.around(mask)
-    if smallest > 1 and not box.empty:
-        part = mask[box.slices]
-        components = np.empty(part.shape, np.int32)
-        ndimage.label(part, np.ones((3, 3, 3)), components)
-        keep = np.bincount(components.ravel()) >= smallest
-        part *= keep[components]
-    return mask
 
 
 class Proposal(NamedTuple):

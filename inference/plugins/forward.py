@@ -1,6 +1,7 @@
 """A pass of a network over a grid: whole or in tiles, with progress, cancel and a memory estimate.
 
-The price of a pass is counted beforehand on a small cube. The counted multiplications then drive the progress bar: each finished convolution is a step.
+The price of a pass is counted beforehand on a small cube. The counted multiplications then drive
+the progress bar: each finished convolution is a step.
 """
 
 from __future__ import annotations
