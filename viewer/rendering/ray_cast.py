@@ -119,7 +119,7 @@ def _placed(geometry: Geometry):
     affine = geometry.affine.copy()
     affine[:3, :3] = geometry.directions
     matrix = vtkMatrix4x4()
-    matrix.DeepCopy(affine[:, [2, 1, 0, 3]].ravel())
+    matrix.DeepCopy(affine[:, [2, 1, 0, 3]].ravel().tolist())
     return matrix
 
 

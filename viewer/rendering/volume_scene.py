@@ -7,6 +7,7 @@ one off-screen render window and keeps what did not change between two states.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -76,7 +77,7 @@ def index_matrix(geometry: Geometry):
     from vtkmodules.vtkCommonMath import vtkMatrix4x4
 
     matrix = vtkMatrix4x4()
-    matrix.DeepCopy(geometry.affine[:, [2, 1, 0, 3]].ravel())
+    matrix.DeepCopy(geometry.affine[:, [2, 1, 0, 3]].ravel().tolist())
     return matrix
 
 
@@ -127,7 +128,7 @@ class VolumeScene:
         self._window.AddRenderer(self._renderer)
         self._planes: list = []
         self._outline = None
-        self._bodies: dict[int, tuple[Body, object]] = {}
+        self._bodies: dict[int, tuple[Body, Any]] = {}
         self._ray_cast: RayCast | None = None
         self._shown = SceneState()
 
@@ -230,7 +231,7 @@ class VolumeScene:
         from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 
         data = vtkUnsignedCharArray()
-        self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, data)
+        self._window.GetRGBACharPixelData(0, 0, width - 1, height - 1, 0, data, 0)
         frame = vtk_to_numpy(data).reshape(height, width, 4)[::-1].copy()
         frame[..., 3] = 255
         return frame
