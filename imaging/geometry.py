@@ -69,7 +69,7 @@ class Box(NamedTuple):
         """The tight block around the true voxels of a mask; empty where there are none."""
         if mask.size == 0:
             return Box((0, 0, 0), (0, 0, 0))
-        plane = mask.any(axis=0)
+        plane = np.asarray(mask.any(axis=0))
         start, stop = [], []
         for along in (mask.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)):
             hits = np.flatnonzero(along)
@@ -80,7 +80,7 @@ class Box(NamedTuple):
         return Box(_triple(start), _triple(stop))
 
 
-def _triple(values: Sequence[int]) -> tuple[int, int, int]:
+def _triple(values: Sequence[int] | np.ndarray) -> tuple[int, int, int]:
     a, b, c = (int(v) for v in values)
     return a, b, c
 
