@@ -145,7 +145,7 @@ def thumbnail(series: Series, size: int = 96) -> np.ndarray:
     middle = series.shape[0] // 2
     read = read_slice if series.kind == "dicom" else read_nifti_slice
     image = np.nan_to_num(read(series, middle).astype(np.float32), posinf=0.0, neginf=0.0)
-    _, row_mm, column_mm = series.geometry.spacing if series.geometry else (1.0, 1.0, 1.0)
+    row_mm, column_mm = _pixel_mm(series)
     height, width = image.shape[0] * row_mm, image.shape[1] * column_mm
     scale = size / max(height, width)
     shape = max(1, round(height * scale)), max(1, round(width * scale))
@@ -155,6 +155,13 @@ def thumbnail(series: Series, size: int = 96) -> np.ndarray:
     if series.photometric == "MONOCHROME1":
         grey = 1.0 - grey
     return np.rint(grey * 255).astype(np.uint8)
+
+
+def _pixel_mm(series: Series) -> tuple[float, float]:
+    """Distance between rows and between columns; 1 mm where unknown."""
+    if series.geometry is not None:
+        return series.geometry.spacing[1:]
+    return series.frames[0].spacing or (1.0, 1.0)
 
 
 def _resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -186,9 +193,10 @@ class _Scan:
         self.archives: list[Unpacked] = []
         self.names: dict[str, str] = {}
         self.reported: dict[str, int] = {}
+        self.final: dict[str, list[Series]] = {}
         self.done = self.total = self.told = 0
         self.stopped = False
-        self.last_report = time.monotonic()
+        self.next_report = time.monotonic() + _REPORT_SECONDS
 
     def run(self, paths: Sequence[str]) -> None:
         files = list(dict.fromkeys(file for path in paths for file in self._files(path)))
@@ -203,7 +211,7 @@ class _Scan:
             archive.close()
 
     def result(self) -> ScanResult:
-        found = [s for group in self.index.groups for s in self.index.series(group)]
+        found = [series for group in self.index.groups for series in self.final[group]]
         first_seen: dict[str, int] = {}
         for series in found:
             first_seen.setdefault(series.source.study_uid, len(first_seen))
@@ -304,16 +312,19 @@ class _Scan:
                 if group not in self.reported:
                     self._report_series(group)
         now = time.monotonic()
-        if now - self.last_report < _REPORT_SECONDS:
+        if now < self.next_report:
             return
-        self.last_report = now
         for group in groups:
             if self.index.count(group) >= self.reported[group] * _REPORT_GROWTH:
                 self._report_series(group)
         self._progress()
+        spent = time.monotonic() - now
+        self.next_report = now + max(_REPORT_SECONDS, 10 * spent)
 
     def _report_series(self, group: str, final: bool = False) -> None:
         found = self.index.series(group, final)
+        if final:
+            self.final[group] = found
         count = self.index.count(group)
         if self.reported.get(group) != count:
             self.reported[group] = count

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 
 from imaging.dicom.describe import Study, study_of
 from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
+from imaging.dicom.pixels import undecodable_reason
 from imaging.dicom.series import Frame, Problem, Series
 from imaging.dicom.split import Stack, plane_of, split
 from imaging.dicom.tags import Header, read_header
@@ -51,7 +53,7 @@ class Index:
         kept = [frame for frame in frames if self._accept(frame, header)]
         if not kept:
             return None
-        group = header.text(0x0020000E) or header.text(0x0020000D) or "no series"
+        group = _group_name(header)
         if group not in self._studies:
             self._studies[group] = study_of(header)
         self._frames.setdefault(group, []).extend(kept)
@@ -109,10 +111,21 @@ class Index:
                 self.problems.append(problem)
 
 
+def _group_name(header: Header) -> str:
+    """What the files of one series share; without a UID, their folder."""
+    series = header.text(0x0020000E) or os.path.dirname(header.path)
+    return "|".join((header.text(0x00100020), header.text(0x0020000D), series))
+
+
 def _series(group: str, study: Study, stack: Stack) -> Series:
     first = stack.frames[0]
     label = f" · {stack.label}" if stack.label else ""
-    colour = (_COLOUR,) if first.encoding.samples == 3 else ()
+    problems = stack.problems
+    if first.encoding.samples == 3:
+        problems += (_COLOUR,)
+    undecodable = undecodable_reason(first.encoding)
+    if undecodable:
+        problems += (undecodable + ".",)
     sequence = study.source.sequence
     if sequence == "DWI" and "ADC" in first.kind:
         sequence = "ADC"
@@ -132,9 +145,10 @@ def _series(group: str, study: Study, stack: Stack) -> Series:
         geometry=stack.geometry,
         frames=stack.frames,
         regular=stack.regular,
-        problems=(*stack.problems, *colour),
+        problems=problems,
         sequence=sequence,
         plane=plane_of(first.orientation) if stack.geometry else "",
         bits=first.encoding.bits_stored,
         photometric=first.encoding.photometric,
+        viewable=not undecodable,
     )

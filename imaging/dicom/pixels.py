@@ -258,8 +258,9 @@ def decode(data: bytes, code: Encoding, path: str) -> np.ndarray:
     """
     if code.syntax == RLE:
         return _decode_with_pydicom(data, code)
-    if code.syntax not in _ITK_SYNTAXES:
-        raise BadInput(f"Images compressed as {_syntax_name(code.syntax)} cannot be decoded", path)
+    reason = undecodable_reason(code)
+    if reason:
+        raise BadInput(reason, path)
     size = codestream_size(data)
     if size is None:
         raise BadInput("The compressed image is damaged", path)
@@ -272,10 +273,14 @@ def decode(data: bytes, code: Encoding, path: str) -> np.ndarray:
     return _decode_with_itk(data, code, path)
 
 
-def _syntax_name(syntax: str) -> str:
+def undecodable_reason(code: Encoding) -> str:
+    """Why nothing here decodes images of this kind; empty where something does."""
+    if not code.encapsulated or code.syntax == RLE or code.syntax in _ITK_SYNTAXES:
+        return ""
     from pydicom.uid import UID
 
-    return UID(syntax).name if syntax else "an unnamed transfer syntax"
+    name = UID(code.syntax).name if code.syntax else "an unnamed transfer syntax"
+    return f"Images compressed as {name} cannot be decoded"
 
 
 def _decode_with_pydicom(data: bytes, code: Encoding) -> np.ndarray:

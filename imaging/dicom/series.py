@@ -105,7 +105,7 @@ class Frame:
         return None not in (self.position, self.orientation, self.spacing)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Series:
     """One stack of slices that can be opened.
 

@@ -459,9 +459,11 @@ def read_sequences(header: Header, source: BinaryIO, tags: tuple[int, ...]):
     -------
     pydicom.Dataset
     """
+    from pydicom import config
     from pydicom.filereader import read_dataset
     from pydicom.tag import BaseTag
 
+    config.settings.reading_validation_mode = config.IGNORE  # its warnings quote header values
     source.seek(header.start)
     return read_dataset(
         source,

@@ -110,13 +110,15 @@ def read_nifti(path: str, shown: str = "") -> list[Series]:
         problems += (
             f"The file holds {times} time points; the first {MAX_TIME_POINTS} are listed.",
         )
-    base = _Base(path, name, geometry, problems, first, times, shape)
+    key = shown or os.path.abspath(path)
+    base = _Base(path, key, name, geometry, problems, first, times, shape)
     return [base.series(time) for time in range(min(times, MAX_TIME_POINTS))]
 
 
 @dataclass(frozen=True)
 class _Base:
     path: str
+    key: str
     name: str
     geometry: Geometry
     problems: tuple[str, ...]
@@ -127,7 +129,7 @@ class _Base:
     def series(self, time: int) -> Series:
         several = self.times > 1
         sequence = name_sequence(self.name)
-        key = f"{os.path.abspath(self.path)}|{time}"
+        key = f"{self.key}|{time}"
         directions = self.geometry.directions
         frame = replace(
             self.first, number=time, offset=self.first.offset + time * self.first.length

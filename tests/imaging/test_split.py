@@ -1,0 +1,255 @@
+"""Awkward series: regular stacks have each voxel in place, the others say why not."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_phantoms import (
+    AXIAL,
+    CORONAL,
+    SAGITTAL,
+    Maker,
+    Plan,
+    at_height,
+    enhanced,
+    place_value,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imaging.dicom.series import Series
+from imaging.open import load_series, scan
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path)
+
+
+def found(maker: Maker) -> tuple[Series, ...]:
+    with scan([maker.folder]) as result:
+        assert result.problems == ()
+        return result.series
+
+
+def assert_in_place(series: Series, add: float = 0.0) -> None:
+    """Every voxel of the loaded series holds the value of the place its geometry gives it."""
+    volume = load_series(series)
+    index = np.stack(np.indices(volume.voxels.shape), axis=-1)
+    want = place_value(volume.geometry.world(index)) + add
+    assert np.abs(volume.real(volume.voxels) - want).max() <= 0.51
+
+
+@pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, CORONAL])
+def test_plain_stack_is_regular_and_in_place(maker: Maker, orientation) -> None:
+    maker.stack([3.0 * k for k in range(8)], Plan(orientation=orientation))
+    (series,) = found(maker)
+    assert series.regular
+    assert series.volumetric
+    assert series.problems == ()
+    assert series.shape == (8, 12, 10)
+    assert series.geometry is not None
+    assert series.geometry.spacing == pytest.approx((3.0, 1.5, 1.25))
+    assert series.geometry.frame_of_reference == maker.frame
+    assert_in_place(series)
+
+
+@pytest.mark.parametrize(
+    "order", [range(7, -1, -1), [0, 2, 4, 6, 1, 3, 5, 7], [5, 0, 7, 2, 1, 6, 3, 4]]
+)
+def test_order_of_files_and_instance_numbers_does_not_matter(maker: Maker, order) -> None:
+    maker.stack([3.0 * k for k in order])
+    (series,) = found(maker)
+    assert series.regular
+    assert_in_place(series)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    angles=st.tuples(*[st.floats(-math.pi, math.pi)] * 3),
+    step=st.floats(0.3, 8.0),
+    spacing=st.tuples(st.floats(0.3, 4.0), st.floats(0.3, 4.0)),
+    order=st.permutations(range(6)),
+)
+def test_any_oblique_stack_is_in_place(tmp_path_factory, angles, step, spacing, order) -> None:
+    maker = Maker(tmp_path_factory.mktemp("oblique"))
+    orientation = tuple(float(v) for v in _rotation(*angles)[:, :2].T.ravel())
+    rounded = (round(spacing[0], 6), round(spacing[1], 6))
+    maker.stack([step * k for k in order], Plan(orientation=orientation, spacing=rounded))
+    (series,) = found(maker)
+    assert series.regular
+    assert_in_place(series)
+
+
+def _rotation(a: float, b: float, c: float) -> np.ndarray:
+    def turn(angle: float, axis: int) -> np.ndarray:
+        matrix = np.eye(3)
+        p, q = (axis + 1) % 3, (axis + 2) % 3
+        matrix[p, p] = matrix[q, q] = math.cos(angle)
+        matrix[p, q], matrix[q, p] = -math.sin(angle), math.sin(angle)
+        return matrix
+
+    return turn(a, 0) @ turn(b, 1) @ turn(c, 2)
+
+
+def test_rounding_noise_in_positions_is_forgiven(maker: Maker) -> None:
+    rng = np.random.default_rng(3)
+    maker.stack([3.0 * k + rng.normal(0, 2e-3) for k in range(8)])
+    (series,) = found(maker)
+    assert series.regular
+
+
+def test_gap_is_named_and_withholds_the_volume(maker: Maker) -> None:
+    maker.stack([3.0 * k for k in range(10) if k not in (4, 5)])
+    (series,) = found(maker)
+    assert not series.regular
+    assert not series.volumetric
+    assert series.viewable
+    assert "2 slices are missing (after slice 4)" in series.problems[0]
+    assert load_series(series).voxels.shape == (8, 12, 10)
+
+
+def test_uneven_distances_are_named(maker: Maker) -> None:
+    maker.stack([0, 3, 6, 11, 14, 19, 22.5])
+    (series,) = found(maker)
+    assert not series.regular
+    assert "varies from 3.00 to 5.00 mm" in series.problems[0]
+
+
+def test_creeping_distances_are_not_called_regular(maker: Maker) -> None:
+    heights = np.cumsum([0.0] + [3.0 + 0.002 * k for k in range(40)])
+    maker.stack([float(h) for h in heights])
+    (series,) = found(maker)
+    assert not series.regular
+
+
+def test_sheared_stack_keeps_its_shear(maker: Maker) -> None:
+    for k in range(6):
+        maker.write(Plan(position=(-40.0, -50.0 + 0.8 * k, 3.0 * k)))
+    (series,) = found(maker)
+    assert series.regular
+    assert series.geometry is not None
+    assert not series.geometry.orthogonal
+    assert "sheared" in series.problems[0]
+    assert_in_place(series)
+
+
+def test_echoes_are_told_apart(maker: Maker) -> None:
+    for k in range(5):
+        for echo, time in enumerate((9.5, 90.0)):
+            maker.write(at_height(Plan(add=1000.0 * echo), 3.0 * k), EchoTime=time)
+    one, two = found(maker)
+    assert [one.description, two.description] == ["place · TE 9.5 ms", "place · TE 90 ms"]
+    assert one.key != two.key
+    assert_in_place(one)
+    assert_in_place(two, add=1000.0)
+
+
+def test_b_values_with_many_directions(maker: Maker) -> None:
+    directions = [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+    for k in range(4):
+        maker.write(at_height(Plan(), 3.0 * k), DiffusionBValue=0.0)
+        for n, direction in enumerate(directions):
+            plan = at_height(Plan(add=500.0 * (n + 1)), 3.0 * k)
+            maker.write(plan, DiffusionBValue=1000.0, DiffusionGradientOrientation=list(direction))
+    stacks = found(maker)
+    assert [s.shape[0] for s in stacks] == [4, 4, 4, 4]
+    assert stacks[0].description == "place · b 0"
+    seen = {round(float(load_series(s).voxels[0, 0, 0])) for s in stacks}
+    assert len(seen) == 4
+
+
+def test_magnitude_and_phase_are_told_apart(maker: Maker) -> None:
+    for k in range(5):
+        maker.write(at_height(Plan(), 3.0 * k), ImageType=["ORIGINAL", "PRIMARY", "M", "ND"])
+        phase = at_height(Plan(add=300.0), 3.0 * k)
+        maker.write(phase, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"])
+    one, two = found(maker)
+    assert {one.description, two.description} == {"place · magnitude", "place · phase"}
+    assert_in_place(one if "magnitude" in one.description else two)
+
+
+def test_unlabelled_repeats_are_dealt_out_by_number(maker: Maker) -> None:
+    for time in range(3):
+        maker.stack([3.0 * k for k in range(4)], Plan(add=700.0 * time))
+    stacks = found(maker)
+    assert len(stacks) == 3
+    for time, series in enumerate(stacks):
+        assert series.regular
+        assert_in_place(series, add=700.0 * time)
+
+
+def test_uneven_repeats_are_shown_and_refused_as_volume(maker: Maker) -> None:
+    maker.stack([0.0, 3.0, 6.0, 3.0])
+    (series,) = found(maker)
+    assert not series.regular
+    assert "same place" in series.problems[0]
+
+
+def test_localiser_splits_by_plane(maker: Maker) -> None:
+    for orientation in (AXIAL, SAGITTAL, CORONAL):
+        maker.stack([-10.0, 0.0, 10.0], Plan(orientation=orientation))
+    stacks = found(maker)
+    assert {s.plane for s in stacks} == {"axial", "sagittal", "coronal"}
+    for series in stacks:
+        assert_in_place(series)
+
+
+def test_mixed_matrix_sizes_split(maker: Maker) -> None:
+    maker.stack([0.0, 3.0, 6.0])
+    maker.stack([9.0, 12.0, 15.0], Plan(rows=20))
+    stacks = found(maker)
+    assert sorted(s.shape for s in stacks) == [(3, 12, 10), (3, 20, 10)]
+
+
+def test_all_at_one_place_is_a_pile_to_leaf_through(maker: Maker) -> None:
+    maker.stack([5.0] * 4)
+    (series,) = found(maker)
+    assert series.shape[0] == 4
+    assert series.viewable
+    assert not series.volumetric
+    assert "same place" in series.problems[0]
+
+
+def test_without_any_position_images_can_still_be_viewed(maker: Maker) -> None:
+    for _ in range(3):
+        maker.write(Plan(), ImagePositionPatient=None)
+    (series,) = found(maker)
+    assert series.geometry is None
+    assert series.viewable
+    assert not series.volumetric
+    assert "does not say where" in series.problems[0]
+    assert load_series(series).voxels.any()
+
+
+def test_enhanced_multiframe_with_two_echoes_in_one_file(maker: Maker) -> None:
+    plans = [at_height(Plan(add=echo), 2.5 * k) for k in range(6) for echo in (0.0, 800.0)]
+    data = enhanced(maker, plans, [10.0, 20.0] * 6)
+    data.save_as(maker.folder / "enhanced", enforce_file_format=True)
+    one, two = found(maker)
+    assert one.shape == two.shape == (6, 12, 10)
+    assert one.source.frames == (1, 3, 5, 7, 9, 11)
+    assert_in_place(one)
+    assert_in_place(two, add=800.0)
+
+
+def test_single_slice_is_viewable_but_no_volume(maker: Maker) -> None:
+    maker.write(Plan(), SliceThickness=4.0)
+    (series,) = found(maker)
+    assert series.regular
+    assert not series.volumetric
+    assert series.geometry is not None
+    assert series.geometry.spacing[0] == pytest.approx(4.0)
+
+
+def test_key_is_the_same_whatever_the_order_of_reading(maker: Maker, tmp_path_factory) -> None:
+    paths = maker.stack([3.0 * k for k in range(5)])
+    (once,) = scan([maker.folder]).series
+    (again,) = scan(reversed(paths)).series
+    assert once.key == again.key
+    assert once.source.files == again.source.files
