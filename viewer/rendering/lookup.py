@@ -31,16 +31,21 @@ def premultiplied(rgb: np.ndarray, alpha: np.ndarray | float) -> np.ndarray:
 def window_table(
     dtype: np.dtype, slope: float, intercept: float, window: Window, inverted: bool
 ) -> np.ndarray:
-    """For every stored value of an 8- or 16-bit type the grey it is shown with.
+    """For every stored value of an 8- or 16-bit type the opaque grey it is shown with.
 
     Returns
     -------
     ndarray, shape (256,) or (65536,)
-        uint8; the index is the stored value's bits read as an unsigned number.
+        uint32 colours; the index is the stored value's bits read as an unsigned number.
     """
     unsigned = np.arange(1 << (8 * dtype.itemsize), dtype=f"u{dtype.itemsize}")
     stored = unsigned.view(dtype.newbyteorder("="))
-    return shade(stored, slope, intercept, window, inverted)
+    return opaque_grey(shade(stored, slope, intercept, window, inverted))
+
+
+def opaque_grey(grey: np.ndarray) -> np.ndarray:
+    """uint8 grey as opaque uint32 colours, same shape."""
+    return grey.astype(np.uint32) * np.uint32(0x010101) + np.uint32(0xFF000000)
 
 
 def shade(

@@ -1,8 +1,8 @@
 """Arrays and a plan in, pictures out: pure functions on numpy arrays, no Qt.
 
 Planes of the array are cut as views; other planes, and masks on another grid, are looked up by
-patient coordinates (``viewer.rendering.reslice``). Pictures of images are uint8 grey, those of
-masks and maps premultiplied ARGB uint32, all of shape (rows, columns) as on screen.
+patient coordinates (``viewer.rendering.reslice``). Pictures are premultiplied ARGB uint32 of shape
+(rows, columns) as on screen; those of images are opaque.
 """
 
 from __future__ import annotations
@@ -13,7 +13,14 @@ from imaging.geometry import Box
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
-from viewer.rendering.lookup import MAP_STEPS, map_table, mask_table, shade, window_table
+from viewer.rendering.lookup import (
+    MAP_STEPS,
+    map_table,
+    mask_table,
+    opaque_grey,
+    shade,
+    window_table,
+)
 from viewer.state.planes import ArrayCut
 from viewer.state.slice_plan import MapLayer, MaskLayer, SlicePlan
 
@@ -49,15 +56,23 @@ def darkest(dtype: np.dtype, highest: bool) -> float:
     return float(limits.max if highest else limits.min)
 
 
-def grey_picture(stored: np.ndarray, volume: Volume, plan: SlicePlan) -> np.ndarray:
-    """Window and level: stored values to uint8 grey, C-contiguous."""
+def grey_picture(
+    stored: np.ndarray, volume: Volume, plan: SlicePlan, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Window and level: stored values to opaque grey; uint32, written to ``out`` if it fits."""
     dtype = stored.dtype
     if dtype.kind not in "iu" or dtype.itemsize > 2 or not dtype.isnative:
         grey = shade(stored, volume.slope, volume.intercept, plan.window, plan.inverted)
-        return np.ascontiguousarray(grey)
+        return opaque_grey(np.ascontiguousarray(grey))
     table = window_table(dtype, volume.slope, volume.intercept, plan.window, plan.inverted)
     bits = np.ascontiguousarray(stored).view(f"u{dtype.itemsize}")
-    return np.take(table, bits, mode="clip")
+    return _take(table, bits, out)
+
+
+def _take(table: np.ndarray, index: np.ndarray, out: np.ndarray | None) -> np.ndarray:
+    if out is None or out.shape != index.shape:
+        out = np.empty(index.shape, table.dtype)
+    return np.take(table, index, out=out, mode="clip")
 
 
 def label_slice(segmentation: Segmentation, layer: MaskLayer, plan: SlicePlan) -> np.ndarray:
@@ -70,9 +85,9 @@ def label_slice(segmentation: Segmentation, layer: MaskLayer, plan: SlicePlan) -
     return nearest(segmentation.labels, index_map, plan.grid.columns, plan.grid.rows, outside=0)
 
 
-def mask_picture(labels: np.ndarray, layer: MaskLayer) -> np.ndarray:
-    """Label numbers to colours; uint32, premultiplied."""
-    return np.take(mask_table(layer), labels, mode="clip")
+def mask_picture(labels: np.ndarray, layer: MaskLayer, out: np.ndarray | None = None) -> np.ndarray:
+    """Label numbers to colours; uint32, written to ``out`` if it fits."""
+    return _take(mask_table(layer), labels, out)
 
 
 def map_slice(heatmap: Heatmap, layer: MapLayer, plan: SlicePlan) -> np.ndarray:
@@ -83,15 +98,21 @@ def map_slice(heatmap: Heatmap, layer: MapLayer, plan: SlicePlan) -> np.ndarray:
 
     index_map = plan.grid.index_map(heatmap.geometry)
     return reslice(
-        heatmap.values, index_map, plan.grid.columns, plan.grid.rows, linear=True, outside=0.0
+        heatmap.values,
+        index_map,
+        plan.grid.columns,
+        plan.grid.rows,
+        linear=not plan.coarse,
+        outside=0.0,
     )
 
 
-def map_picture(values: np.ndarray, layer: MapLayer) -> np.ndarray:
-    """Map values to colours; uint32, premultiplied."""
+def map_picture(values: np.ndarray, layer: MapLayer, out: np.ndarray | None = None) -> np.ndarray:
+    """Map values to colours; uint32, written to ``out`` if it fits."""
     steps = np.multiply(values, np.float32(MAP_STEPS - 1), dtype=np.float32, order="C")
-    steps += np.float32(0.5)
-    return np.take(map_table(layer), steps.astype(np.uint16), mode="clip")
+    index = np.empty(steps.shape, np.uint16)
+    np.add(steps, np.float32(0.5), out=index, casting="unsafe")
+    return _take(map_table(layer), index, out)
 
 
 def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
@@ -117,8 +138,7 @@ def compose(plan: SlicePlan, items: dict) -> np.ndarray:
     from viewer.rendering.outline import outlined
 
     volume: Volume = items[plan.volume_id]
-    grey = grey_picture(stored_slice(volume, plan), volume, plan).astype(np.uint32)
-    picture = (0xFF << 24) | (grey << 16) | (grey << 8) | grey
+    picture = grey_picture(stored_slice(volume, plan), volume, plan)
     for layer in plan.maps:
         picture = over(picture, map_picture(map_slice(items[layer.item_id], layer, plan), layer))
     for layer in plan.masks:

@@ -85,7 +85,7 @@ class SlicePictures:
     Attributes
     ----------
     grey : ndarray, shape (rows, columns)
-        uint8.
+        uint32, opaque.
     maps : list of ndarray
         uint32, premultiplied, in drawing order.
     masks : list of MaskPicture
@@ -95,7 +95,7 @@ class SlicePictures:
     """
 
     def __init__(self) -> None:
-        self.grey = np.zeros((0, 0), np.uint8)
+        self.grey = np.zeros((0, 0), np.uint32)
         self.maps: list[np.ndarray] = []
         self.masks: list[MaskPicture] = []
         self.backdrop = 0
@@ -138,7 +138,7 @@ class SlicePictures:
             self._stored_key, self._grey_key = key, None
         look = (plan.window, plan.inverted)
         if look != self._grey_key:
-            self.grey = grey_picture(self._stored, volume, plan)
+            self.grey = grey_picture(self._stored, volume, plan, self.grey)
             self._grey_key = look
             self.backdrop += 1
 
@@ -150,18 +150,22 @@ class SlicePictures:
         if keys == self._map_keys:
             return
         known = dict(zip(self._map_keys, self.maps, strict=True))
+        spare = [picture for key, picture in known.items() if key not in keys]
         self.maps = [
-            known[key] if key in known else self._map(layer, plan, items)
+            known[key] if key in known else self._map(layer, plan, items, spare)
             for key, layer in zip(keys, plan.maps, strict=True)
         ]
         self._map_keys = keys
         self.backdrop += 1
 
     @staticmethod
-    def _map(layer: MapLayer, plan: SlicePlan, items: Mapping[str, Item]) -> np.ndarray:
+    def _map(
+        layer: MapLayer, plan: SlicePlan, items: Mapping[str, Item], spare: list[np.ndarray]
+    ) -> np.ndarray:
         heatmap = items[layer.item_id]
         assert isinstance(heatmap, Heatmap)
-        return map_picture(map_slice(heatmap, layer, plan), layer)
+        out = spare.pop() if spare else None
+        return map_picture(map_slice(heatmap, layer, plan), layer, out)
 
     def _make_masks(self, plan: SlicePlan, items: Mapping[str, Item]) -> None:
         known = {picture.layer.item_id: picture for picture in self.masks}
@@ -187,7 +191,8 @@ class SlicePictures:
             return old
         else:
             labels = old.labels
-        return MaskPicture(layer, plan.grid, item.revision, labels, mask_picture(labels, layer))
+        colours = mask_picture(labels, layer, None if old is None else old.colours)
+        return MaskPicture(layer, plan.grid, item.revision, labels, colours)
 
 
 def _pixels_of(box: Box, geometry: Geometry, grid: PixelGrid) -> tuple[slice, slice] | None:

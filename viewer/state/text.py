@@ -10,7 +10,7 @@ from imaging.volume import Patient, Volume, Window
 from viewer.state.display import DisplayState, Plane, Point
 from viewer.state.slice_plan import CornerTexts, SlicePosition
 
-#: A view narrower or lower than this (logical pixels) shows only its bottom texts.
+#: A view narrower or lower than this (logical pixels) leaves out patient, study and series.
 COMPACT_WIDTH, COMPACT_HEIGHT = 420, 300
 
 
@@ -24,16 +24,16 @@ def corner_texts(
     size: tuple[int, int],
 ) -> CornerTexts:
     """Patient and study above, series with slice position and window with zoom below."""
-    where = f"{_capital(plane)} {position.number}/{position.count}"
+    number_of = f"{position.number}/{position.count}"
     levels = f"W {number(window.width)}  L {number(window.centre)}"
     marks = " · ".join(_marks(volume, resampled))
     scale = f"Zoom {zoom:.1f}×"
     if size[0] < COMPACT_WIDTH or size[1] < COMPACT_HEIGHT:
-        return CornerTexts(bottom_left=(where,), bottom_right=(levels,))
+        return CornerTexts((_capital(plane),), (), (number_of,), (levels,))
     return CornerTexts(
         top_left=_lines(*_patient(volume.source.patient)),
         top_right=_lines(volume.source.study_description, date(volume.source.study_date)),
-        bottom_left=_lines(_series(volume), f"{where} · {position.place}"),
+        bottom_left=_lines(_series(volume), f"{_capital(plane)} {number_of} · {position.place}"),
         bottom_right=_lines(marks, levels, scale),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +30,7 @@ LETTER_PIXELS = 14
 #: Half the width kept free for the letters in the middle of the top and bottom edge.
 LETTER_ROOM = 20.0
 #: Half the gap in the middle of the crosshair, logical pixels.
-GAP = 9.0
+GAP = 9
 #: A colour legend needs a view at least this large (logical pixels).
 LEGEND_WIDTH, LEGEND_HEIGHT = 320, 320
 LEGEND_BAR = (10.0, 110.0)
@@ -49,7 +50,7 @@ def font(pixels: int, bold: bool = False) -> QFont:
 def haloed(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: str, colour: QColor):
     """Text with a dark rim, readable on any picture."""
     painter.setPen(HALO)
-    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+    for dx, dy in ((-1, -1), (1, 1)):
         painter.drawText(rect.translated(dx, dy), flags, text)
     painter.setPen(colour)
     painter.drawText(rect, flags, text)
@@ -94,16 +95,15 @@ def paint_letters(painter: QPainter, letters: EdgeLetters, size: tuple[int, int]
 
 def paint_scale_bar(painter: QPainter, bar: ScaleBar, size: tuple[int, int]) -> None:
     """A length over the bottom letter."""
-    middle, y = size[0] / 2.0, size[1] - MARGIN - 24.0
-    left, right = round(middle - bar.pixels / 2.0) + 0.5, round(middle + bar.pixels / 2.0) + 0.5
-    lines = [
-        QLineF(left, y, right, y),
-        QLineF(left, y - 4.0, left, y + 4.0),
-        QLineF(right, y - 4.0, right, y + 4.0),
-    ]
-    for pen in (QPen(HALO, 3.0), QPen(TEXT, 1.0)):
-        painter.setPen(pen)
-        painter.drawLines(lines)
+    middle, y = size[0] / 2.0, int(size[1] - MARGIN - 24.0)
+    left, length = round(middle - bar.pixels / 2.0), round(bar.pixels)
+    for grow, colour in ((1, HALO), (0, TEXT)):
+        for x, top, wide, high in (
+            (left, y, length, 1),
+            (left, y - 4, 1, 9),
+            (left + length, y - 4, 1, 9),
+        ):
+            painter.fillRect(x - grow, top - grow, wide + 2 * grow, high + 2 * grow, colour)
     painter.setFont(font(12))
     words = f"{bar.mm / 10:g} cm" if bar.mm >= 10 else f"{bar.mm:g} mm"
     rect = QRectF(middle - 50.0, y - 20.0, 100.0, 16.0)
@@ -118,10 +118,8 @@ def paint_legend(painter: QPainter, legend: Legend, size: tuple[int, int]) -> No
     high = min(high, size[1] / 4.0)
     top = size[1] / 2.0 - high - 34.0
     bar = QRectF(size[0] - MARGIN - wide, max(top, 84.0), wide, high)
+    painter.fillRect(bar.adjusted(-1.0, -1.0, 1.0, 1.0), HALO)
     painter.drawImage(bar, _gradient(legend.colour_table))
-    painter.setPen(QPen(HALO, 1.0))
-    painter.setBrush(Qt.BrushStyle.NoBrush)
-    painter.drawRect(bar)
     painter.setFont(font(12))
     beside = bar.left() - 6.0
     flags = _RIGHT | Qt.AlignmentFlag.AlignVCenter
@@ -137,18 +135,12 @@ def paint_crosshair(painter: QPainter, plan: SlicePlan) -> None:
     """Lines through the cursor with a gap in the middle, and where oblique planes cut."""
     if plan.crosshair is None:
         return
-    x, y = plan.crosshair
+    x, y = (math.floor(v) for v in plan.crosshair)
     width, height = plan.size
-    painter.setPen(QPen(CROSSHAIR, 1.0))
-    x, y = round(x) + 0.5, round(y) + 0.5
-    painter.drawLines(
-        [
-            QLineF(0.0, y, x - GAP, y),
-            QLineF(x + GAP, y, width, y),
-            QLineF(x, 0.0, x, y - GAP),
-            QLineF(x, y + GAP, x, height),
-        ]
-    )
+    for left, right in ((0, x - GAP), (x + GAP + 1, width)):
+        painter.fillRect(left, y, right - left, 1, CROSSHAIR)
+    for top, bottom in ((0, y - GAP), (y + GAP + 1, height)):
+        painter.fillRect(x, top, 1, bottom - top, CROSSHAIR)
     if not plan.traces:
         return
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
@@ -170,9 +162,10 @@ def paint_brush(painter: QPainter, at: QPointF, radius: float, erase: bool) -> N
 def paint_frame(painter: QPainter, size: tuple[int, int], active: bool) -> None:
     """A thin line around the active cell."""
     if active:
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(ACCENT, 1.0))
-        painter.drawRect(QRectF(0.5, 0.5, size[0] - 1.0, size[1] - 1.0))
+        width, height = size
+        for edge in ((0, 0, width, 1), (0, height - 1, width, 1), (0, 0, 1, height)):
+            painter.fillRect(*edge, ACCENT)
+        painter.fillRect(width - 1, 0, 1, height, ACCENT)
 
 
 def paint_message(painter: QPainter, text: str, size: tuple[int, int]) -> None:

@@ -26,7 +26,7 @@ from viewer.tools.tool import Preview, Scene
 from viewer.widgets import slice_paint as marks
 from viewer.widgets.pointer import Hand
 
-_GREY = QImage.Format.Format_Grayscale8
+_RGB = QImage.Format.Format_RGB32
 _ARGB = QImage.Format.Format_ARGB32_Premultiplied
 #: Outlines are this thick, in logical pixels.
 OUTLINE_PIXELS = 1.5
@@ -134,15 +134,20 @@ class SliceView(QWidget):
             return
         size = (self.size().toSizeF() * ratio).toSize()
         if self._backdrop.size() != size:
-            self._backdrop = QImage(size, QImage.Format.Format_RGB32)
+            self._backdrop = QImage(size, _RGB)
+        # Maps are blended at the size of the slice, so that Qt scales one picture only.
+        blended = _image(self._pictures.grey, _RGB)
+        if self._pictures.maps:
+            blended = blended.copy()
+            painter = QPainter(blended)
+            for picture in self._pictures.maps:
+                painter.drawImage(0, 0, _image(picture, _ARGB))
+            painter.end()
         self._backdrop.setDevicePixelRatio(ratio)
         self._backdrop.fill(marks.BACKGROUND)
         painter = QPainter(self._backdrop)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, True)
-        target = QRectF(*plan.picture)
-        painter.drawImage(target, _image(self._pictures.grey, _GREY))
-        for picture in self._pictures.maps:
-            painter.drawImage(target, _image(picture, _ARGB))
+        painter.drawImage(QRectF(*plan.picture), blended)
         painter.end()
         self._backdrop_key = key
 
