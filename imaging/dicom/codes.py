@@ -14,6 +14,7 @@ ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 PROCESSING_EQUIPMENT = Code("109102", "DCM", "Processing Equipment")
 SOURCE_FOR_PROCESSING = Code("121322", "DCM", "Source image for image processing operation")
 SEGMENTATION_DERIVATION = Code("113076", "DCM", "Segmentation")
+COMPUTED = Code("112187", "DCM", "Unspecified method of calculation")
 SPATIAL_RESAMPLING = Code("113085", "DCM", "Spatial resampling")
 FRAMES_FROM_VOLUME = Code(
     "113091", "DCM", "Spatially-related frames extracted from the volume"

@@ -14,9 +14,9 @@ import numpy as np
 from imaging.atomic import next_version, write_atomic
 from imaging.dicom.codes import (
     BODY_PARTS,
+    COMPUTED,
     MAP_MEANINGS,
     NO_UNITS,
-    SEGMENTATION_DERIVATION,
     WHOLE_BODY,
     code_item,
     concept,
@@ -24,6 +24,7 @@ from imaging.dicom.codes import (
 from imaging.dicom.derived import contributing_equipment
 from imaging.dicom.references import (
     imported_as_dicom,
+    quiet,
     referable,
     reference_everything,
     reference_frames,
@@ -85,7 +86,8 @@ def write_parametric_map(
     if not referable(volume):
         volume = imported_as_dicom(volume, next_version(path.with_name(f"{path.stem}-images")))
         images = [Path(f) for f in volume.source.files]
-    ds = _build(heatmap, volume, encoding)
+    with quiet():
+        ds = _build(heatmap, volume, encoding)
 
     def verify(aside: Path) -> None:
         values = read_parametric_map(aside, heatmap.geometry)
@@ -152,7 +154,7 @@ def _build(heatmap: Heatmap, volume: Volume, encoding: Encoding) -> Dataset:
     from highdicom import VOILUTTransformation
     from highdicom.pm import ParametricMap
 
-    header = reference_header(volume)
+    header, sop_class = reference_header(volume)
     positions, orientation, measures = plane_groups(heatmap.geometry)
     pixels = heatmap.values
     if encoding == "uint16":
@@ -180,8 +182,8 @@ def _build(heatmap: Heatmap, volume: Volume, encoding: Encoding) -> Dataset:
         series_description=heatmap.name[:64],
     )
     _add_context(ds, header)
-    reference_everything(ds, volume, header.SOPClassUID)
-    reference_frames(ds, volume, header.SOPClassUID, heatmap.geometry, SEGMENTATION_DERIVATION)
+    reference_everything(ds, volume, sop_class)
+    reference_frames(ds, volume, sop_class, heatmap.geometry, COMPUTED)
     return ds
 
 

@@ -6,13 +6,16 @@ that files need not be read one by one.
 
 from __future__ import annotations
 
+import contextlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imaging.dicom.codes import SOURCE_FOR_PROCESSING, code_item
-from imaging.dicom.write import decimals, new_uid
+from imaging.dicom.write import MR_IMAGE, decimals, new_uid
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Source, Volume
@@ -79,15 +82,21 @@ def shared_header(original: Dataset, source: Source) -> Dataset:
     return ds
 
 
-def reference_header(volume: Volume) -> Dataset:
+def reference_header(volume: Volume) -> tuple[Dataset, str]:
     """A lean header that stands for the whole source series: its study, its frame, its plane.
 
-    The place is that of slice 0 of the volume's own grid, so it holds for classic and multi-frame
-    sources alike.
+    The place is that of slice 0 of the volume's own grid and the class that of a single slice, so
+    it holds for classic and multi-frame sources alike.
+
+    Returns
+    -------
+    header : pydicom Dataset
+    sop_class : str
+        What the source images really are, for references to them.
     """
     original = read_header(volume.source)
     ds = shared_header(original, volume.source)
-    ds.SOPClassUID = original.SOPClassUID
+    ds.SOPClassUID = MR_IMAGE
     ds.SOPInstanceUID = volume.source.instance_uids[0]
     ds.SeriesInstanceUID = volume.source.series_uid or str(original.SeriesInstanceUID)
     ds.FrameOfReferenceUID = volume.geometry.frame_of_reference or str(
@@ -104,7 +113,7 @@ def reference_header(volume: Volume) -> Dataset:
         if original.get(keyword):
             ds[keyword] = original[keyword]
     _set_plane(ds, volume.geometry)
-    return ds
+    return ds, str(original.SOPClassUID)
 
 
 def _set_plane(ds: Dataset, geometry: Geometry) -> None:
@@ -172,6 +181,14 @@ def reference_frames(
         item.SourceImageSequence = [source]
         item.DerivationCodeSequence = [code_item(derivation)]
         frame.DerivationImageSequence = [item]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep highdicom from printing remarks on source headers; they quote the patient's name."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 def referable(volume: Volume) -> bool:

@@ -18,6 +18,7 @@ from imaging.dicom.codes import ARTIFICIAL_INTELLIGENCE, SEGMENTATION_DERIVATION
 from imaging.dicom.read_seg import read_seg
 from imaging.dicom.references import (
     imported_as_dicom,
+    quiet,
     referable,
     reference_everything,
     reference_frames,
@@ -99,7 +100,8 @@ def write_seg(
         folder = next_version(path.with_name(f"{path.stem}-images"))
         volume = imported_as_dicom(volume, folder)
         images = tuple(Path(f) for f in volume.source.files)
-    ds = _build(labels, geometry, chosen, segmentation, volume, content_creator)
+    with quiet():
+        ds = _build(labels, geometry, chosen, segmentation, volume, content_creator)
     frame = str(ds.FrameOfReferenceUID)
     placed = Geometry(geometry.shape, geometry.affine, frame)
 
@@ -164,7 +166,7 @@ def _build(
 ) -> Dataset:
     from highdicom.seg import Segmentation as DicomSegmentation
 
-    header = reference_header(volume)
+    header, sop_class = reference_header(volume)
     positions, orientation, measures = plane_groups(geometry)
     ds = DicomSegmentation(
         source_images=[header],
@@ -191,8 +193,8 @@ def _build(
         specific_character_set="ISO_IR 192",
         series_description=segmentation.name[:64],
     )
-    reference_everything(ds, volume, header.SOPClassUID)
-    reference_frames(ds, volume, header.SOPClassUID, geometry, SEGMENTATION_DERIVATION)
+    reference_everything(ds, volume, sop_class)
+    reference_frames(ds, volume, sop_class, geometry, SEGMENTATION_DERIVATION)
     if header.BodyPartExamined:
         ds.BodyPartExamined = header.BodyPartExamined
     return ds

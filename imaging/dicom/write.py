@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 SOFTWARE, SOFTWARE_VERSION = "Isocenter", "0.1.0"
+#: SOP class "MR Image Storage".
+MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 RESEARCH_ONLY = "Research use - not for diagnosis"
 #: Positions read back from decimal strings agree this well with the ones written.
 POSITION_TOLERANCE_MM = 1e-4
@@ -56,7 +58,7 @@ def mr_template(
 
     ds = Dataset()
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.4"
+    ds.SOPClassUID = MR_IMAGE
     ds.Modality = "MR"
     ds.PatientName, ds.PatientID = patient.name, patient.id
     ds.PatientBirthDate, ds.PatientSex = patient.birth_date, patient.sex
