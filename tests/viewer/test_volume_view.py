@@ -287,6 +287,42 @@ def test_volume_rendering_can_be_switched_on(bench):
     assert np.abs(pixels(bench.show()) - planes).mean() > 3
 
 
+def test_a_dragged_ray_cast_is_drawn_coarsely_and_then_carefully(bench, qtbot, monkeypatch):
+    bench.display = bench.display.but(volume_rendering=True)
+    bench.show()
+    details = []
+    real = frame_maker.VolumeScene.draw
+
+    def watched(self, state, orbit, size, moving):
+        details.append(moving)
+        return real(self, state, orbit, size, moving)
+
+    monkeypatch.setattr(frame_maker.VolumeScene, "draw", watched)
+    drag(bench.view, Qt.MouseButton.LeftButton, QPoint(160, 130), QPoint(40, 10))
+    qtbot.waitUntil(lambda: details[-1:] == [False], timeout=5000)
+    assert details[0] is True
+    before = len(details)
+    bench.display = bench.display.but(cursor=tuple(bench.geometry.world((30, 10, 10))))
+    bench.view.apply(bench.case, bench.display, bench.cell)
+    qtbot.wait(400)
+    assert len(details) == before, "the cursor does not show in a ray cast"
+
+
+def test_the_view_fits_the_head_until_a_hand_turns_it(bench, qtbot):
+    bench.memory[:] = 0
+    bench.show()
+    far = bench.view.orbit.distance
+    bench.memory[15:25, 15:25, 15:25] = 100
+    bench.view.apply(bench.case, bench.display, bench.cell, [Change("v", frozenset({VOXELS}))])
+    qtbot.waitUntil(lambda: bench.view.orbit.distance < 0.7 * far, timeout=3000)
+    drag(bench.view, Qt.MouseButton.LeftButton, QPoint(160, 130), QPoint(40, 10))
+    kept = bench.view.orbit
+    bench.view.resize(500, 300)
+    bench.show(Change("v", frozenset({VOXELS})))
+    qtbot.wait(700)
+    assert bench.view.orbit == kept
+
+
 def test_masks_of_another_frame_of_reference_stay_away(bench):
     bench.volume = Volume(
         "v", "Head", bench.memory, Geometry(SHAPE, bench.geometry.affine, "1.2.3"),

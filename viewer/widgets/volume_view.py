@@ -12,7 +12,7 @@ from time import monotonic
 
 import numpy as np
 from PySide6.QtCore import QObject, QPoint, QPointF, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QFont, QImage, QMouseEvent, QPainter, QWheelEvent
+from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from imaging.analysis.lesions import Lesion
@@ -29,14 +29,14 @@ from viewer.rendering.volume_scene import Body, SceneState
 from viewer.state.display import Cell, DisplayState
 from viewer.state.linking import cursor_in
 from viewer.state.windows import shown_inverted, shown_window
+from viewer.widgets import slice_paint as marks
 
 log = logging.getLogger(__name__)
 
-BACKGROUND = QColor(10, 11, 14)
-TEXT = QColor(196, 202, 212)
 LETTER_GAP_MM = 12.0
 CLICK_PIXELS = 4  #: a press that moves less is a click
 REFINE_MS = 300  #: pause after an edit before surfaces are built in full
+REFRAME_MS = 500  #: between looks for the head while a series is loading
 STILL_MS = 200  #: pause after a drag before the careful frame
 SHORTEST_GAP_MS, LONGEST_GAP_MS = 60, 600  #: between frames that follow the other views
 #: The sphere around a head's box is larger than the head.
@@ -83,6 +83,7 @@ class VolumeView(QWidget):
         self.setAccessibleName("3D view")
         self._case = Case()
         self._display = DisplayState()
+        self._active = False
         self._volume: Volume | None = None
         self._filled = 0
         self._corners: np.ndarray | None = None
@@ -103,7 +104,8 @@ class VolumeView(QWidget):
         self._bell = bell
         self._frames = FrameMaker(bell.rung.emit)
         self._surfaces = SurfaceBuilder(bell.rung.emit)
-        self._soon = _single_shot(self, self._ask_still, SHORTEST_GAP_MS)
+        self._soon = _single_shot(self, self._ask_following, SHORTEST_GAP_MS)
+        self._reframe = _single_shot(self, self._find_head, REFRAME_MS)
         self._still = _single_shot(self, self._ask_still, STILL_MS)
         self._refine = _single_shot(self, self._surfaces.refine, REFINE_MS)
         frames, surfaces = self._frames, self._surfaces
@@ -117,13 +119,17 @@ class VolumeView(QWidget):
         volume = case.items.get(cell.volume_id)
         volume = volume if isinstance(volume, Volume) else None
         self._case, self._display = case, display
+        active = display.active == cell.id
+        if active != self._active:
+            self._active = active
+            self.update()
         if volume is not self._volume:
             self._volume, self._frame, self._touched = volume, None, False
             self.fit()
         elif any(c.item == cell.volume_id and VOXELS in c.parts for c in changes):
             self._filled += 1
-            if not self._touched:
-                self.fit()
+            if not self._reframe.isActive():
+                self._reframe.start()
         if self._surfaces.follow(self._masks()):
             self._refine.start()
         self._refresh()
@@ -140,12 +146,20 @@ class VolumeView(QWidget):
 
     def fit(self) -> None:
         """The whole head in the picture; the direction stays."""
-        if self._volume is None:
+        self._touched = False
+        self._find_head()
+
+    def _find_head(self) -> None:
+        if self._volume is None or self._touched:
             return
         self._corners = head_corners(self._volume)
-        aspect = self.width() / max(self.height(), 1)
-        self._orbit = self._orbit.framing(self._corners, aspect).zoomed(FILLING)
+        self._frame_head()
         self._ask_still()
+
+    def _frame_head(self) -> None:
+        if self._corners is not None and not self._touched:
+            aspect = self.width() / max(self.height(), 1)
+            self._orbit = self._orbit.framing(self._corners, aspect).zoomed(FILLING)
 
     @property
     def orbit(self) -> Orbit:
@@ -184,12 +198,15 @@ class VolumeView(QWidget):
             self._state = SceneState()
             self.update()
             return
-        x, y, z = (float(v) for v in cursor_in(self._display, volume.geometry))
+        cursor = None
+        if not self._display.volume_rendering:
+            x, y, z = (float(v) for v in cursor_in(self._display, volume.geometry))
+            cursor = x, y, z
         state = SceneState(
             volume,
             shown_window(volume, self._display),
             shown_inverted(volume, self._display),
-            (x, y, z),
+            cursor,
             self._shown_bodies(),
             self._display.volume_rendering,
             self._filled,
@@ -197,6 +214,8 @@ class VolumeView(QWidget):
         if state != self._state:
             self._state = state
             self._follow()
+        else:
+            self.update()
 
     def _shown_bodies(self) -> tuple[Body, ...]:
         old, self._bodies = self._bodies, {}
@@ -235,6 +254,12 @@ class VolumeView(QWidget):
     def _ask_still(self) -> None:
         if self.isVisible():
             self._request(moving=False)
+
+    def _ask_following(self) -> None:
+        if self._state.ray_cast:
+            self._ask_moving()
+        else:
+            self._ask_still()
 
     def _ask_moving(self) -> None:
         self._still.start()
@@ -280,28 +305,33 @@ class VolumeView(QWidget):
         return QSize(480, 400)
 
     def showEvent(self, event) -> None:
-        """The first frame is made now, not before."""
+        """The first frame is made now, not before; voxels may have arrived while hidden."""
         super().showEvent(event)
-        self._ask_still()
+        self._filled += 1
+        self._find_head()
+        self._refresh()
 
     def resizeEvent(self, event) -> None:
         """Frames follow the size."""
         super().resizeEvent(event)
+        self._frame_head()
         self._ask_moving()
 
     def paintEvent(self, event) -> None:
         """The last frame, the letters, or a sentence."""
         painter = QPainter(self)
-        painter.fillRect(self.rect(), BACKGROUND)
+        painter.fillRect(self.rect(), marks.BACKGROUND)
+        size = self.width(), self.height()
         if self._failure or self._volume is None:
-            self._paint_sentence(painter, self._failure or "No series in this view")
+            marks.paint_message(painter, self._failure or "No series in this view", size)
         elif self._frame is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             painter.drawImage(QRectF(self.rect()), self._image)
             if self._display.text_shown:
                 self._paint_letters(painter)
         else:
-            self._paint_sentence(painter, "Building the 3D view …")
+            marks.paint_message(painter, "Building the 3D view …", size)
+        marks.paint_frame(painter, size, self._active)
         painter.end()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
@@ -359,37 +389,23 @@ class VolumeView(QWidget):
         self.picked.emit(into_label(mask.labels, mask.geometry, label, hit[1], direction))
 
     # --- painting ----------------------------------------------------------------------------
-    def _paint_sentence(self, painter: QPainter, sentence: str) -> None:
-        painter.setPen(TEXT)
-        painter.setFont(_font(14))
-        area = self.rect().adjusted(24, 12, -24, -12)
-        painter.drawText(area, Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap, sentence)
-
     def _paint_letters(self, painter: QPainter) -> None:
         """The six sides of the patient, where the camera of the shown frame sees them."""
         assert self._frame is not None
         assert self._corners is not None
         orbit = self._frame.request.orbit
-        painter.setFont(_font(15, bold=True))
+        painter.setFont(marks.font(marks.LETTER_PIXELS, bold=True))
         for letter, spot, depth in _letters(orbit, self._corners, self.size()):
-            colour = QColor(TEXT)
-            colour.setAlpha(255 if depth < orbit.distance * 1.01 else 120)
-            painter.setPen(colour)
+            colour = QColor(marks.LETTER)
+            colour.setAlpha(255 if depth < orbit.distance * 1.01 else 110)
             box = QRectF(spot.x() - 12, spot.y() - 12, 24, 24)
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, letter)
+            marks.haloed(painter, box, Qt.AlignmentFlag.AlignCenter, letter, colour)
 
 
 def _single_shot(parent: QObject, slot, interval_ms: int) -> QTimer:
     timer = QTimer(parent, singleShot=True, interval=interval_ms)
     timer.timeout.connect(slot)
     return timer
-
-
-def _font(pixels: int, bold: bool = False) -> QFont:
-    font = QFont()
-    font.setPixelSize(pixels)
-    font.setBold(bold)
-    return font
 
 
 def _body(surface: Surface, colour: tuple[int, int, int], lesion: Lesion | None) -> Body:
