@@ -269,7 +269,7 @@ class VolumeRef:
 def item_body(item: Item, arrays: Arrays) -> Body:
     """An item as JSON; its array goes into ``arrays`` (a volume is only referred to)."""
     if isinstance(item, Volume):
-        return {"kind": "volume", **VolumeRef.of(item).body()}
+        return {"kind": "volume", "volume": VolumeRef.of(item).body()}
     body = {"id": item.id, "volume_id": item.volume_id, "geometry": geometry_body(item.geometry)}
     if isinstance(item, Segmentation):
         body |= {"kind": "segmentation", "header": header_body(item.header())}

@@ -266,7 +266,7 @@ def _apply(body: codec.Body, data: bytes, done: _Replayed, file: JournalFile) ->
             size = int(leaf.get("bytes", 0))
             patch, position = data[position : position + size], position + size
             if leaf["kind"] == "add" and leaf["item"]["kind"] == "volume":
-                ref = VolumeRef.read({k: v for k, v in leaf["item"].items() if k != "kind"})
+                ref = VolumeRef.read(leaf["item"]["volume"])
                 done.volumes[ref.id] = ref
                 continue
             if leaf["kind"] == "remove" and leaf["item"] in done.volumes:
