@@ -34,7 +34,7 @@ def library_lines() -> list[str]:
 def _licence(about) -> str:
     stated = about.get("License-Expression") or about.get("License") or ""
     first = stated.strip().splitlines()[0] if stated.strip() else ""
-    if first and len(first) < 80:
+    if first and len(first) < 80 and "copyright" not in first.casefold():
         return first
     names = [c.rsplit("::", 1)[-1].strip() for c in about.get_all("Classifier") or ()
              if c.startswith("License ::")]  # fmt: skip

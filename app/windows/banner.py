@@ -5,8 +5,8 @@ from __future__ import annotations
 from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy
 
 from app.settings import NOTICE
-from app.windows.controls import row
-from app.windows.listening import listen
+from app.windows.controls import ElidedLabel, row
+from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
@@ -65,17 +65,15 @@ class Banner(QFrame):
         super().__init__()
         self._workspace = workspace
         set_role(self, "banner")
-        self.name, self.details = QLabel(), QLabel()
+        self.name, self.details = QLabel(), ElidedLabel()
         set_role(self.name, "title")
-        for label in (self.name, self.details):
-            label.setMinimumWidth(40)
         self.details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.ai = QLabel()
+        self.ai = ElidedLabel()
         set_role(self.ai, "badge-ai")
         self.notice = QLabel(notice)
         set_role(self.notice, "warning")
         layout = row(self.name, self.details, self.ai, self.notice, gap=2 * GAP)
-        layout.setStretch(1, 1)
+        layout.setStretch(1, 3)
         layout.setContentsMargins(GAP, SMALL_GAP, GAP, SMALL_GAP)
         self.setLayout(layout)
         self.setMinimumHeight(32)
@@ -109,7 +107,7 @@ class Banner(QFrame):
         return case.volumes[0] if case.volumes else None
 
     def _on_case(self, changes, origin) -> None:
-        if any(change.parts - {"voxels"} for change in changes):
+        if origin != REHEARSAL and any(change.parts - {"voxels"} for change in changes):
             self.refresh()
 
     def _on_display(self, old, new) -> None:

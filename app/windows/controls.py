@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
     QDoubleSpinBox,
@@ -12,6 +13,9 @@ from PySide6.QtWidgets import (
     QPushButton,
     QSizePolicy,
     QSlider,
+    QStyle,
+    QStyleOptionFrame,
+    QStylePainter,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -42,9 +46,48 @@ def sentence(text: str = "", role: str = "dim") -> QLabel:
     return label
 
 
+def caption(words: str, width: int = 64) -> QLabel:
+    """A short dim label of one width, so that the controls beside it line up."""
+    label = QLabel(words)
+    label.setFixedWidth(width)
+    set_role(label, "dim")
+    return label
+
+
+def field(words: str, control: QWidget, width: int = 64) -> QHBoxLayout:
+    """A caption and a control that takes the rest of the line."""
+    label = caption(words, width)
+    label.setBuddy(control)
+    layout = row(label, control)
+    layout.setStretch(1, 1)
+    return layout
+
+
+class ElidedLabel(QLabel):
+    """A label that ends in … where there is no room, and then shows all of it as its tooltip."""
+
+    def minimumSizeHint(self) -> QSize:
+        """It may shrink to a few letters."""
+        return QSize(min(48, super().minimumSizeHint().width()), super().minimumSizeHint().height())
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """The style's ground, then the text as far as it goes."""
+        option = QStyleOptionFrame()
+        self.initStyleOption(option)
+        painter = QStylePainter(self)
+        painter.drawPrimitive(QStyle.PrimitiveElement.PE_Widget, option)
+        room = self.contentsRect()
+        words = self.fontMetrics().elidedText(
+            self.text(), Qt.TextElideMode.ElideRight, room.width()
+        )
+        painter.setPen(self.palette().color(self.foregroundRole()))
+        painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, words)
+
+
 def button(text: str, tip: str, glyph: str = "", role: str = "") -> QPushButton:
     """A push button with an icon."""
-    made = QPushButton(text)
+    made = QPushButton(f" {text}" if text and glyph else text)
+    made.setAccessibleName(text or tip)
     made.setToolTip(tip)
     if glyph:
         made.setIcon(icon(glyph, "#0b0c0e" if role == "primary" else "#d8dbdf"))

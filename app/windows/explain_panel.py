@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QWidget
+from PySide6.QtWidgets import QComboBox, QProgressBar, QWidget
 
-from app.windows.controls import allow, button, column, row, rule, sentence
+from app.windows.controls import allow, button, column, field, rule, sentence
 from app.windows.listening import listen
-from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.heatmap import GRAD_CAM, Heatmap
 from imaging.segmentation import Segmentation
 
 WHOLE, LESION = "finding", "lesion"
 LAYERS = (
-    ("fine", "Fine: edges of the evidence (last decoder stage)"),
-    ("coarse", "Coarse: surroundings that mattered (bottleneck)"),
+    ("fine", "Fine (last decoder stage)"),
+    ("coarse", "Coarse (bottleneck)"),
 )
 MEANING = (
     "Bright = evidence that moved the model towards “lesion” here; it is not a measure of truth."
@@ -98,11 +97,6 @@ class ExplainPanel(QWidget):
         self._show_result()
 
     def _arrange(self) -> None:
-        words = QLabel("Layer")
-        set_role(words, "dim")
-        words.setFixedWidth(48)
-        choice = row(words, self.layer, gap=SMALL_GAP)
-        choice.setStretch(1, 1)
         layout = column(self)
         layout.addWidget(
             sentence(
@@ -112,7 +106,7 @@ class ExplainPanel(QWidget):
         )
         layout.addWidget(self.whole)
         layout.addWidget(self.lesion)
-        layout.addLayout(choice)
+        layout.addLayout(field("Layer", self.layer, 48))
         layout.addWidget(self.why_not)
         layout.addWidget(self.stage)
         layout.addWidget(self.bar)

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.settings import NOTICE
-from app.windows.controls import allow, button, column, row, rule, sentence
+from app.windows.controls import allow, button, caption, column, field, row, rule, sentence
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
@@ -138,17 +138,18 @@ class ExportDialog(QDialog):
 
     def _arrange(self) -> None:
         layout = column(self, margin=2 * GAP)
-        layout.addLayout(_sources(("Image", self.volume), ("Mask", self.mask)))
-        layout.addLayout(row(_caption("Labels"), self.all, self.accepted, 1, gap=GAP))
+        layout.addLayout(field("Image", self.volume))
+        layout.addLayout(field("Mask", self.mask))
+        layout.addLayout(row(caption("Labels", 52), self.all, self.accepted, 1, gap=2 * GAP))
         layout.addWidget(rule())
         grid = QGridLayout()
         grid.setHorizontalSpacing(3 * GAP)
-        grid.setVerticalSpacing(SMALL_GAP)
+        grid.setVerticalSpacing(2 * GAP)
         for place, group in enumerate((MASK, IMAGE, MAPS, REPORT)):
             grid.addLayout(self._group(group), place // 2, place % 2)
         layout.addLayout(grid)
         layout.addWidget(rule())
-        target = row(_caption("Folder"), self.folder, self.browse, gap=GAP)
+        target = row(caption("Folder"), self.folder, self.browse)
         target.setStretch(1, 1)
         layout.addLayout(target)
         layout.addWidget(
@@ -246,19 +247,3 @@ class ExportDialog(QDialog):
         if not self._why_not():
             self.export_requested.emit(self.choice())
             self.accept()
-
-
-def _caption(words: str) -> QLabel:
-    label = QLabel(words)
-    set_role(label, "dim")
-    label.setFixedWidth(56)
-    return label
-
-
-def _sources(*fields: tuple[str, QWidget]):
-    inside = column(margin=0, gap=GAP)
-    for words, control in fields:
-        line = row(_caption(words), control, gap=GAP)
-        line.setStretch(1, 1)
-        inside.addLayout(line)
-    return inside

@@ -46,7 +46,7 @@ COLUMNS: tuple[Column, ...] = (
            lambda x, a: -1.0 if x.mean_probability is None else x.mean_probability),
     Column("Place", "Where in the head", lambda x, a: x.place or "–", lambda x, a: x.place, False),
     Column("State", "Draft: proposed by a model. Accepted: checked by a person",
-           lambda x, a: "✓ accepted" if a else "draft", lambda x, a: a, False),
+           lambda x, a: "✓" if a else "draft", lambda x, a: a, False),
 )  # fmt: skip
 
 
@@ -103,6 +103,9 @@ class LesionTable(QAbstractTableModel):
             return COLUMNS[section].title
         if role == Qt.ItemDataRole.ToolTipRole:
             return COLUMNS[section].tip
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = "AlignRight" if COLUMNS[section].number else "AlignLeft"
+            return Qt.AlignmentFlag[side] | Qt.AlignmentFlag.AlignVCenter
         return None
 
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:

@@ -9,17 +9,17 @@ from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSignalBlocker, Qt,
 from PySide6.QtCore import QSortFilterProxyModel as SortModel
 from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QSizePolicy, QTableView, QWidget
 
-from app.windows.controls import ValueSlider, allow, button, column, row, sentence
+from app.windows.controls import ValueSlider, allow, button, column, field, row, sentence
 from app.windows.findings_model import COLUMNS, LESION_ROLE, SORT_ROLE, LesionTable
-from app.windows.listening import listen
-from app.windows.theme import GAP, set_role
+from app.windows.listening import REHEARSAL, listen
+from app.windows.theme import set_role
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
-_WIDTHS = {"#": 52, "ml": 52, "mm": 46, "p": 44, "State": 84}
+_WIDTHS = {"#": 46, "ml": 50, "mm": 42, "p": 40, "State": 48}
 
 
 def totals(lesions: Sequence[Lesion], accepted: int) -> str:
@@ -89,14 +89,10 @@ class FindingsPanel(QWidget):
         self._show_masks()
 
     def _arrange(self) -> None:
-        words = QLabel("Threshold")
-        set_role(words, "dim")
-        threshold = row(words, self.threshold, gap=GAP)
-        threshold.setStretch(1, 1)
         buttons = row(self.previous, self.next, 1, self.accept, self.delete)
         layout = column(self)
         layout.addWidget(self.mask)
-        layout.addLayout(threshold)
+        layout.addLayout(field("Threshold", self.threshold, 72))
         layout.addWidget(self.view, 1)
         layout.addWidget(self.empty)
         layout.addStretch()
@@ -230,6 +226,8 @@ class FindingsPanel(QWidget):
         return item if isinstance(item, Segmentation) else None
 
     def _on_case(self, changes, origin) -> None:
+        if origin == REHEARSAL:
+            return
         ids = {mask.id for mask in self._workspace.case.segmentations}
         if any(change.parts & {"added", "removed", "header"} for change in changes):
             added = [c.item for c in changes if "added" in c.parts and c.item in ids]
@@ -261,10 +259,8 @@ class FindingsPanel(QWidget):
     def _why_no_threshold(self, mask: Segmentation | None) -> str:
         if mask is None:
             return "There is no mask yet"
-        if mask.probability_id not in self._workspace.case.items:
+        if mask.threshold is None or mask.probability_id not in self._workspace.case.items:
             return "This mask was not cut from a probability map: it has no threshold"
-        if not mask.draft:
-            return "The mask was taken over: a new threshold would undo your corrections"
         return ""
 
     def _on_selection(self, lesion) -> None:

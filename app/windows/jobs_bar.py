@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QStatusBar, QWidget
 
-from app.windows.controls import flat_button, row
+from app.windows.controls import ElidedLabel, flat_button, row
 from app.windows.listening import listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
@@ -76,7 +76,7 @@ class JobsBar(QStatusBar):
         self.mode = QLabel()
         self.place = QLabel()
         self.place.setMinimumWidth(280)
-        self.message = QLabel()
+        self.message = ElidedLabel()
         self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.journal = QLabel()
         self._job_rows = QHBoxLayout()
@@ -156,8 +156,8 @@ class JobsBar(QStatusBar):
 
     def _show_mode(self, tool: str) -> None:
         editing = any(one.editing for one in TOOLS if one.id == tool)
-        self.mode.setText("EDIT" if editing else "READ")
         set_role(self.mode, "badge-edit" if editing else "badge-read")
+        self.mode.setText("EDIT" if editing else "READ")
         self.mode.setToolTip(
             "Editing: keys 1-9 choose tools, Q and W labels, [ and ] the brush size"
             if editing

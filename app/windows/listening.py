@@ -8,6 +8,8 @@ from collections.abc import Callable
 from psygnal import SignalInstance
 from PySide6.QtWidgets import QWidget
 
+REHEARSAL = "rehearsal"  #: origin of a change that only follows the hand, see Workspace.rehearse
+
 
 def listen(widget: QWidget, signal: SignalInstance, slot: Callable) -> None:
     """Connect a method of a widget to a signal until Qt destroys the widget.

@@ -16,18 +16,18 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.windows.controls import allow, button, column, row, sentence
+from app.windows.controls import allow, button, column, field, row, sentence
 from app.windows.jobs_bar import time_left
 from app.windows.listening import listen
 from app.windows.model_card_view import ModelCardView
-from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.windows.theme import GAP, set_role
 from app.workspace import Workspace
 
 if TYPE_CHECKING:
     from inference.registry import InstalledModel
 
 DEVICES = (
-    ("auto", "Automatic: GPU if there is one, else CPU"),
+    ("auto", "Automatic (GPU, else CPU)"),
     ("cuda", "GPU only"),
     ("cpu", "CPU only"),
 )
@@ -84,12 +84,12 @@ class ModelPanel(QWidget):
         set_role(self.left, "dim")
         inner = QWidget()
         upper = column(inner, margin=0)
-        upper.addLayout(_field("Model", self.model))
+        upper.addLayout(field("Model", self.model, 48))
         upper.addWidget(self.unavailable)
         upper.addWidget(self.card)
-        upper.addLayout(_field("Series", self.series))
+        upper.addLayout(field("Series", self.series, 48))
         upper.addWidget(self.fit)
-        upper.addLayout(_field("Device", self.device))
+        upper.addLayout(field("Device", self.device, 48))
         upper.addWidget(self.explain)
         upper.addStretch(1)
         scroll = QScrollArea()
@@ -122,7 +122,6 @@ class ModelPanel(QWidget):
         """A run is on; ``fraction`` is 0 to 1, or below 0 where it is not known yet."""
         if not self._running:
             self._running = True
-            self.cancel.setText("Cancel")
             self._show_buttons()
         if self.cancel.isEnabled():
             self.stage.setText(stage)
@@ -207,9 +206,19 @@ class ModelPanel(QWidget):
 
     def _choose_fitting_series(self) -> None:
         """Prefer a series the card asks for over one that merely came first."""
-        fitting = [v.id for v in self._workspace.case.volumes if self._fit_of(v.id)[0]]
-        if fitting and self.volume_id not in fitting:
-            self.series.setCurrentIndex(self.series.findData(fitting[0]))
+        ids = [volume.id for volume in self._workspace.case.volumes]
+        if not ids or self._installed() is None:
+            return
+        best = max(ids, key=lambda id: (self._rank(id), id == self.volume_id))
+        self.series.setCurrentIndex(self.series.findData(best))
+
+    def _rank(self, volume_id: str) -> int:
+        """2 where the series fits, 1 where at least its sequence is the one asked for."""
+        model = self._installed()
+        if model is None or self._fit_of(volume_id)[0]:
+            return 2
+        wanted = {need.sequence.casefold() for need in model.card.inputs}
+        return int(self._workspace.case.volume(volume_id).source.sequence.casefold() in wanted)
 
     def _fit_of(self, volume_id: str) -> tuple[bool, str]:
         model = self._installed()
@@ -266,13 +275,3 @@ def _combo(tip: str) -> QComboBox:
     combo.setMinimumContentsLength(12)
     combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
     return combo
-
-
-def _field(words: str, control: QWidget):
-    label = QLabel(words)
-    set_role(label, "dim")
-    label.setFixedWidth(48)
-    label.setBuddy(control)
-    layout = row(label, control, gap=SMALL_GAP)
-    layout.setStretch(1, 1)
-    return layout

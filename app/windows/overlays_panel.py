@@ -8,14 +8,13 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
     QFrame,
-    QLabel,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from app.windows.controls import ValueSlider, column, flat_button, row, sentence
+from app.windows.controls import ValueSlider, column, field, flat_button, row, sentence
 from app.windows.listening import listen
 from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
@@ -30,7 +29,14 @@ MEANINGS = {
     GRAD_CAM: "Bright = evidence that moved the model towards “finding”; not a measure of truth",
     UNCERTAINTY: "Bright = the model is unsure",
 }
+NAMES = {PROBABILITY: "Probability", GRAD_CAM: "Grad-CAM", UNCERTAINTY: "Uncertainty"}
 SMALLEST_RANGE = 0.01
+
+
+def title_of(heatmap: Heatmap) -> str:
+    """A short name: ``"Probability"`` or ``"Grad-CAM · lesion 3"``."""
+    name = NAMES.get(heatmap.meaning, heatmap.meaning)
+    return f"{name} · {heatmap.about}" if heatmap.about else name
 
 
 class Legend(QWidget):
@@ -82,14 +88,12 @@ class MapCard(QFrame):
         super().__init__()
         self._workspace, self.map_id = workspace, heatmap.id
         set_role(self, "card")
-        self.visible = QCheckBox(heatmap.name)
-        self.visible.setToolTip("Lay this map over the images")
+        self.visible = QCheckBox(title_of(heatmap))
+        self.visible.setToolTip(f"{heatmap.name}: lay this map over the images")
         self.visible.clicked.connect(lambda on: self._change(visible=on))
         self.remove = flat_button("bin", "Take this map out of the case (can be undone)")
         self.remove.clicked.connect(self._remove)
         about = f"{MEANINGS.get(heatmap.meaning, heatmap.meaning)}."
-        if heatmap.about:
-            about = f"About the {heatmap.about}. {about}"
         self.table = QComboBox()
         self.table.addItems(list(COLOUR_TABLES))
         self.table.setToolTip("Colour table")
@@ -100,8 +104,7 @@ class MapCard(QFrame):
         self.high = self._slider("Values above have the last colour", "high")
         self.provenance = sentence(heatmap.provenance.sentence)
         layout = column(self, gap=SMALL_GAP)
-        title = row(self.visible, 1, self.remove)
-        layout.addLayout(title)
+        layout.addLayout(row(self.visible, 1, self.remove))
         layout.addWidget(sentence(about))
         layout.addWidget(self.legend)
         for words, control in (
@@ -110,7 +113,7 @@ class MapCard(QFrame):
             ("From", self.low),
             ("To", self.high),
         ):
-            layout.addLayout(_field(words, control))
+            layout.addLayout(field(words, control, 56))
         layout.addWidget(self.provenance)
 
     def refresh(self) -> None:
@@ -212,12 +215,3 @@ class OverlaysPanel(QWidget):
     def _on_display(self, old, new) -> None:
         if old.overlays != new.overlays or old.overlays_shown != new.overlays_shown:
             self.refresh()
-
-
-def _field(words: str, control: QWidget):
-    label = QLabel(words)
-    set_role(label, "dim")
-    label.setFixedWidth(56)
-    layout = row(label, control, gap=GAP)
-    layout.setStretch(1, 1)
-    return layout

@@ -15,7 +15,8 @@ from viewer.state.display import DisplayState
 
 NAME, MADE, EYE, COLOUR, LOCK = range(5)
 _MASK, _LABEL = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
-_MADE = {AUTOMATIC: "AI", MANUAL: "by hand"}
+_MADE = {AUTOMATIC: "AI", MANUAL: "hand"}
+_HOW = {AUTOMATIC: "Made by a model", MANUAL: "Made by hand"}
 _TIPS = ("Name", "How it was made", "Visible", "Colour", "Locked: the brush leaves it alone")
 
 
@@ -124,9 +125,10 @@ class SegmentTree(QTreeWidget):
                 top.addChild(_row(mask.id, segment.number))
             top.setExpanded(True)
         rows = self._items()
-        same = next((item for item in rows if _key(item) == chosen), rows[0] if rows else None)
-        if same is not None:
-            self.setCurrentItem(same)
+        labels = [item for item in rows if item.data(NAME, _LABEL)]
+        same = [item for item in rows if _key(item) == chosen]
+        for item in (same or labels or rows)[:1]:
+            self.setCurrentItem(item)
 
     def _clicked(self, item: QTreeWidgetItem, column: int) -> None:
         mask_id, number = _key(item)
@@ -163,7 +165,7 @@ def _show_mask(item: QTreeWidgetItem, mask: Segmentation, display: DisplayState)
     font.setBold(True)
     item.setFont(NAME, font)
     item.setText(NAME, mask.name)
-    item.setText(MADE, "AI draft" if mask.draft else "")
+    item.setText(MADE, "draft" if mask.draft else "")
     item.setToolTip(NAME, f"{mask.name}\n{mask.provenance.sentence}")
     shown = display.overlay(mask.id).visible
     _show_eye(item, shown, "this mask")
@@ -178,8 +180,8 @@ def _show_segment(
     item.setIcon(NAME, icon("brush", DARK.accent) if painting else QIcon())
     target = "The brush paints this label" if painting else "Click: paint this label"
     item.setToolTip(NAME, f"{segment.number}: {segment.name}\n{segment.type.meaning}\n{target}")
-    item.setText(MADE, _MADE.get(segment.algorithm_type, "AI, corrected"))
-    item.setToolTip(MADE, mask.provenance.sentence)
+    item.setText(MADE, _MADE.get(segment.algorithm_type, "edited"))
+    item.setToolTip(MADE, _HOW.get(segment.algorithm_type, "Made by a model, corrected by hand"))
     _show_eye(item, segment.number not in overlay.hidden_segments, "this label")
     item.setIcon(COLOUR, QIcon(swatch(segment.colour)))
     item.setToolTip(COLOUR, "Change the colour")

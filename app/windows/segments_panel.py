@@ -11,10 +11,9 @@ from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QCheckBox, QColorDialog, QTreeWidgetItem, QWidget
 
-from app.windows.controls import ValueSlider, allow, button, column, row, rule, sentence
-from app.windows.listening import listen
+from app.windows.controls import ValueSlider, allow, button, column, field, row, rule, sentence
+from app.windows.listening import REHEARSAL, listen
 from app.windows.segment_tree import SegmentTree
-from app.windows.theme import GAP
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, Edit, RemoveItem
 from imaging.errors import EditRefused
@@ -62,16 +61,12 @@ class SegmentsPanel(QWidget):
         self.refresh()
 
     def _arrange(self) -> None:
-        words = sentence("Opacity")
-        words.setFixedWidth(56)
-        opacity = row(words, self.opacity, gap=GAP)
-        opacity.setStretch(1, 1)
         layout = column(self)
         layout.addLayout(row(self.add_mask, self.add_label, 1, self.remove))
         layout.addWidget(self.tree, 1)
         layout.addWidget(self.empty)
         layout.addWidget(rule())
-        layout.addLayout(opacity)
+        layout.addLayout(field("Opacity", self.opacity, 56))
         layout.addWidget(self.outline)
         layout.addWidget(self.provenance)
 
@@ -96,7 +91,7 @@ class SegmentsPanel(QWidget):
         return mask.segment(number) if mask and number else None
 
     def _on_case(self, changes, origin) -> None:
-        if any(change.parts - {"voxels"} for change in changes):
+        if origin != REHEARSAL and any(change.parts - {"voxels"} for change in changes):
             self.refresh()
 
     def _on_display(self, old, new) -> None:

@@ -1,4 +1,4 @@
-"""Paints a series in the study list: picture on the left, three lines on the right."""
+"""Paints a series in the study list: picture on the left, four lines on the right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.windows.theme import DARK, GAP, SMALL_GAP
 SERIES_ROLE = Qt.ItemDataRole.UserRole
 PICTURE_ROLE = Qt.ItemDataRole.UserRole + 1
 CURRENT_ROLE = Qt.ItemDataRole.UserRole + 2
-PICTURE = 56
+PICTURE = 68
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -70,7 +70,7 @@ class SeriesDelegate(QStyledItemDelegate):
         left = area.left() + area.height() + GAP
         width = area.right() - left - SMALL_GAP
         metrics = painter.fontMetrics()
-        step = max(metrics.height(), (area.height() - 2 * SMALL_GAP) // 3)
+        step = max(metrics.height(), (area.height() - 2 * SMALL_GAP) // 4)
         warning = warning_text(series)
         bold = QFont(painter.font())
         bold.setWeight(QFont.Weight.DemiBold)
@@ -78,7 +78,8 @@ class SeriesDelegate(QStyledItemDelegate):
         lines = (
             (series.description or "Series without a name", bold, shown),
             (kind_text(series), painter.font(), DARK.text if series.viewable else DARK.disabled),
-            (f"{size_text(series)} · {spacing_text(series)}", painter.font(), DARK.dim),
+            (size_text(series), painter.font(), DARK.dim),
+            (spacing_text(series), painter.font(), DARK.dim),
         )
         for number, (words, font, colour) in enumerate(lines):
             room = width - (22 if warning and number == 1 else 0)

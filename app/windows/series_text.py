@@ -33,7 +33,7 @@ def size_text(series: Series) -> str:
 def spacing_text(series: Series) -> str:
     """Distances of voxels in mm along columns, rows and slices."""
     if series.geometry is None:
-        return "position unknown"
+        return "no position"
     k, j, i = series.geometry.spacing
     return f"{i:.2g} × {j:.2g} × {k:.2g} mm"
 

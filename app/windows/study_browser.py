@@ -27,11 +27,11 @@ from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE, SERIES_ROLE,
 from app.windows.series_text import patient_text, study_text, tooltip_text
 from app.windows.theme import DARK, SMALL_GAP, set_role
 from app.workspace import Workspace
+from viewer.widgets.view_grid import SERIES_MIME
 
 if TYPE_CHECKING:
     from imaging.dicom.series import Series
 
-MIME_SERIES = "application/x-isocenter-series"
 _PATH = Qt.ItemDataRole.UserRole
 
 
@@ -70,7 +70,7 @@ class SeriesTree(QTreeWidget):
 
     def mimeTypes(self) -> list[str]:
         """Only our own kind of thing can be dragged out."""
-        return [MIME_SERIES]
+        return [SERIES_MIME]
 
     def mimeData(self, items: Sequence[QTreeWidgetItem]) -> QMimeData:
         """The key of the dragged series, UTF-8."""
@@ -78,7 +78,7 @@ class SeriesTree(QTreeWidget):
         for item in items:
             series = item.data(0, SERIES_ROLE)
             if series is not None:
-                data.setData(MIME_SERIES, series.key.encode())
+                data.setData(SERIES_MIME, series.key.encode())
         return data
 
     def startDrag(self, actions: Qt.DropAction) -> None:
@@ -115,7 +115,8 @@ class NotRead(QWidget):
         self.list = QTreeWidget()
         self.list.setHeaderHidden(True)
         self.list.setIndentation(12)
-        self.list.setMaximumHeight(180)
+        self.list.setMaximumHeight(140)
+        self.list.setSizeAdjustPolicy(QAbstractItemView.SizeAdjustPolicy.AdjustToContents)
         self.list.setWordWrap(True)
         layout = column(self, margin=0, gap=SMALL_GAP)
         layout.addWidget(self.toggle)
@@ -185,6 +186,7 @@ class StudyBrowser(QWidget):
         self.tree = SeriesTree()
         self.tree.chosen.connect(self._chosen)
         self.empty = sentence("No study is open. Drop a folder, a file or a zip into the window.")
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.recent_title = QLabel("Recent studies")
         set_role(self.recent_title, "title")
         self.recent = QListWidget()

@@ -55,8 +55,9 @@ def contrast(first: str, second: str) -> float:
 
 def stylesheet(colours: Colours = DARK) -> str:
     """The stylesheet with the colours filled in."""
-    source = Path(resources.__path__[0]) / "themes" / "dark.qss"
-    return Template(source.read_text(encoding="utf-8")).substitute(asdict(colours))
+    folder = Path(resources.__path__[0]) / "themes"
+    source = (folder / "dark.qss").read_text(encoding="utf-8")
+    return Template(source).substitute(asdict(colours), folder=folder.as_posix())
 
 
 def palette(colours: Colours = DARK) -> QPalette:
@@ -97,6 +98,7 @@ def set_role(widget: QWidget, role: str) -> None:
     widget.setProperty("role", role)
     widget.style().unpolish(widget)
     widget.style().polish(widget)
+    widget.updateGeometry()
 
 
 def _luminance(colour: str) -> float:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
-from PySide6.QtWidgets import QButtonGroup, QCheckBox, QComboBox, QGridLayout, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QCheckBox,
+    QComboBox,
+    QGridLayout,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
-from app.windows.controls import ValueSlider, allow, column, row, rule, sentence
+from app.windows.controls import ValueSlider, allow, column, field, row, rule, sentence
 from app.windows.icons import GLYPHS, icon, swatch
-from app.windows.listening import listen
+from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
@@ -17,7 +25,7 @@ from viewer.state.display import Brush
 from viewer.tools.table import TOOLS
 from viewer.tools.tool import Tool
 
-COLUMNS = 3
+COLUMNS = 2
 MIN_MM, MAX_MM = 0.5, 40.0
 NEW_MASK = "New mask at the first stroke"
 
@@ -38,6 +46,7 @@ class ToolsPanel(QWidget):
         super().__init__()
         self._workspace = workspace
         self.buttons: dict[str, QToolButton] = {}
+        self._targets: list[tuple[str, int]] = []
         self._group = QButtonGroup(self)
         grid = QGridLayout()
         grid.setSpacing(SMALL_GAP)
@@ -50,17 +59,19 @@ class ToolsPanel(QWidget):
         self.only_range = QCheckBox("Only inside the shown range")
         self.only_range.clicked.connect(lambda on: self._brush(only_range=on))
         self.label = QComboBox()
+        self.label.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.label.setMinimumContentsLength(12)
         self.label.activated.connect(self._choose_label)
         self.state = sentence()
         layout = column(self)
         layout.addLayout(grid)
         layout.addWidget(rule())
-        layout.addLayout(row(sentence_fixed("Radius"), self.size))
+        layout.addLayout(field("Radius", self.size, 48))
         layout.addLayout(row(self.disc, self.ball, 1))
         layout.addWidget(self.only_range)
-        paints = row(sentence_fixed("Paints"), self.label)
-        paints.setStretch(1, 1)
-        layout.addLayout(paints)
+        layout.addLayout(field("Paints", self.label, 48))
         layout.addWidget(self.state)
         layout.addStretch(1)
         listen(self, workspace.display_changed, self._on_display)
@@ -76,11 +87,11 @@ class ToolsPanel(QWidget):
     def _tool_button(self, number: int, tool: Tool) -> QToolButton:
         made = QToolButton()
         made.setCheckable(True)
-        made.setText(f"{number}  {tool.title}")
+        made.setText(f" {number}  {tool.title}")
         made.setIcon(icon(tool.id if tool.id in GLYPHS else "window"))
         made.setIconSize(QSize(18, 18))
-        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextUnderIcon)
-        made.setSizePolicy(made.sizePolicy().Policy.Expanding, made.sizePolicy().Policy.Fixed)
+        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         kind = "changes the mask" if tool.editing else "changes nothing in the case"
         made.setToolTip(f"{tool.title} (key {number} while editing): {kind}")
         made.clicked.connect(lambda: self._choose_tool(tool.id))
@@ -115,7 +126,7 @@ class ToolsPanel(QWidget):
         self._workspace.show(display.but(brush=replace(display.brush, **changes)))
 
     def _choose_label(self, row_number: int) -> None:
-        mask, label = self.label.itemData(row_number)
+        mask, label = self._targets[row_number]
         self._brush(segmentation_id=mask, label=label)
 
     def _on_display(self, old, new) -> None:
@@ -129,7 +140,7 @@ class ToolsPanel(QWidget):
             self._show_brush()
 
     def _on_case(self, changes, origin) -> None:
-        if any(change.parts - {"voxels"} for change in changes):
+        if origin != REHEARSAL and any(change.parts - {"voxels"} for change in changes):
             self._show_labels()
             self._show_brush()
 
@@ -145,20 +156,21 @@ class ToolsPanel(QWidget):
 
     def _show_labels(self) -> None:
         brush = self._workspace.display.brush
+        target = (brush.segmentation_id, brush.label)
+        self._targets.clear()
         with QSignalBlocker(self.label):
             self.label.clear()
             for mask in self._workspace.case.segmentations:
                 for segment in mask.segments:
-                    words = f"{segment.name} – {mask.name}"
                     dot = icon("lock") if segment.locked else swatch(segment.colour)
-                    self.label.addItem(dot, words, (mask.id, segment.number))
-            target = (brush.segmentation_id, brush.label)
-            rows = [self.label.itemData(n) for n in range(self.label.count())]
-            if target not in rows:
-                self.label.addItem(NEW_MASK, ("", 1))
-                rows.append(("", 1))
-            self.label.setCurrentIndex(rows.index(target) if target in rows else len(rows) - 1)
-        because = "" if self.label.count() > 1 else "There is no mask with labels yet: paint one"
+                    self.label.addItem(dot, f"{segment.name} – {mask.name}")
+                    self._targets.append((mask.id, segment.number))
+            if target not in self._targets:
+                self.label.addItem(NEW_MASK)
+                self._targets.append(("", 1))
+                target = ("", 1)
+            self.label.setCurrentIndex(self._targets.index(target))
+        because = "" if len(self._targets) > 1 else "There is no mask with labels yet: paint one"
         allow(self.label, "The label the brush paints (Q and W change it)", because)
 
     def _show_brush(self) -> None:
@@ -191,10 +203,3 @@ class ToolsPanel(QWidget):
         if brush.only_range:
             found.append("Only values inside the shown window are painted.")
         return " ".join(found) or "Nothing is masked.", "warning" if found else "dim"
-
-
-def sentence_fixed(text: str) -> QWidget:
-    """A short dim label of one width, so that the fields beside it line up."""
-    label = sentence(text)
-    label.setFixedWidth(64)
-    return label

@@ -1,0 +1,212 @@
+"""What always stands in the window: mode, jobs, journal, patient, AI badge, active tool."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from panel_cases import add_answer, by_hand, open_workspace
+from PySide6.QtCore import Qt
+
+from app.windows.banner import Banner, readable_date, readable_name
+from app.windows.jobs_bar import NOT_SAVED, SAVED, SAVING, JobsBar, time_left
+from app.windows.tools_panel import NEW_MASK, ToolsPanel
+from app.workspace import Workspace
+from imaging.edits.edit import AddItem
+from imaging.edits.operations import set_draft
+from viewer.tools.table import TOOLS
+
+
+@pytest.fixture
+def workspace() -> Workspace:
+    return open_workspace()
+
+
+@pytest.fixture
+def bar(qtbot, workspace) -> JobsBar:
+    bar = JobsBar(workspace)
+    qtbot.addWidget(bar)
+    bar.resize(1200, 36)
+    bar.show()
+    return bar
+
+
+def test_the_badge_follows_the_tool(bar, workspace) -> None:
+    assert bar.mode.text() == "READ"
+    workspace.show(workspace.display.but(tool="brush"))
+    assert bar.mode.text() == "EDIT"
+    workspace.show(workspace.display.but(tool="crosshair"))
+    assert bar.mode.text() == "READ"
+
+
+def test_a_job_shows_words_share_and_time(bar) -> None:
+    bar.set_job("load", "Loading FLAIR", 0.25, 100)
+    job = bar._jobs["load"]
+    assert (job.words.text(), job.left.text()) == ("Loading FLAIR", "2 min left")
+    assert job.bar.value() == job.bar.maximum() / 4
+    bar.set_job("load", "Loading FLAIR")
+    assert job.bar.maximum() == 0
+
+
+def test_cancel_names_the_job_and_is_asked_once(qtbot, bar) -> None:
+    bar.set_job("a", "First", 0.1)
+    bar.set_job("b", "Second", 0.1)
+    with qtbot.waitSignal(bar.cancel_requested) as asked:
+        qtbot.mouseClick(bar._jobs["b"].cancel, Qt.MouseButton.LeftButton)
+    assert asked.args == ["b"]
+    assert not bar._jobs["b"].cancel.isEnabled()
+    bar.set_job("b", "Second", 0.6)
+    assert "Cancelling" in bar._jobs["b"].words.text()
+
+
+def test_the_end_of_a_job_is_a_sentence_that_stays(bar) -> None:
+    bar.set_job("a", "Writing", 0.5)
+    bar.end_job("a", "Saved and read back")
+    assert bar.jobs == ()
+    assert bar.message.text() == "Saved and read back"
+    bar.end_job("unknown")
+    assert bar.message.text() == "Saved and read back"
+
+
+@pytest.mark.parametrize("state", [SAVED, SAVING, NOT_SAVED])
+def test_the_journal_says_its_state_in_words(bar, state) -> None:
+    bar.set_journal(state, "why")
+    assert bar.journal.text() == f"● {state}"
+    assert bar.journal.toolTip() == "why"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, ""), (-1, ""), (0.2, "1 s left"), (12.4, "12 s left"), (150, "2 min left")],
+)
+def test_times_in_words(seconds, words) -> None:
+    assert time_left(seconds) == words
+
+
+# --- whose images -------------------------------------------------------------------------------
+@pytest.fixture
+def banner(qtbot, workspace) -> Banner:
+    banner = Banner(workspace)
+    qtbot.addWidget(banner)
+    banner.resize(1400, 36)
+    banner.show()
+    return banner
+
+
+def test_the_patient_is_named_in_full(banner) -> None:
+    assert banner.name.text() == "DOE, JANE"
+    for words in ("ID 4711", "born 1979-04-12", "female", "study 2024-03-11", "Brain"):
+        assert words in banner.details.text()
+
+
+def test_the_notice_stands_until_the_site_says_otherwise(banner) -> None:
+    assert banner.notice.text() == "Research use - not for diagnosis"
+    banner.set_notice("Validated locally")
+    assert banner.notice.text() == "Validated locally"
+    banner.set_notice("")
+    assert not banner.notice.isVisible()
+
+
+def test_the_badge_says_what_when_and_whether_reviewed(banner, workspace) -> None:
+    assert not banner.ai.isVisible()
+    add_answer(workspace)
+    assert banner.ai.text() == "AI: Test model 1.0 · 03:04 · draft, not reviewed"
+    assert "Lesions" in banner.ai.toolTip()
+    workspace.execute(set_draft(workspace.case.segmentation("draft"), False))
+    assert banner.ai.text().endswith("reviewed")
+    assert "draft" not in banner.ai.text()
+    workspace.undo()
+    workspace.undo()
+    assert not banner.ai.isVisible()
+
+
+def test_without_a_study_it_says_so(qtbot) -> None:
+    banner = Banner(Workspace())
+    qtbot.addWidget(banner)
+    assert banner.name.text() == "No study open"
+
+
+def test_it_follows_the_active_cell(banner, workspace) -> None:
+    source = workspace.case.volume("t1").source
+    other = replace(workspace.case.volume("t1"), id="other", source=replace(source, patient=replace(
+        source.patient, name="ROE^RICHARD")))  # fmt: skip
+    workspace.add_volume(other)
+    cell = workspace.display.cells[0]
+    workspace.show(workspace.display.with_cell(replace(cell, volume_id="other")))
+    assert banner.name.text() == "ROE, RICHARD"
+
+
+@pytest.mark.parametrize(
+    ("raw", "read"), [("DOE^JANE^M", "DOE, JANE M"), ("DOE", "DOE"), ("A^B=X^Y", "A, B"), ("", "")]
+)
+def test_names_for_people(raw, read) -> None:
+    assert readable_name(raw) == read
+
+
+@pytest.mark.parametrize(("raw", "read"), [("20240311", "2024-03-11"), ("1979", "1979"), ("", "")])
+def test_dates_for_people(raw, read) -> None:
+    assert readable_date(raw) == read
+
+
+# --- tools --------------------------------------------------------------------------------------
+@pytest.fixture
+def tools(qtbot, workspace) -> ToolsPanel:
+    panel = ToolsPanel(workspace)
+    qtbot.addWidget(panel)
+    panel.resize(340, 420)
+    panel.show()
+    return panel
+
+
+def test_every_tool_has_its_number_on_its_button(tools) -> None:
+    for number, tool in enumerate(TOOLS, 1):
+        assert tools.buttons[tool.id].text().split()[:1] == [str(number)]
+        assert tool.title in tools.buttons[tool.id].text()
+
+
+def test_a_tool_button_asks_a_controller_and_else_acts_itself(qtbot, tools, workspace) -> None:
+    with qtbot.waitSignal(tools.tool_requested) as asked:
+        qtbot.mouseClick(tools.buttons["eraser"], Qt.MouseButton.LeftButton)
+    assert asked.args == ["eraser"]
+    assert workspace.display.tool == "eraser"
+    workspace.show(workspace.display.but(tool="brush"))
+    assert tools.buttons["brush"].isChecked()
+    assert not tools.buttons["eraser"].isChecked()
+
+
+def test_size_shape_and_range_go_to_the_brush(qtbot, tools, workspace) -> None:
+    with qtbot.waitSignal(tools.size.settled):
+        tools.size.spin.setValue(7.5)
+    qtbot.mouseClick(tools.ball, Qt.MouseButton.LeftButton)
+    spot = tools.only_range.rect().center()
+    spot.setX(8)
+    qtbot.mouseClick(tools.only_range, Qt.MouseButton.LeftButton, pos=spot)
+    brush = workspace.display.brush
+    assert (brush.radius_mm, brush.shape, brush.only_range) == (7.5, "ball", True)
+    workspace.show(workspace.display.but(brush=replace(brush, radius_mm=2.0, shape="disc")))
+    assert tools.size.value == 2.0
+    assert tools.disc.isChecked()
+
+
+def test_what_masks_the_brush_is_always_said(tools, workspace) -> None:
+    assert tools.state.text() == "Nothing is masked."
+    workspace.execute(AddItem(by_hand(), "Add mask"))
+    brush = replace(workspace.display.brush, segmentation_id="hand", label=2, only_range=True)
+    display = workspace.display.with_overlay("hand", hidden_segments=frozenset({2}))
+    workspace.show(display.but(brush=brush))
+    for words in ("locked", "hidden", "shown window"):
+        assert words in tools.state.text()
+    workspace.show(workspace.display.but(overlays_shown=False))
+    assert "Overlays are off" in tools.state.text()
+
+
+def test_the_label_that_is_painted_can_be_chosen(tools, workspace) -> None:
+    assert tools.label.currentText() == NEW_MASK
+    assert not tools.label.isEnabled()
+    workspace.execute(AddItem(by_hand(), "Add mask"))
+    at = tools.label.findText("Vessel – My mask")
+    tools.label.setCurrentIndex(at)
+    tools.label.activated.emit(at)
+    brush = workspace.display.brush
+    assert (brush.segmentation_id, brush.label) == ("hand", 2)
+    assert tools.label.currentText() == "Vessel – My mask"

@@ -1,0 +1,225 @@
+"""The study list: fills while scanning, says what is odd, and hands series on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from panel_cases import GRID, SHAPE, volume
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDropEvent
+
+from app.windows.empty_state import EmptyState
+from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE
+from app.windows.series_text import kind_text, size_text, spacing_text, warning_text
+from app.windows.study_browser import StudyBrowser
+from app.workspace import Workspace
+from imaging.dicom.series import Series
+from imaging.volume import Patient
+from viewer.widgets.view_grid import SERIES_MIME
+
+SOURCE = replace(volume().source, study_uid="1.2", series_number="4")
+
+
+def series(key: str = "a", **changes) -> Series:
+    values = dict(
+        key=key, kind="dicom", source=SOURCE, description=f"Series {key}", shape=SHAPE,
+        geometry=GRID, frames=(), sequence="FLAIR", plane="axial",
+    )  # fmt: skip
+    return Series(**{**values, **changes})
+
+
+@pytest.fixture
+def browser(qtbot) -> StudyBrowser:
+    browser = StudyBrowser(Workspace())
+    qtbot.addWidget(browser)
+    browser.resize(240, 500)
+    browser.show()
+    return browser
+
+
+def rows(browser: StudyBrowser) -> list:
+    return [browser._series[key] for key in browser.keys]
+
+
+def spot(browser: StudyBrowser, number: int) -> QPoint:
+    return browser.tree.visualItemRect(rows(browser)[number]).center()
+
+
+def test_series_lie_under_study_and_patient(browser) -> None:
+    browser.add_series(series("a"))
+    browser.add_series(series("b"))
+    other = replace(SOURCE, patient=Patient("ROE^RICHARD", "4712"))
+    browser.add_series(series("c", source=other))
+    assert browser.tree.topLevelItemCount() == 2
+    patient = browser.tree.topLevelItem(0)
+    assert patient.text(0) == "DOE, JANE · 4711"
+    assert patient.child(0).text(0) == "2024-03-11 · Brain"
+    assert patient.child(0).childCount() == 2
+
+
+def test_a_series_that_grows_stays_one_row(browser) -> None:
+    browser.add_series(series(shape=(3, 40, 40)))
+    browser.add_series(series(shape=(20, 40, 40)))
+    assert browser.keys == ["a"]
+    assert "20 slices" in rows(browser)[0].toolTip(0)
+
+
+def test_what_a_row_says() -> None:
+    assert kind_text(series()) == "FLAIR · axial"
+    assert size_text(series(shape=(1, 512, 256))) == "256 × 512 · 1 slice"
+    assert spacing_text(series()) == "2 × 2 × 3.2 mm"
+    assert spacing_text(series(geometry=None)) == "no position"
+    assert warning_text(series()) == ""
+    assert warning_text(series(problems=("A slice is missing",))) == "A slice is missing."
+    assert "uneven" in warning_text(series(regular=False))
+    assert "no image" in warning_text(series(viewable=False))
+
+
+def test_a_click_activates_once(qtbot, browser) -> None:
+    browser.add_series(series())
+    keys = []
+    browser.series_activated.connect(keys.append)
+    qtbot.mouseClick(browser.tree.viewport(), Qt.MouseButton.LeftButton, pos=spot(browser, 0))
+    assert keys == ["a"]
+
+
+def test_enter_activates_the_current_series(qtbot, browser) -> None:
+    browser.add_series(series())
+    browser.tree.setCurrentItem(rows(browser)[0])
+    with qtbot.waitSignal(browser.series_activated) as asked:
+        qtbot.keyClick(browser.tree, Qt.Key.Key_Return)
+    assert asked.args == ["a"]
+
+
+def test_a_patient_row_activates_nothing(qtbot, browser) -> None:
+    browser.add_series(series())
+    top = browser.tree.visualItemRect(browser.tree.topLevelItem(0)).center()
+    with qtbot.assertNotEmitted(browser.series_activated):
+        qtbot.mouseClick(browser.tree.viewport(), Qt.MouseButton.LeftButton, pos=top)
+
+
+def test_what_is_dragged_is_the_key(browser) -> None:
+    browser.add_series(series("1.2.840#7"))
+    data = browser.tree.mimeData(rows(browser))
+    assert bytes(data.data(SERIES_MIME).data()).decode() == "1.2.840#7"
+    assert browser.tree.mimeTypes() == [SERIES_MIME]
+
+
+def test_a_thumbnail_may_come_before_or_after_its_series(browser) -> None:
+    picture = np.zeros((96, 80), np.uint8)
+    picture[10, 20] = 200
+    browser.set_thumbnail("a", picture)
+    browser.add_series(series("a"))
+    browser.add_series(series("b"))
+    browser.set_thumbnail("b", picture[::-1])
+    first, second = (row.data(0, PICTURE_ROLE) for row in rows(browser))
+    assert first.pixelColor(20, 10).red() == 200
+    assert second.pixelColor(20, 85).red() == 200
+
+
+def test_a_thumbnail_is_drawn(qtbot, browser) -> None:
+    browser.add_series(series())
+    before = browser.tree.grab().toImage()
+    browser.set_thumbnail("a", np.full((96, 96), 255, np.uint8))
+    after = browser.tree.grab().toImage()
+    place = spot(browser, 0)
+    x = browser.tree.visualItemRect(rows(browser)[0]).left() + 30
+    assert before.pixelColor(x, place.y()).lightness() < 30
+    assert after.pixelColor(x, place.y()).lightness() > 220
+
+
+def test_the_current_series_is_marked_alone(browser) -> None:
+    for key in "abc":
+        browser.add_series(series(key))
+    browser.set_current("b")
+    browser.set_current("c")
+    assert [bool(row.data(0, CURRENT_ROLE)) for row in rows(browser)] == [False, False, True]
+
+
+def test_what_was_not_read_is_counted_by_reason(qtbot, browser) -> None:
+    assert not browser.not_read.isVisible()
+    for number in range(3):
+        browser.add_problem(f"/x/{number}.pdf", "This is not an image")
+    browser.add_problem("/x/cut.dcm", "The file is cut short")
+    assert browser.not_read.toggle.text() == "Not read (4)"
+    qtbot.mouseClick(browser.not_read.toggle, Qt.MouseButton.LeftButton)
+    assert browser.not_read.list.isVisible()
+    assert browser.not_read.list.topLevelItem(0).text(0) == "3 × This is not an image"
+    assert "/x/cut.dcm" in browser.not_read.list.topLevelItem(1).child(0).toolTip(0)
+
+
+def test_progress_comes_and_goes(browser) -> None:
+    browser.set_progress("Reading headers 3 / 9")
+    assert browser.bar.isVisible()
+    browser.set_progress("")
+    assert not browser.bar.isVisible()
+
+
+def test_recent_studies_stand_there_until_one_is_open(qtbot, browser) -> None:
+    browser.set_recent(["/data/patient one", "/data/x.nii.gz"])
+    rect = browser.recent.visualItemRect(browser.recent.item(0))
+    with qtbot.waitSignal(browser.recent_activated) as asked:
+        qtbot.mouseClick(browser.recent.viewport(), Qt.MouseButton.LeftButton, pos=rect.center())
+    assert asked.args == ["/data/patient one"]
+    browser.add_series(series())
+    assert not browser.recent.isVisible()
+    browser.clear()
+    assert browser.recent.isVisible()
+    assert browser.keys == []
+
+
+def test_two_hundred_series_fill_quickly(browser) -> None:
+    import time
+
+    start = time.process_time()
+    for number in range(200):
+        browser.add_series(series(str(number)))
+    browser.repaint()
+    assert time.process_time() - start < 1.0
+
+
+# --- the empty window ---------------------------------------------------------------------------
+@pytest.fixture
+def empty(qtbot) -> EmptyState:
+    empty = EmptyState(("/data/study",))
+    qtbot.addWidget(empty)
+    empty.resize(900, 600)
+    empty.show()
+    return empty
+
+
+@pytest.mark.parametrize(
+    ("button", "signal"),
+    [("folder", "folder_wanted"), ("file", "file_wanted"), ("demo", "demo_wanted")],
+)
+def test_each_button_asks_for_its_thing(qtbot, empty, button, signal) -> None:
+    with qtbot.waitSignal(getattr(empty, signal)):
+        qtbot.mouseClick(getattr(empty, button), Qt.MouseButton.LeftButton)
+
+
+def test_a_recent_study_is_chosen_once(qtbot, empty) -> None:
+    paths = []
+    empty.recent_chosen.connect(paths.append)
+    rect = empty.recent.visualItemRect(empty.recent.item(0))
+    qtbot.mouseClick(empty.recent.viewport(), Qt.MouseButton.LeftButton, pos=rect.center())
+    assert paths == ["/data/study"]
+
+
+def test_files_can_be_dropped(qtbot, empty) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile("/data/a"), QUrl("https://example.org/b")])
+    event = QDropEvent(
+        QPointF(10, 10), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    with qtbot.waitSignal(empty.paths_dropped) as dropped:
+        empty.dropEvent(event)
+    assert dropped.args == [["/data/a"]]
+
+
+def test_without_recent_studies_there_is_no_list(empty) -> None:
+    empty.set_recent(())
+    assert not empty.recent.isVisible()
+    assert not empty.recent_title.isVisible()
