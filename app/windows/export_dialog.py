@@ -112,17 +112,17 @@ class ExportDialog(QDialog):
         self.setWindowTitle("Export")
         self.setMinimumWidth(560)
         self.kinds: dict[str, QCheckBox] = {}
-        self.volume, self.mask = QComboBox(), QComboBox()
+        self.volume_choice, self.mask_choice = QComboBox(), QComboBox()
         for volume in workspace.case.volumes:
-            self.volume.addItem(volume.name, volume.id)
+            self.volume_choice.addItem(volume.name, volume.id)
         for mask in workspace.case.segmentations:
-            self.mask.addItem(f"{mask.name} (draft)" if mask.draft else mask.name, mask.id)
-        self.mask.setCurrentIndex(self.mask.count() - 1)
-        self.mask.currentIndexChanged.connect(self._mask_changed)
-        self.all = QRadioButton("All labels")
-        self.accepted = QRadioButton("Accepted only")
+            self.mask_choice.addItem(f"{mask.name} (draft)" if mask.draft else mask.name, mask.id)
+        self.mask_choice.setCurrentIndex(self.mask_choice.count() - 1)
+        self.mask_choice.currentIndexChanged.connect(self._mask_changed)
+        self.all_labels = QRadioButton("All labels")
+        self.accepted_only = QRadioButton("Accepted only")
         self._which = QButtonGroup(self)
-        for one in (self.all, self.accepted):
+        for one in (self.all_labels, self.accepted_only):
             self._which.addButton(one)
         self.folder = QLineEdit(str(folder or Path.home()))
         self.folder.textChanged.connect(self._show_buttons)
@@ -138,9 +138,11 @@ class ExportDialog(QDialog):
 
     def _arrange(self) -> None:
         layout = column(self, margin=2 * GAP)
-        layout.addLayout(field("Image", self.volume))
-        layout.addLayout(field("Mask", self.mask))
-        layout.addLayout(row(caption("Labels", 52), self.all, self.accepted, 1, gap=2 * GAP))
+        layout.addLayout(field("Image", self.volume_choice))
+        layout.addLayout(field("Mask", self.mask_choice))
+        layout.addLayout(
+            row(caption("Labels", 52), self.all_labels, self.accepted_only, 1, gap=2 * GAP)
+        )
         layout.addWidget(rule())
         grid = QGridLayout()
         grid.setHorizontalSpacing(3 * GAP)
@@ -185,9 +187,9 @@ class ExportDialog(QDialog):
         return ExportChoice(
             folder=Path(self.folder.text()).expanduser(),
             kinds=chosen,
-            segmentation_id=(self.mask.currentData() or "") if "mask" in needs else "",
-            accepted_only=self.accepted.isChecked(),
-            volume_id=self.volume.currentData() or "",
+            segmentation_id=(self.mask_choice.currentData() or "") if "mask" in needs else "",
+            accepted_only=self.accepted_only.isChecked(),
+            volume_id=self.volume_choice.currentData() or "",
             heatmap_ids=maps,
         )
 
@@ -203,23 +205,23 @@ class ExportDialog(QDialog):
 
     def _mask_changed(self, *_index: int) -> None:
         """A mask brings its own image with it, and may have nothing accepted yet."""
-        mask = self._workspace.case.items.get(self.mask.currentData() or "")
+        mask = self._workspace.case.items.get(self.mask_choice.currentData() or "")
         none = (
             "" if isinstance(mask, Segmentation) else "There is no mask: run a model or paint one"
         )
-        allow(self.mask, "The mask that is written", none)
-        allow(self.all, "Drafts too; their files say that nobody has checked them", none)
+        allow(self.mask_choice, "The mask that is written", none)
+        allow(self.all_labels, "Drafts too; their files say that nobody has checked them", none)
         nothing = none
         if isinstance(mask, Segmentation):
-            self.volume.setCurrentIndex(max(0, self.volume.findData(mask.volume_id)))
+            self.volume_choice.setCurrentIndex(max(0, self.volume_choice.findData(mask.volume_id)))
             if not accepted_labels(mask):
                 nothing = "No lesion of this mask is accepted yet: accept them in the list first"
-        allow(self.accepted, "Only what a person has taken over", nothing)
-        (self.all if nothing else self.accepted).setChecked(True)
+        allow(self.accepted_only, "Only what a person has taken over", nothing)
+        (self.all_labels if nothing else self.accepted_only).setChecked(True)
         allow(
-            self.volume,
+            self.volume_choice,
             "The image that is written, and that a mask refers to",
-            "" if self.volume.count() else "There is no image: open a study first",
+            "" if self.volume_choice.count() else "There is no image: open a study first",
         )
         self._show_buttons()
 

@@ -57,13 +57,13 @@ class FindingsPanel(QWidget):
         self._measuring = False
         self._jumped = False
         self._last_row = 0
-        self.mask = QComboBox()
-        self.mask.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.mask.setSizeAdjustPolicy(
+        self.mask_choice = QComboBox()
+        self.mask_choice.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.mask_choice.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.mask.setMinimumContentsLength(12)
-        self.mask.activated.connect(self._mask_picked)
+        self.mask_choice.setMinimumContentsLength(12)
+        self.mask_choice.activated.connect(self._mask_picked)
         self.threshold = ValueSlider(0.01, 0.99, 0.01)
         self.threshold.changing.connect(lambda value: self._tell_threshold(value, False))
         self.threshold.settled.connect(lambda value: self._tell_threshold(value, True))
@@ -91,7 +91,7 @@ class FindingsPanel(QWidget):
     def _arrange(self) -> None:
         buttons = row(self.previous, self.next, 1, self.accept, self.delete)
         layout = column(self)
-        layout.addWidget(self.mask)
+        layout.addWidget(self.mask_choice)
         layout.addLayout(field("Threshold", self.threshold, 72))
         layout.addWidget(self.view, 1)
         layout.addWidget(self.empty)
@@ -129,7 +129,7 @@ class FindingsPanel(QWidget):
     @property
     def segmentation_id(self) -> str:
         """Id of the mask that is listed; empty where there is none."""
-        return self.mask.currentData() or ""
+        return self.mask_choice.currentData() or ""
 
     @property
     def lesions(self) -> list[Lesion]:
@@ -164,9 +164,9 @@ class FindingsPanel(QWidget):
 
     def choose_mask(self, segmentation_id: str) -> None:
         """List another mask."""
-        at = self.mask.findData(segmentation_id)
+        at = self.mask_choice.findData(segmentation_id)
         if at >= 0 and segmentation_id != self.segmentation_id:
-            self.mask.setCurrentIndex(at)
+            self.mask_choice.setCurrentIndex(at)
             self._mask_picked(at)
 
     def step(self, by: int) -> None:
@@ -235,21 +235,23 @@ class FindingsPanel(QWidget):
 
     def _show_masks(self, prefer: str = "") -> None:
         before = self.segmentation_id
-        with QSignalBlocker(self.mask):
-            self.mask.clear()
+        with QSignalBlocker(self.mask_choice):
+            self.mask_choice.clear()
             for mask in self._workspace.case.segmentations:
-                self.mask.addItem(f"{mask.name} (draft)" if mask.draft else mask.name, mask.id)
-            last = self.mask.count() - 1
-            at = self.mask.findData(prefer or before)
-            self.mask.setCurrentIndex(at if at >= 0 else last)
+                self.mask_choice.addItem(
+                    f"{mask.name} (draft)" if mask.draft else mask.name, mask.id
+                )
+            last = self.mask_choice.count() - 1
+            at = self.mask_choice.findData(prefer or before)
+            self.mask_choice.setCurrentIndex(at if at >= 0 else last)
         if self.segmentation_id != before:
-            self._mask_picked(self.mask.currentIndex())
+            self._mask_picked(self.mask_choice.currentIndex())
         else:
             self._show_mask()
 
     def _show_mask(self) -> None:
         mask = self._mask()
-        allow(self.mask, "The mask that is listed", "" if mask else "There is no mask yet")
+        allow(self.mask_choice, "The mask that is listed", "" if mask else "There is no mask yet")
         reason = self._why_no_threshold(mask)
         allow(self.threshold, "Probability above which a voxel is marked", reason)
         if mask is not None and mask.threshold is not None:

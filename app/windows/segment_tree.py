@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QModelIndex, QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem
 
@@ -87,13 +87,11 @@ class SegmentTree(QTreeWidget):
         item = self.currentItem()
         return _key(item) if item is not None else ("", 0)
 
-    def edit(self, index: QModelIndex, trigger=None, event=None):  # type: ignore[override]
+    def edit(self, index, *trigger_and_event):  # type: ignore[override]
         """Only names can be typed."""
-        if trigger is None:
-            return super().edit(index)
-        if index.column() != NAME:
+        if trigger_and_event and index.column() != NAME:
             return False
-        return super().edit(index, trigger, event)
+        return super().edit(index, *trigger_and_event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Space works like a click on the eye of the current row."""

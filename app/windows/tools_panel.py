@@ -52,9 +52,9 @@ class ToolsPanel(QWidget):
         grid.setSpacing(SMALL_GAP)
         for number, tool in enumerate(TOOLS):
             grid.addWidget(self._tool_button(number + 1, tool), *divmod(number, COLUMNS))
-        self.size = ValueSlider(MIN_MM, MAX_MM, 0.5, 1, " mm")
-        self.size.changing.connect(lambda value: self._brush(radius_mm=value))
-        self.size.settled.connect(lambda value: self._brush(radius_mm=value))
+        self.radius = ValueSlider(MIN_MM, MAX_MM, 0.5, 1, " mm")
+        self.radius.changing.connect(lambda value: self._brush(radius_mm=value))
+        self.radius.settled.connect(lambda value: self._brush(radius_mm=value))
         self.disc, self.ball = self._shape_buttons()
         self.only_range = QCheckBox("Only inside the shown range")
         self.only_range.clicked.connect(lambda on: self._brush(only_range=on))
@@ -68,7 +68,7 @@ class ToolsPanel(QWidget):
         layout = column(self)
         layout.addLayout(grid)
         layout.addWidget(rule())
-        layout.addLayout(field("Radius", self.size, 48))
+        layout.addLayout(field("Radius", self.radius, 48))
         layout.addLayout(row(self.disc, self.ball, 1))
         layout.addWidget(self.only_range)
         layout.addLayout(field("Paints", self.label, 48))
@@ -175,8 +175,8 @@ class ToolsPanel(QWidget):
 
     def _show_brush(self) -> None:
         brush = self._workspace.display.brush
-        self.size.set_value(brush.radius_mm)
-        self.size.setToolTip("Radius of the brush in mm ([ and ], or Shift + wheel)")
+        self.radius.set_value(brush.radius_mm)
+        self.radius.setToolTip("Radius of the brush in mm ([ and ], or Shift + wheel)")
         self.disc.setChecked(brush.shape == "disc")
         self.ball.setChecked(brush.shape == "ball")
         self.only_range.setChecked(brush.only_range)

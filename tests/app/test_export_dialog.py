@@ -73,9 +73,9 @@ def test_an_image_alone_names_no_mask(qtbot, workspace, tmp_path) -> None:
 def test_nothing_accepted_means_all_labels_and_a_reason(qtbot, workspace, tmp_path) -> None:
     add_answer(workspace)
     dialog = shown(qtbot, workspace, tmp_path)
-    assert not dialog.accepted.isEnabled()
-    assert "accepted yet" in dialog.accepted.toolTip()
-    assert dialog.all.isChecked()
+    assert not dialog.accepted_only.isEnabled()
+    assert "accepted yet" in dialog.accepted_only.toolTip()
+    assert dialog.all_labels.isChecked()
 
 
 def test_once_a_lesion_is_accepted_only_those_are_proposed(qtbot, workspace, tmp_path) -> None:
@@ -85,7 +85,7 @@ def test_once_a_lesion_is_accepted_only_those_are_proposed(qtbot, workspace, tmp
     assert accepted_labels(mask) == (2,)
     dialog = shown(qtbot, workspace, tmp_path)
     assert dialog.choice().accepted_only
-    tick(qtbot, dialog.all)
+    tick(qtbot, dialog.all_labels)
     assert not dialog.choice().accepted_only
 
 
@@ -93,14 +93,14 @@ def test_a_mask_by_hand_is_all_accepted(qtbot, workspace, tmp_path) -> None:
     workspace.execute(AddItem(by_hand(), "Add mask"))
     dialog = shown(qtbot, workspace, tmp_path)
     assert accepted_labels(by_hand()) == (1, 2)
-    assert dialog.accepted.isEnabled()
+    assert dialog.accepted_only.isEnabled()
 
 
 def test_a_mask_brings_its_own_image(qtbot, workspace, tmp_path) -> None:
     add_answer(workspace)
     dialog = shown(qtbot, workspace, tmp_path)
-    dialog.volume.setCurrentIndex(dialog.volume.findData("t1"))
-    dialog.mask.currentIndexChanged.emit(0)
+    dialog.volume_choice.setCurrentIndex(dialog.volume_choice.findData("t1"))
+    dialog.mask_choice.currentIndexChanged.emit(0)
     assert dialog.choice().volume_id == "flair"
 
 

@@ -175,8 +175,8 @@ def test_a_tool_button_asks_a_controller_and_else_acts_itself(qtbot, tools, work
 
 
 def test_size_shape_and_range_go_to_the_brush(qtbot, tools, workspace) -> None:
-    with qtbot.waitSignal(tools.size.settled):
-        tools.size.spin.setValue(7.5)
+    with qtbot.waitSignal(tools.radius.settled):
+        tools.radius.spin.setValue(7.5)
     qtbot.mouseClick(tools.ball, Qt.MouseButton.LeftButton)
     spot = tools.only_range.rect().center()
     spot.setX(8)
@@ -184,7 +184,7 @@ def test_size_shape_and_range_go_to_the_brush(qtbot, tools, workspace) -> None:
     brush = workspace.display.brush
     assert (brush.radius_mm, brush.shape, brush.only_range) == (7.5, "ball", True)
     workspace.show(workspace.display.but(brush=replace(brush, radius_mm=2.0, shape="disc")))
-    assert tools.size.value == 2.0
+    assert tools.radius.value == 2.0
     assert tools.disc.isChecked()
 
 

@@ -128,4 +128,4 @@ def test_the_legend_paints_the_table_between_low_and_high(qtbot) -> None:
 
 def test_cards_fit_a_narrow_panel(panel, card) -> None:
     panel.resize(320, 800)
-    assert card.minimumSizeHint().width() <= panel.scroll.viewport().width()
+    assert card.minimumSizeHint().width() <= panel.scroll_area.viewport().width()
