@@ -227,7 +227,12 @@ class _Scan:
         )
 
     def _files(self, path: str) -> Iterator[str]:
-        """All files under a path, in order of their names; links to folders are not followed."""
+        """All files under a path, in order of their names; links to folders are not followed.
+
+        A DICOMDIR stands for its folder: what lies there counts, not what it promises.
+        """
+        if os.path.basename(path).upper() == "DICOMDIR":
+            path = os.path.dirname(path) or os.curdir
         if os.path.isfile(path):
             yield path
         elif not os.path.isdir(path):

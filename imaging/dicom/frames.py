@@ -76,7 +76,9 @@ def _refuse_other_objects(header: Header) -> None:
     if name:
         raise BadInput(f"The file holds {name}, not an image", header.path)
     if header.pixels is None:
-        raise BadInput("The file holds no image", header.path)
+        promised = header.cut or 0x00280010 in header.values
+        reason = "The file is cut off or its header is damaged" if promised else ""
+        raise BadInput(reason or "The file holds no image", header.path)
 
 
 def _encoding(header: Header) -> Encoding:

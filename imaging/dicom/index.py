@@ -125,7 +125,7 @@ def _series(group: str, study: Study, stack: Stack) -> Series:
         problems += (_COLOUR,)
     undecodable = undecodable_reason(first.encoding)
     if undecodable:
-        problems += (undecodable + ".",)
+        problems = (undecodable + ".", *problems)
     sequence = study.source.sequence
     if sequence == "DWI" and "ADC" in first.kind:
         sequence = "ADC"

@@ -73,9 +73,9 @@ def _mosaic_layout(header: Header) -> tuple[int, np.ndarray | None]:
         try:
             csa = csareader.read(raw)
             count = csareader.get_n_mosaic(csa) or count
-            vector = csareader.get_slice_normal(csa)
-        except Exception:
-            return count, None
-        if vector is not None and np.isfinite(vector).all() and np.linalg.norm(vector) > 0.5:
-            normal = np.asarray(vector, dtype=float) / np.linalg.norm(vector)
+            vector = np.array(csareader.get_slice_normal(csa), dtype=float)
+        except Exception:  # nibabel raises many kinds on damaged private data
+            return 0, None
+        if vector.shape == (3,) and np.linalg.norm(vector) > 0.5:
+            normal = vector / np.linalg.norm(vector)
     return (count if count <= 4096 else 0), normal

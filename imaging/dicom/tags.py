@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -132,6 +134,7 @@ class Header:
     float_pixels: bool = False
     functional_groups: bool = False
     media_class: str = ""
+    cut: bool = False  #: an element runs past the end of the file
 
     def text(self, tag: int) -> str:
         """A value as plain text, padding removed; empty where absent."""
@@ -395,6 +398,7 @@ def _walk(header: Header, source: BinaryIO, position: int, head: bytes) -> None:
                 values[tag] = _value(source, buffer, base, position, length)
             position += length
             if position > size:
+                header.cut = True
                 return
     raise Malformed("The header has too many elements to be a real image")
 
@@ -415,16 +419,14 @@ def _walk_with_pydicom(header: Header, source: BinaryIO) -> None:
     header.pixels = None
     try:
         data = read_sequences(header, source, tuple(WANTED))
-    except Exception as error:
-        if isinstance(error, MemoryError):
-            raise
+        for tag in list(data.keys()):
+            element = data.get_item(tag)
+            if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
+                header.values[int(tag)] = element.value
+    except MemoryError:
+        raise
+    except Exception:
         raise BadInput("The header is damaged", header.path) from None
-    for tag in list(data.keys()):
-        if int(tag) not in WANTED:
-            continue
-        element = data.get_item(tag)
-        if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
-            header.values[int(tag)] = element.value
     _place_pixels(header, source)
 
 
@@ -463,13 +465,17 @@ def read_sequences(header: Header, source: BinaryIO, tags: tuple[int, ...]):
     from pydicom.filereader import read_dataset
     from pydicom.tag import BaseTag
 
-    config.settings.reading_validation_mode = config.IGNORE  # its warnings quote header values
+    # Warnings of pydicom quote header values, which may name the patient.
+    config.settings.reading_validation_mode = config.IGNORE
+    logging.getLogger("pydicom").setLevel(logging.ERROR)
     source.seek(header.start)
-    return read_dataset(
-        source,
-        header.implicit,
-        header.little,
-        stop_when=lambda tag, _vr, _length: tag >= FLOAT_PIXELS[0],
-        defer_size=None,
-        specific_tags=[BaseTag(tag) for tag in tags],
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read_dataset(
+            source,
+            header.implicit,
+            header.little,
+            stop_when=lambda tag, _vr, _length: tag >= FLOAT_PIXELS[0],
+            defer_size=None,
+            specific_tags=[BaseTag(tag) for tag in tags],
+        )

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from pathlib import Path
 
 import pytest
-from dicom_phantoms import BIG_ENDIAN, DEFLATED, IMPLICIT, Maker, Plan, at_height
+from dicom_phantoms import (
+    BIG_ENDIAN,
+    DEFLATED,
+    EXPLICIT,
+    IMPLICIT,
+    Maker,
+    Plan,
+    at_height,
+    enhanced,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from imaging.dicom.describe import name_sequence
 from imaging.dicom.index import Index
@@ -235,3 +247,40 @@ def test_sequence_by_timing(maker: Maker, tags, sequence: str) -> None:
     maker.write(Plan(), ScanningSequence="SE", **tags)
     with scan([maker.folder]) as result:
         assert result.series[0].sequence == sequence
+
+
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory) -> list[bytes]:
+    """Files of several makes to damage."""
+    maker = Maker(tmp_path_factory.mktemp("healthy"))
+    plans = [at_height(Plan(), 3.0 * k) for k in range(4)]
+    enhanced(maker, plans, [10.0] * 4).save_as(maker.folder / "multi", enforce_file_format=True)
+    for syntax in (EXPLICIT, IMPLICIT, BIG_ENDIAN, DEFLATED):
+        maker.write(Plan(syntax=syntax))
+    packed = maker.dataset(Plan())
+    packed.compress("1.2.840.10008.1.2.5")
+    packed.save_as(maker.folder / "packed", enforce_file_format=True)
+    return [path.read_bytes() for path in sorted(maker.folder.iterdir())]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_damaged_bytes_never_surprise(healthy, tmp_path, data) -> None:
+    """Either it opens or it is refused with a sentence; no other exception gets out."""
+    raw = bytearray(data.draw(st.sampled_from(healthy)))
+    spots = st.tuples(st.integers(132, len(raw) - 1), st.integers(0, 255))
+    for at, value in data.draw(st.lists(spots, min_size=1, max_size=12)):
+        raw[at] = value
+    path = tmp_path / "damaged"
+    path.write_bytes(raw[: data.draw(st.sampled_from([len(raw), len(raw) - 9, len(raw) // 2]))])
+    with scan([path]) as result:
+        assert not [p for p in result.problems if "cannot be understood" in p.reason]
+        for series in result.series:
+            with contextlib.suppress(BadInput):
+                load_series(series)
+
+
+def test_header_longer_than_its_file_is_called_cut_off(maker: Maker) -> None:
+    path = maker.write(Plan())
+    path.write_bytes(path.read_bytes()[:-250])
+    assert "cut off" in reasons(maker.folder)[path.name]

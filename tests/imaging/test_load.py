@@ -277,7 +277,7 @@ def test_htj2k_is_named_as_not_decodable(maker: Maker) -> None:
     data.save_as(maker.folder / "ht", enforce_file_format=True)
     series = only(maker)
     assert not series.viewable
-    assert "High-Throughput" in series.problems[-1]
+    assert "High-Throughput" in series.problems[0]
     with pytest.raises(BadInput, match="High-Throughput"):
         load_series(series)
 

@@ -88,11 +88,12 @@ def test_unforeseen_failure_of_one_file_spares_the_others(tmp_path: Path, monkey
         assert result.problems[0].reason == "The file cannot be understood (LookupError)."
 
 
-def test_dicomdir_is_passed_over_in_silence(shared_data: Path) -> None:
+def test_dicomdir_stands_for_its_folder(shared_data: Path) -> None:
     folder = shared_data / "dicom_pydicom_tests" / "dicomdirtests"
-    with scan([folder / "98892003", folder / "DICOMDIR", folder / "DICOMDIR-implicit"]) as result:
+    with scan([folder / "DICOMDIR"]) as result, scan([folder]) as whole:
+        assert [s.key for s in result.series] == [s.key for s in whole.series]
         assert len(result.series) >= 5
-        assert result.problems == ()
+        assert not any("DICOMDIR" in problem.path for problem in result.problems)
 
 
 def test_empty_series_list_of_an_empty_folder(tmp_path: Path) -> None:
