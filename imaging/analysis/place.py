@@ -93,15 +93,25 @@ def find_head(volume: Volume) -> HeadFrame | None:
         return None
     grid = np.argwhere(head)
     world = volume.geometry.world(grid * steps)
-    extent = np.percentile(world, (0.5, 99.5), axis=0)
+    extent = np.array([_extent(world[:, axis], volume, steps) for axis in range(3)]).T
     middle, left, symmetry = _mirror_plane(np.clip(coarse, low, high), steps, volume, world)
-    front, back, vertex = _uncut(grid, head.shape, volume, steps, extent)
+    front, back, vertex = _uncut(volume, extent)
     return HeadFrame(middle, left, front, back, vertex, symmetry)
 
 
-def _uncut(
-    grid: np.ndarray, shape: tuple[int, ...], volume: Volume, steps: list[int], extent: np.ndarray
-) -> tuple[float | None, float | None, float | None]:
+def _extent(places: np.ndarray, volume: Volume, steps: list[int]) -> tuple[float, float]:
+    """First and last mm along a patient axis where a section of the head is more than specks."""
+    step = 1.01 * max(s * n for s, n in zip(volume.geometry.spacing, steps, strict=True))
+    low = float(places.min())
+    sections = np.bincount(((places - low) // step).astype(int))
+    filled = np.flatnonzero(sections >= max(3.0, 0.02 * sections.max()))
+    if filled.size == 0:
+        return low, float(places.max())
+    inside = places[(places >= low + filled[0] * step) & (places < low + (filled[-1] + 1) * step)]
+    return float(inside.min()), float(inside.max())
+
+
+def _uncut(volume: Volume, extent: np.ndarray) -> tuple[float | None, float | None, float | None]:
     """Front, back and top of the head where the field of view leaves air beyond them."""
     corners = volume.geometry.corners
     room = np.array([extent[0] - corners.min(axis=0), corners.max(axis=0) - extent[1]])
