@@ -67,12 +67,16 @@ def shade(
     return np.subtract(255, result, out=result) if inverted else result
 
 
-@lru_cache(maxsize=32)
 def mask_table(layer: MaskLayer) -> np.ndarray:
     """For every label number its colour in the layer; uint32, shape (256,), 0 is transparent.
 
     A number without a segment gets a palette colour: a marked voxel is never invisible.
     """
+    return _mask_table(layer._replace(cut=None, item_id=""))
+
+
+@lru_cache(maxsize=32)
+def _mask_table(layer: MaskLayer) -> np.ndarray:
     rgb = np.array([PALETTE[(n - 1) % len(PALETTE)] for n in range(256)], dtype=float)
     for number, colour in layer.colours:
         rgb[number] = colour
@@ -81,12 +85,16 @@ def mask_table(layer: MaskLayer) -> np.ndarray:
     return premultiplied(rgb, alpha)
 
 
-@lru_cache(maxsize=16)
 def map_table(layer: MapLayer) -> np.ndarray:
     """For every step of a map value its colour; uint32, shape (MAP_STEPS,).
 
     Below ``layer.low`` nothing is drawn, above ``layer.high`` the last colour.
     """
+    return _map_table(layer._replace(cut=None, item_id=""))
+
+
+@lru_cache(maxsize=16)
+def _map_table(layer: MapLayer) -> np.ndarray:
     values = np.arange(MAP_STEPS) / (MAP_STEPS - 1)
     table = colours(layer.colour_table)
     place = np.clip((values - layer.low) / max(layer.high - layer.low, 1e-6), 0.0, 1.0)

@@ -29,7 +29,11 @@ def cut_array(array: np.ndarray, cut: ArrayCut) -> np.ndarray:
     """A plane of a ``(k, j, i)`` array as seen on screen: a view, shape (rows, columns)."""
     index: list[int | slice] = [slice(None)] * 3
     index[cut.axis] = cut.index
-    plane = array[tuple(index)]
+    return oriented(array[tuple(index)], cut)
+
+
+def oriented(plane: np.ndarray, cut: ArrayCut) -> np.ndarray:
+    """A slice with its two array axes in array order, turned as seen on screen."""
     if cut.column_axis < cut.row_axis:
         plane = plane.T
     return plane[:: cut.row_step, :: cut.column_step]

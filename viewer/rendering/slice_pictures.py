@@ -14,6 +14,7 @@ from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 from viewer.rendering.lookup import mask_table
+from viewer.rendering.slabs import Slabs
 from viewer.rendering.slice_engine import (
     box_on_cut,
     cut_array,
@@ -103,6 +104,7 @@ class SlicePictures:
         self._stored_key: object = None
         self._grey_key: object = None
         self._map_keys: list[object] = []
+        self._slabs = Slabs()
 
     def make(self, plan: SlicePlan, items: Mapping[str, Item]) -> None:
         """Bring everything in line with a plan whose items exist."""
@@ -115,6 +117,7 @@ class SlicePictures:
     def forget_voxels(self) -> None:
         """The voxels of the image have changed under the slice."""
         self._stored_key = None
+        self._slabs.clear()
 
     def patch_mask(self, segmentation: Segmentation, block: np.ndarray, box: Box) -> Patch | None:
         """Draw other labels inside a block of one mask; None where nothing of it is seen."""
@@ -134,7 +137,11 @@ class SlicePictures:
     def _make_grey(self, plan: SlicePlan, volume: Volume) -> None:
         key = (id(volume), plan.cut or (plan.grid, plan.inverted))
         if key != self._stored_key:
-            self._stored = np.ascontiguousarray(stored_slice(volume, plan))
+            if plan.cut is None:
+                stored = stored_slice(volume, plan)
+            else:
+                stored = self._slabs.cut(volume.id, volume, 0, volume.voxels, plan.cut)
+            self._stored = np.ascontiguousarray(stored)
             self._stored_key, self._grey_key = key, None
         look = (plan.window, plan.inverted)
         if look != self._grey_key:
@@ -158,14 +165,17 @@ class SlicePictures:
         self._map_keys = keys
         self.backdrop += 1
 
-    @staticmethod
     def _map(
-        layer: MapLayer, plan: SlicePlan, items: Mapping[str, Item], spare: list[np.ndarray]
+        self, layer: MapLayer, plan: SlicePlan, items: Mapping[str, Item], spare: list[np.ndarray]
     ) -> np.ndarray:
         heatmap = items[layer.item_id]
         assert isinstance(heatmap, Heatmap)
         out = spare.pop() if spare else None
-        return map_picture(map_slice(heatmap, layer, plan), layer, out)
+        if layer.cut is None:
+            values = map_slice(heatmap, layer, plan)
+        else:
+            values = self._slabs.cut(heatmap.id, heatmap, 0, heatmap.values, layer.cut)
+        return map_picture(values, layer, out)
 
     def _make_masks(self, plan: SlicePlan, items: Mapping[str, Item]) -> None:
         known = {picture.layer.item_id: picture for picture in self.masks}
@@ -173,9 +183,8 @@ class SlicePictures:
             self._mask(layer, plan, items, known.get(layer.item_id)) for layer in plan.masks
         ]
 
-    @staticmethod
     def _mask(
-        layer: MaskLayer, plan: SlicePlan, items: Mapping[str, Item], old: MaskPicture | None
+        self, layer: MaskLayer, plan: SlicePlan, items: Mapping[str, Item], old: MaskPicture | None
     ) -> MaskPicture:
         item = items[layer.item_id]
         assert isinstance(item, Segmentation)
@@ -186,7 +195,11 @@ class SlicePictures:
             and old.grid == plan.grid
         )
         if old is None or not same_place:
-            labels = np.array(label_slice(item, layer, plan), order="C")
+            if layer.cut is None:
+                labels = label_slice(item, layer, plan)
+            else:
+                labels = self._slabs.cut(item.id, item, item.revision, item.labels, layer.cut)
+            labels = np.array(labels, order="C")
         elif old.layer == layer:
             return old
         else:

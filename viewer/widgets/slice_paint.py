@@ -18,13 +18,14 @@ TEXT = QColor("#c9ced4")
 QUIET = QColor("#8d96a0")
 HALO = QColor(0, 0, 0, 200)
 LETTER = QColor("#e8c15a")
-CROSSHAIR = QColor(96, 180, 255, 190)
+CROSSHAIR = QColor("#4a86b8")
 TRACE = QColor(255, 150, 70, 210)
 ACCENT = QColor("#4c9be8")
 BRUSH = QColor(255, 255, 255, 220)
 ERASE = QColor(255, 120, 110, 230)
 
 TEXT_PIXELS = 13
+SMALL_PIXELS = 12
 MARGIN = 8.0
 LETTER_PIXELS = 14
 #: Half the width kept free for the letters in the middle of the top and bottom edge.
@@ -33,7 +34,7 @@ LETTER_ROOM = 20.0
 GAP = 9
 #: A colour legend needs a view at least this large (logical pixels).
 LEGEND_WIDTH, LEGEND_HEIGHT = 320, 320
-LEGEND_BAR = (10.0, 110.0)
+LEGEND_BAR = (10, 110)
 
 _LEFT, _RIGHT = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
 
@@ -95,40 +96,68 @@ def paint_letters(painter: QPainter, letters: EdgeLetters, size: tuple[int, int]
 
 def paint_scale_bar(painter: QPainter, bar: ScaleBar, size: tuple[int, int]) -> None:
     """A length over the bottom letter."""
-    middle, y = size[0] / 2.0, int(size[1] - MARGIN - 24.0)
-    left, length = round(middle - bar.pixels / 2.0), round(bar.pixels)
-    for grow, colour in ((1, HALO), (0, TEXT)):
-        for x, top, wide, high in (
-            (left, y, length, 1),
-            (left, y - 4, 1, 9),
-            (left + length, y - 4, 1, 9),
-        ):
-            painter.fillRect(x - grow, top - grow, wide + 2 * grow, high + 2 * grow, colour)
-    painter.setFont(font(12))
-    words = f"{bar.mm / 10:g} cm" if bar.mm >= 10 else f"{bar.mm:g} mm"
-    rect = QRectF(middle - 50.0, y - 20.0, 100.0, 16.0)
-    haloed(painter, rect, Qt.AlignmentFlag.AlignCenter, words, TEXT)
+    ratio = painter.device().devicePixelRatioF()
+    image = _scale_bar_image(bar.mm, round(bar.pixels), ratio)
+    wide, high = (v / ratio for v in (image.width(), image.height()))
+    painter.drawImage(QPointF(size[0] // 2 - wide // 2, size[1] - MARGIN - 20.0 - high), image)
 
 
 def paint_legend(painter: QPainter, legend: Legend, size: tuple[int, int]) -> None:
-    """A colour bar with the name and the range of a map, left of the right edge."""
+    """A colour bar with the name and the range of a map, at the right edge over the letter."""
     if size[0] < LEGEND_WIDTH or size[1] < LEGEND_HEIGHT:
         return
-    wide, high = LEGEND_BAR
-    high = min(high, size[1] / 4.0)
-    top = size[1] / 2.0 - high - 34.0
-    bar = QRectF(size[0] - MARGIN - wide, max(top, 84.0), wide, high)
+    ratio = painter.device().devicePixelRatioF()
+    image = _legend_image(legend, size[0] // 2, min(LEGEND_BAR[1], size[1] // 4), ratio)
+    wide, high = (v / ratio for v in (image.width(), image.height()))
+    top = max(size[1] / 2.0 - 20.0 - high, 64.0)
+    painter.drawImage(QPointF(size[0] - MARGIN - wide, round(top)), image)
+
+
+@lru_cache(maxsize=16)
+def _scale_bar_image(mm: float, length: int, ratio: float) -> QImage:
+    words = f"{mm / 10:g} cm" if mm >= 10 else f"{mm:g} mm"
+    image = _clear(max(length + 4, 64), 30, ratio)
+    painter = QPainter(image)
+    middle, y = max(length + 4, 64) // 2, 24
+    left = middle - length // 2
+    lines = ((left, y, length, 1), (left, y - 4, 1, 9), (left + length, y - 4, 1, 9))
+    for grow, colour in ((1, HALO), (0, TEXT)):
+        for x, top, wide, high in lines:
+            painter.fillRect(x - grow, top - grow, wide + 2 * grow, high + 2 * grow, colour)
+    painter.setFont(font(SMALL_PIXELS))
+    rect = QRectF(0.0, 1.0, 2.0 * middle, 17.0)
+    haloed(painter, rect, Qt.AlignmentFlag.AlignCenter, words, TEXT)
+    painter.end()
+    return image
+
+
+@lru_cache(maxsize=16)
+def _legend_image(legend: Legend, room: int, high: int, ratio: float) -> QImage:
+    image = _clear(room, high + 40, ratio)
+    painter = QPainter(image)
+    painter.setFont(font(SMALL_PIXELS))
+    flags = _RIGHT | Qt.AlignmentFlag.AlignVCenter
+    metrics = QFontMetricsF(painter.font())
+    name = metrics.elidedText(legend.name, Qt.TextElideMode.ElideRight, room - 2.0)
+    haloed(painter, QRectF(0.0, 0.0, room - 1.0, 18.0), flags, name, TEXT)
+    wide = LEGEND_BAR[0]
+    bar = QRectF(room - wide - 1, 29.0, wide, high)
     painter.fillRect(bar.adjusted(-1.0, -1.0, 1.0, 1.0), HALO)
     painter.drawImage(bar, _gradient(legend.colour_table))
-    painter.setFont(font(12))
-    beside = bar.left() - 6.0
-    flags = _RIGHT | Qt.AlignmentFlag.AlignVCenter
-    for text, y in ((number(legend.high), bar.top()), (number(legend.low), bar.bottom())):
-        haloed(painter, QRectF(beside - 60.0, y - 9.0, 60.0, 18.0), flags, text, TEXT)
-    room = size[0] / 2.0
-    name = QFontMetricsF(painter.font()).elidedText(legend.name, Qt.TextElideMode.ElideRight, room)
-    above = QRectF(bar.right() - room, bar.top() - 28.0, room, 18.0)
-    haloed(painter, above, flags, name, TEXT)
+    for value, y in ((legend.high, bar.top()), (legend.low, bar.bottom())):
+        place = QRectF(0.0, y - 9.0, bar.left() - 6.0, 18.0)
+        haloed(painter, place, flags, number(value), TEXT)
+    painter.end()
+    return image
+
+
+def _clear(width: int, height: int, ratio: float) -> QImage:
+    image = QImage(
+        round(width * ratio), round(height * ratio), QImage.Format.Format_ARGB32_Premultiplied
+    )
+    image.setDevicePixelRatio(ratio)
+    image.fill(Qt.GlobalColor.transparent)
+    return image
 
 
 def paint_crosshair(painter: QPainter, plan: SlicePlan) -> None:
@@ -179,7 +208,7 @@ def paint_message(painter: QPainter, text: str, size: tuple[int, int]) -> None:
 
 def paint_pill(painter: QPainter, text: str, size: tuple[int, int]) -> None:
     """A small note on a dark ground under the top letter, such as that slices are loading."""
-    painter.setFont(font(12))
+    painter.setFont(font(SMALL_PIXELS))
     wide = QFontMetricsF(painter.font()).horizontalAdvance(text) + 20.0
     rect = QRectF((size[0] - wide) / 2.0, 32.0, wide, 22.0)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)

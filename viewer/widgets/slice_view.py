@@ -119,37 +119,41 @@ class SliceView(QWidget):
             marks.paint_frame(painter, plan.size, plan.active)
             return
         self._pictures.make(plan, self._case.items)
-        self._make_backdrop()
-        painter.drawImage(0, 0, self._backdrop)
+        self._paint_backdrop(painter)
         for picture in self._pictures.masks:
             self._paint_mask(painter, picture)
         self._paint_marks(painter)
         marks.paint_frame(painter, plan.size, plan.active)
 
-    def _make_backdrop(self) -> None:
-        """The image and the maps at the size of the screen, kept until one of them changes."""
+    def _paint_backdrop(self, painter: QPainter) -> None:
+        """The image and the maps; from the second paint on from a copy at the screen's size."""
         plan, ratio = self._plan, self.devicePixelRatioF()
         key = (self._pictures.backdrop, plan.picture, plan.size, ratio)
-        if key == self._backdrop_key:
+        if key != self._backdrop_key:
+            self._backdrop_key, self._backdrop = key, QImage()
+            self._paint_image(painter)
             return
-        size = (self.size().toSizeF() * ratio).toSize()
-        if self._backdrop.size() != size:
-            self._backdrop = QImage(size, _RGB)
-        # Maps are blended at the size of the slice, so that Qt scales one picture only.
+        if self._backdrop.isNull():
+            self._backdrop = QImage((self.size().toSizeF() * ratio).toSize(), _RGB)
+            self._backdrop.setDevicePixelRatio(ratio)
+            copier = QPainter(self._backdrop)
+            self._paint_image(copier)
+            copier.end()
+        painter.drawImage(0, 0, self._backdrop)
+
+    def _paint_image(self, painter: QPainter) -> None:
         blended = _image(self._pictures.grey, _RGB)
         if self._pictures.maps:
+            # Maps are blended at the size of the slice, so that Qt scales one picture only.
             blended = blended.copy()
-            painter = QPainter(blended)
+            blender = QPainter(blended)
             for picture in self._pictures.maps:
-                painter.drawImage(0, 0, _image(picture, _ARGB))
-            painter.end()
-        self._backdrop.setDevicePixelRatio(ratio)
-        self._backdrop.fill(marks.BACKGROUND)
-        painter = QPainter(self._backdrop)
+                blender.drawImage(0, 0, _image(picture, _ARGB))
+            blender.end()
+        painter.fillRect(self.rect(), marks.BACKGROUND)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, True)
-        painter.drawImage(QRectF(*plan.picture), blended)
-        painter.end()
-        self._backdrop_key = key
+        painter.drawImage(QRectF(*self._plan.picture), blended)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
 
     def _paint_mask(self, painter: QPainter, picture: MaskPicture) -> None:
         if not picture.layer.outline:
