@@ -200,7 +200,7 @@ def read_header(body: Body) -> SegmentationHeader:
     changed = {
         "segments": tuple(read_segment(part) for part in body["segments"]),
         "provenance": read_provenance(body["provenance"]),
-        "hand_work": base64.b64decode(body["hand_work"]),
+        "hand_work": base64.b64decode(body["hand_work"], validate=True),
     }
     return _build(SegmentationHeader, {**body, **changed})
 
@@ -282,22 +282,27 @@ def item_body(item: Item, arrays: Arrays) -> Body:
 def read_item(body: Body, fetch: Fetch) -> Segmentation | Heatmap:
     """A mask or map from :func:`item_body`."""
     geometry = read_geometry(body["geometry"])
+    id, volume_id = _text(body, "id"), _text(body, "volume_id")
     if body["kind"] == "segmentation":
         header = read_header(body["header"])
-        labels = fetch(body["labels"], np.dtype(np.uint8), geometry.shape)
-        item = Segmentation.from_labels(
-            body["id"], header.name, geometry, body["volume_id"], labels
-        )
+        labels = fetch(_text(body, "labels"), np.dtype(np.uint8), geometry.shape)
+        item = Segmentation.from_labels(id, header.name, geometry, volume_id, labels)
         item.set_header(header)
         item.revision = 0
         return item
     if body["kind"] != "heatmap":
         raise BadInput(f"An item of unknown kind {body['kind']!r} is stored")
+    values = fetch(_text(body, "values"), np.dtype(np.float32), geometry.shape)
     return Heatmap(
-        body["id"], body["name"], fetch(body["values"], np.dtype(np.float32), geometry.shape),
-        body["meaning"], geometry, body["volume_id"], read_provenance(body["provenance"]),
-        body["about"],
+        id, _text(body, "name"), values, _text(body, "meaning"), geometry, volume_id,
+        read_provenance(body["provenance"]), _text(body, "about"),
     )  # fmt: skip
+
+
+def _text(body: Body, key: str) -> str:
+    if not isinstance(body[key], str):
+        raise BadInput(f"The stored part {key!r} is not a text")
+    return body[key]
 
 
 def _keep(array: np.ndarray, arrays: Arrays) -> str:
