@@ -1,0 +1,83 @@
+"""``isocenter convert``: one series as a NIfTI or NRRD file on its own grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.cli.output import Output
+from app.cli.scan import chosen_series, found
+from imaging.dicom.series import Series
+from imaging.errors import BadInput
+from imaging.open import open_series
+from imaging.volume import Volume
+
+
+def convert(path: Path, out: Path, wanted: str, output: Output) -> None:
+    """Read a series and write it.
+
+    Raises
+    ------
+    BadInput
+        Where the series is not one volume, or the target has an unknown ending or exists.
+    WorldFailed
+        Where the disk refuses.
+    """
+    _check_target(out)
+    with found(path, output) as result:
+        series = chosen_series(result, wanted, path)
+        if series.geometry is None:
+            raise BadInput(
+                "The series does not say where its slices lie, so it cannot become a volume",
+                series.description,
+            )
+        volume = loaded(series, output)
+        for sentence in (*series.problems, *volume.notes):
+            output.warn(sentence)
+        with output.progress("Writing and reading back"):
+            written = _write(out, volume)
+    grid = volume.geometry
+    shape = "×".join(map(str, reversed(grid.shape)))
+    output.say(f"{written[0]}: {shape} voxels, written and read back")
+    output.result(
+        {
+            "written": [str(file) for file in written],
+            "series_uid": volume.source.series_uid,
+            "shape_ijk": list(reversed(grid.shape)),
+            "spacing_ijk_mm": [round(s, 4) for s in reversed(grid.spacing)],
+            "notes": [*series.problems, *volume.notes],
+        }
+    )
+
+
+def loaded(series: Series, output: Output) -> Volume:
+    """All voxels of a series, with a progress bar."""
+    loading = open_series(series)
+    slices = series.shape[0]
+    done = 0
+    with output.progress("Reading voxels") as advance:
+
+        def count(box) -> None:
+            nonlocal done
+            done += box.shape[0]
+            advance(min(1.0, done / slices), f"{min(done, slices)} of {slices} slices")
+
+        return loading.load(on_slab=count)
+
+
+def _check_target(out: Path) -> None:
+    if not out.name.lower().endswith((".nii.gz", ".nii", ".nrrd")):
+        raise BadInput("The output must end in .nii.gz, .nii or .nrrd", str(out))
+    if out.exists():
+        raise BadInput(
+            "There is already a file with this name", str(out), "Choose another name or remove it"
+        )
+    if not out.absolute().parent.is_dir():
+        raise BadInput("The folder for the output does not exist", str(out.absolute().parent))
+
+
+def _write(out: Path, volume: Volume) -> list[Path]:
+    from imaging.storage import nifti, nrrd
+
+    if out.name.lower().endswith(".nrrd"):
+        return nrrd.write_volume(out, volume)
+    return nifti.write_volume(out, volume)

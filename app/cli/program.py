@@ -1,0 +1,179 @@
+"""The verbs and their options, and what becomes of a failure: one sentence and an exit code."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from app.cli.output import Output
+from app.messages import is_ours, sentence
+from imaging.errors import ImagingError
+
+log = logging.getLogger(__name__)
+
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+_VERBS = ("scan", "convert", "models", "segment", "selftest")
+
+program = typer.Typer(
+    name="isocenter",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="MRI reading and annotation with AI assist, without a window. "
+    "Research use, not for diagnosis.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+Where = Annotated[Path, typer.Argument(metavar="PATH", help="Folder, file or zip archive.")]
+Wanted = Annotated[
+    str, typer.Option("--series", metavar="UID", help="Which series: its UID or its number.")
+]
+
+
+@program.command("scan")
+def _scan(path: Where, as_json: Json = False) -> None:
+    """List the series under a path, their grids, and what could not be read."""
+    from app.cli.scan import scan
+
+    scan(path, Output(as_json))
+
+
+@program.command("convert")
+def _convert(
+    path: Where,
+    out: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", help="OUT.nii.gz, .nii or .nrrd")
+    ],
+    series: Wanted = "",
+    as_json: Json = False,
+) -> None:
+    """Write one series as NIfTI or NRRD."""
+    from app.cli.convert import convert
+
+    convert(path, out, series, Output(as_json))
+
+
+@program.command("models")
+def _models(as_json: Json = False) -> None:
+    """List the installed models."""
+    from app.cli.models import models
+
+    models(Output(as_json))
+
+
+@program.command("segment")
+def _segment(
+    path: Where,
+    model: Annotated[str, typer.Option("--model", metavar="ID", help="See 'isocenter models'.")],
+    out: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
+    ],
+    series: Wanted = "",
+    formats: Annotated[
+        str, typer.Option("--format", metavar="LIST", help="nifti, dicom-seg or both.")
+    ] = "nifti",
+    device: Annotated[str, typer.Option("--device", metavar="auto|cuda|cpu")] = "auto",
+    explain: Annotated[bool, typer.Option("--explain", help="Also a Grad-CAM map.")] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", help="Probability above which a voxel is marked."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Let a model find lesions and write what it found."""
+    from app.cli.segment import Wish, segment
+
+    wish = Wish(model, series, tuple(formats.split(",")), device, explain, threshold)
+    segment(path, out, wish, Output(as_json))
+
+
+@program.command("selftest")
+def _selftest(as_json: Json = False) -> None:
+    """Check device, driver, memory, drawing, journal and a short model run."""
+    from app.cli.selftest import selftest
+
+    if not selftest(Output(as_json)):
+        raise typer.Exit(FAILED)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one verb; see :func:`app.cli.main`."""
+    _use_utf8()
+    fail = _failure("--json" in arguments)
+    with warnings.catch_warnings(), _QuietLogs():
+        warnings.simplefilter("ignore")
+        try:
+            code = program(args=list(arguments), prog_name="isocenter", standalone_mode=False)
+            return code if isinstance(code, int) else 0
+        except (KeyboardInterrupt, typer.Abort):
+            return fail("Interrupted; files that were finished are whole.", INTERRUPTED)
+        except BrokenPipeError:
+            return FAILED
+        except Exception as error:
+            if misuse := _misuse(error):
+                verb = f"{arguments[0]} " if arguments and arguments[0] in _VERBS else ""
+                return fail(f"{misuse.rstrip('.')} (see isocenter {verb}--help).", MISUSED)
+            if is_ours(error):
+                _write_to_log(error)
+            return fail(_one_sentence(error), FAILED)
+
+
+def _misuse(error: Exception) -> str:
+    """What the parser of the command line says; it may be click's own or the one inside typer."""
+    said = getattr(error, "format_message", None)
+    return " ".join(str(said()).split()) if callable(said) else ""
+
+
+def _failure(as_json: bool) -> Callable[[str, int], int]:
+    def fail(words: str, code: int) -> int:
+        if as_json:
+            print(json.dumps({"error": words}, ensure_ascii=False))
+        print(f"isocenter: {words}", file=sys.stderr)
+        return code
+
+    return fail
+
+
+def _one_sentence(error: BaseException) -> str:
+    if is_ours(error):
+        return f"Isocenter made a mistake ({type(error).__name__}); the log has the details."
+    if isinstance(error, ImagingError):
+        return " ".join(str(error).split())
+    return sentence(error)
+
+
+def _write_to_log(error: BaseException) -> None:
+    from app.logs import frames_of, start_log
+
+    try:
+        start_log()
+        log.error("command line failed: %s", frames_of(error))
+    except OSError:
+        return
+
+
+def _use_utf8() -> None:
+    """A name from a header must not stop a listing on a terminal of another encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+
+
+class _QuietLogs:
+    """Libraries quote headers in their log lines; none of that reaches the terminal."""
+
+    def __enter__(self) -> None:
+        self._kept, logging.lastResort = logging.lastResort, None
+
+    def __exit__(self, *_: object) -> Literal[False]:
+        logging.lastResort = self._kept
+        return False

@@ -1,0 +1,147 @@
+"""``isocenter scan``: which series lie under a path, and which files could not be used."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from app.cli.output import Output
+from imaging.dicom.series import Series
+from imaging.errors import BadInput
+from imaging.open import ScanResult
+from imaging.open import scan as scan_paths
+
+#: So many unusable files are named one by one in the text output.
+NAMED_PROBLEMS = 20
+
+
+def scan(path: Path, output: Output) -> None:
+    """List what is under a path.
+
+    Raises
+    ------
+    BadInput
+        Where there is no series.
+    """
+    with found(path, output) as result:
+        listed = [described(series, name) for series, name in _named(result)]
+        problems = [{"file": p.path, "reason": p.reason} for p in result.problems]
+        output.table(
+            ("#", "Series", "Kind", "Voxels i×j×k", "Spacing mm", "Axes i,j,k", "Series UID"),
+            [_row(n, series) for n, series in enumerate(listed, 1)],
+        )
+        for n, series in enumerate(listed, 1):
+            for sentence in series["problems"]:
+                output.say(f"  series {n}: {sentence}")
+        _say_problems(problems, output)
+        output.result({"path": str(path), "series": listed, "problems": problems})
+
+
+def found(path: Path, output: Output) -> ScanResult:
+    """Scan with a progress bar.
+
+    Raises
+    ------
+    BadInput
+        Where there is nothing that can be shown; the sentence gives the first reason.
+    """
+    with output.progress("Reading headers") as advance:
+        result = scan_paths(
+            [path],
+            on_progress=lambda done, total: advance(done / max(total, 1), f"{done} of {total}"),
+        )
+    if not result.series:
+        result.close()
+        raise _nothing(path, result)
+    return result
+
+
+def _nothing(path: Path, result: ScanResult) -> BadInput:
+    if not path.exists():
+        return BadInput("There is no such file or folder", str(path))
+    if not result.problems:
+        return BadInput("There are no images here", str(path), "Give a folder of DICOM or NIfTI")
+    reasons = Counter(p.reason for p in result.problems)
+    reason, count = reasons.most_common(1)[0]
+    files = "the file" if len(result.problems) == 1 else f"{count} of {len(result.problems)} files"
+    return BadInput("There is no series that can be used", str(path), f"About {files}: {reason}")
+
+
+def chosen_series(result: ScanResult, wanted: str, path: Path) -> Series:
+    """The series named by its UID, its key or its number in the listing; else the only one.
+
+    Raises
+    ------
+    BadInput
+        Where none or several fit; the sentence lists them.
+    """
+    everything = _named(result)
+    fitting = [
+        series
+        for number, (series, name) in enumerate(everything, 1)
+        if not wanted or wanted in (name, series.key, series.source.series_uid, str(number))
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = "; ".join(f"{n} = {s.description or name}" for n, (s, name) in enumerate(everything, 1))
+    if not fitting:
+        raise BadInput(f"There is no series '{wanted}'", str(path), f"Series here: {names}")
+    raise BadInput(
+        f"There are {len(fitting)} series", str(path), f"Choose one with --series: {names}"
+    )
+
+
+def described(series: Series, name: str) -> dict[str, Any]:
+    """A series as plain values; arrays in the order ``(i, j, k)``, positions in LPS mm."""
+    grid = series.geometry
+    return {
+        "id": name,
+        "series_uid": series.source.series_uid,
+        "kind": series.kind,
+        "description": series.description,
+        "sequence": series.sequence,
+        "plane": series.plane,
+        "shape_ijk": list(reversed(series.shape)),
+        "spacing_ijk_mm": None if grid is None else [round(s, 4) for s in reversed(grid.spacing)],
+        "axes_ijk": None if grid is None else grid.letters[::-1],
+        "affine_kji_to_lps_mm": None if grid is None else grid.affine.round(6).tolist(),
+        "frame_of_reference": "" if grid is None else grid.frame_of_reference,
+        "regular": series.regular,
+        "usable_by_models": series.volumetric,
+        "files": len(set(series.source.files)),
+        "problems": list(series.problems),
+    }
+
+
+def _named(result: ScanResult) -> list[tuple[Series, str]]:
+    """Each series with a name that is unique here: its UID, or its key where a UID is shared."""
+    uses = Counter(series.source.series_uid for series in result.series)
+    named = []
+    for series in result.series:
+        uid = series.source.series_uid
+        named.append((series, uid if uid and uses[uid] == 1 else series.key))
+    return named
+
+
+def _row(number: int, series: dict[str, Any]) -> tuple[object, ...]:
+    spacing = series["spacing_ijk_mm"]
+    kind = " ".join(word for word in (series["sequence"], series["plane"]) if word)
+    return (
+        number,
+        series["description"] or "(no description)",
+        kind or series["kind"],
+        "×".join(map(str, series["shape_ijk"])),
+        "unknown" if spacing is None else "×".join(f"{s:.3g}" for s in spacing),
+        ",".join(series["axes_ijk"] or "?"),
+        series["id"],
+    )
+
+
+def _say_problems(problems: list[dict[str, str]], output: Output) -> None:
+    if problems:
+        output.say(f"{len(problems)} files could not be used:")
+    for problem in problems[:NAMED_PROBLEMS]:
+        output.say(f"  {problem['file']}: {problem['reason']}")
+    if len(problems) > NAMED_PROBLEMS:
+        output.say(f"  … and {len(problems) - NAMED_PROBLEMS} more (all of them with --json)")
