@@ -5,6 +5,7 @@ Runs any card whose architecture is ``unet``: one image in, one map of logits ou
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 
@@ -32,8 +33,11 @@ from inference.preprocess import normalise, to_model_grid
 LAYERS = {"fine": "decoder.1", "coarse": "bottleneck"}
 #: Around a finding, so much of the head (mm) is looked at to explain it.
 CONTEXT_MM = 24.0
-#: A finding whose surroundings exceed this many voxels is explained by pieces.
-LARGEST_CROP = 128
+#: A finding whose surroundings exceed such an edge (voxels) is explained in pieces of it; the
+#: second is for little memory.
+CROPS = (192, 128)
+#: Memory of a pass with gradient, in passes without.
+GRADIENT_PRICE = 2
 
 
 class FlairLesions:
@@ -86,21 +90,21 @@ class FlairLesions:
         )
         return 1.0 / (1.0 + np.exp(-np.clip(output, -30, 30)))
 
-    def _fits(self, step: Step, shape: tuple[int, ...]) -> bool:
+    def _fits(self, step: Step, shape: tuple[int, ...], passes: float = 1) -> bool:
         if step.device != CPU:
             return True
         free = available_memory_bytes()
         edge = step.tile or max(shape)
         tile = tuple(min(n, edge) for n in shape)
         need = price(self.network, tile, self.card.multiple).bytes
-        return free is None or need <= CPU_SHARE * free
+        return free is None or passes * need <= CPU_SHARE * free
 
     def heat(
         self, prepared: Prepared, target: np.ndarray, layer: str, report: Report
     ) -> tuple[np.ndarray, tuple[int, int, int]]:
         """Grad-CAM of the marked voxels, by pieces where they lie far apart."""
         name = LAYERS.get(layer, layer)
-        pieces = self._pieces(target)
+        pieces = self._pieces(target, report)
         bounds = Box((0, 0, 0), (0, 0, 0))
         heat = np.zeros(target.shape, np.float32)
         for number, (crop, wanted) in enumerate(pieces, 1):
@@ -122,7 +126,17 @@ class FlairLesions:
         part, self._step = climb_down(steps, run, report.note)
         return part
 
-    def _pieces(self, target: np.ndarray) -> list[tuple[Box, np.ndarray]]:
+    def _pieces(self, target: np.ndarray, report: Report) -> list[tuple[Box, np.ndarray]]:
+        """Crops as large as memory allows."""
+        large, small = CROPS
+        pieces = self._cut(target, large)
+        largest = max((crop.shape for crop, _ in pieces), key=math.prod)
+        if self.device.kind == CPU and not self._fits(Step(CPU), largest, GRADIENT_PRICE):
+            report.note("Little memory is free; the finding was explained in pieces.")
+            return self._cut(target, small)
+        return pieces
+
+    def _cut(self, target: np.ndarray, edge: int) -> list[tuple[Box, np.ndarray]]:
         """Crops to explain one after the other, each with its own marked voxels.
 
         A finding that fits goes in one crop; larger ones are cut at a lattice of the crop's
@@ -130,7 +144,7 @@ class FlairLesions:
         """
         whole = Box.around(target)
         margin = round(CONTEXT_MM / self.card.spacing_mm)
-        inner = LARGEST_CROP - 2 * margin
+        inner = edge - 2 * margin
         pieces = []
         for part in _lattice(whole, inner):
             marked = target[part.slices]

@@ -1,73 +1,19 @@
-"""A tiny model like the shipped one, with weights set by hand so that it sees bright balls."""
+"""Models, workers and misbehaving workers for the tests of the inference."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from tiny_models import seeing_state, write_model
 
-from imaging.geometry import Geometry
-from imaging.volume import Source, Volume
-from inference.client import WorkerClient
+from inference.client import Patience, WorkerClient
 from inference.registry import InstalledModel
 
 FAULTY = Path(__file__).with_name("faulty_worker.py")
-ARGUMENTS = {"inputs": 1, "outputs": 1, "channels": [4, 6, 8, 8], "thin": 4}
-
-
-def card_text(digest: str, **changes: object) -> str:
-    """A complete card; ``changes`` replace top-level lines."""
-    top = {
-        "id": "tiny",
-        "name": "Bright balls",
-        "version": "0.1",
-        "summary": "Marks bright balls in a phantom.",
-        "intended_use": "Tests.",
-        "not_for": "Patients.",
-        "licence": "Apache-2.0",
-        "authors": ["The tests"],
-    } | changes
-    lines = [f"{name} = {json.dumps(value)}" for name, value in top.items()]
-    arguments = ", ".join(f"{k} = {v}" for k, v in ARGUMENTS.items())
-    return (
-        "\n".join(lines)
-        + f"""
-[[inputs]]
-name = "FLAIR"
-sequence = "FLAIR"
-[outputs]
-threshold = 0.5
-min_component_voxels = 3
-[[outputs.labels]]
-number = 1
-name = "Lesion"
-[preprocess]
-spacing_mm = 2.0
-multiple = 16
-[network]
-architecture = "unet"
-arguments = {{ {arguments} }}
-[weights]
-file = "model.safetensors"
-sha256 = "{digest}"
-"""
-    )
-
-
-def write_model(folder: Path, state: dict, **changes: object) -> Path:
-    """A model folder with a card and weights."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file(state, str(folder / "model.safetensors"))
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-    (folder / "card.toml").write_text(card_text(digest, **changes), encoding="utf-8")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -84,85 +30,10 @@ def tiny_model(tiny_folder: Path) -> InstalledModel:
     return InstalledModel(load_card(tiny_folder), tiny_folder)
 
 
-def seeing_state(**changes: object) -> dict:
-    """Weights set by hand: one channel carries the brightness through every stage.
-
-    Half of each decoder stage comes from the coarser one, and the last block weighs it against
-    the raw voxel, so each layer has evidence to show. The logit is 0 halfway between the brain (0)
-    and a ball (1) on the normalised scale.
-    """
-    import torch
-
-    from inference.plugins.unet import UNet, fold_batchnorm
-
-    network = fold_batchnorm(UNet(**(ARGUMENTS | changes)))  # type: ignore[arg-type]
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        network.stem[0].conv.weight[0, 0] = 1 / 8
-        network.stem[1].conv.weight[0, 0, 1, 1, 1] = 1
-        for stage in [*network.encoder, network.bottleneck]:
-            stage[0].conv.weight[0, 0, 1:, 1:, 1:] = 1 / 8
-            stage[1].conv.weight[0, 0, 1, 1, 1] = 1
-        for stage in network.decoder:
-            stage.up.weight[0, 0] = 1
-            joined = stage.refine.conv.weight
-            joined[0, 0, 1, 1, 1] = joined[0, joined.shape[1] // 2, 1, 1, 1] = 0.5
-        network.up.weight[0, 0] = 1
-        last = network.full_resolution.conv.weight
-        last[0, 0, 1, 1, 1], last[0, -1, 1, 1, 1] = 0.3, 0.7
-        network.head.weight[0, 0], network.head.bias[0] = 20, -9
-    return {name: value.contiguous() for name, value in network.state_dict().items()}
-
-
-@pytest.fixture(scope="session")
-def head() -> Callable[..., tuple[Volume, np.ndarray]]:
-    """Makes a head with two bright balls on any grid; see :func:`make_head`."""
-    return make_head
-
-
-BALLS_MM = ((-18.0, 6.0, 10.0, 8.0), (22.0, -14.0, -6.0, 6.0))
-
-
-def make_head(
-    shape: tuple[int, int, int] = (64, 72, 60),
-    spacing: tuple[float, float, float] = (2.0, 2.0, 2.0),
-    directions: np.ndarray | None = None,
-    sequence: str = "FLAIR",
-    slope: float = 1.0,
-    intercept: float = 0.0,
-) -> tuple[Volume, np.ndarray]:
-    """An ellipsoid of 'brain' centred at the LPS origin, with :data:`BALLS_MM` in it.
-
-    Parameters
-    ----------
-    directions : ndarray, shape (3, 3), optional
-        Columns: where k, j, i run in LPS; default superior, posterior, left.
-
-    Returns
-    -------
-    volume : Volume
-        int16 stored values.
-    truth : ndarray
-        bool on the same grid.
-    """
-    if directions is None:
-        directions = np.array([[0, 0, 1], [0, 1, 0], [1, 0, 0]], float)
-    affine = np.eye(4)
-    affine[:3, :3] = directions * np.asarray(spacing)
-    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
-    geometry = Geometry(shape, affine)
-    world = geometry.world(np.moveaxis(np.indices(shape), 0, -1))
-    image = np.random.default_rng(1).normal(0, 8, shape)
-    inside = ((world / np.array([50.0, 60.0, 54.0])) ** 2).sum(-1) < 1
-    image[inside] += 300
-    truth = np.zeros(shape, bool)
-    for x, y, z, radius in BALLS_MM:
-        truth |= ((world - np.array([x, y, z])) ** 2).sum(-1) < radius**2
-    image[truth] += 290
-    stored = np.round((image - intercept) / slope).astype(np.int16)
-    source = Source("memory", sequence=sequence)
-    return Volume("v1", "Head", stored, geometry, source, slope, intercept), truth
+@pytest.fixture
+def model_copy(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny model's folder to be spoiled."""
+    return Path(shutil.copytree(tiny_folder, tmp_path / "copy" / "tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -177,17 +48,11 @@ def faulty(tmp_path: Path) -> Iterator[Callable[..., WorkerClient]]:
     """Makes clients whose worker misbehaves in a named way."""
     made: list[WorkerClient] = []
 
-    def make(fault: str, **options: float) -> WorkerClient:
+    def make(fault: str, **patience: float) -> WorkerClient:
         command = [sys.executable, str(FAULTY), fault, str(tmp_path / "fault")]
-        made.append(WorkerClient(command, **options))  # type: ignore[arg-type]
+        made.append(WorkerClient(command, Patience(**patience)))  # type: ignore[arg-type]
         return made[-1]
 
     yield make
     for one in made:
         one.close()
-
-
-def dice(a: np.ndarray, b: np.ndarray) -> float:
-    """Overlap of two masks."""
-    a, b = a > 0, b > 0
-    return 2.0 * float((a & b).sum()) / max(1, int(a.sum() + b.sum()))
