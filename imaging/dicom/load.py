@@ -14,7 +14,8 @@ from itertools import groupby
 
 import numpy as np
 
-from imaging.dicom.pixels import PixelReader, reads_directly, stored_dtype
+from imaging.dicom.codestream import stored_dtype
+from imaging.dicom.pixels import PixelReader, reads_directly
 from imaging.dicom.series import Frame, Series
 from imaging.dicom.vetting import check_volume_bytes
 from imaging.errors import BadInput

@@ -16,8 +16,9 @@ from imaging.dicom.frames import (
     six,
     triple,
 )
+from imaging.dicom.header import open_data, read_sequences
 from imaging.dicom.series import Encoding, Frame
-from imaging.dicom.tags import Header, open_data, read_sequences
+from imaging.dicom.tags import Header
 from imaging.dicom.vetting import safe_uid
 from imaging.errors import BadInput
 

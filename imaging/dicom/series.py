@@ -74,8 +74,8 @@ class Frame:
     kind : tuple of str
         Image type words that must agree inside one stack.
     marks : tuple
-        Values that tell repeats of one place apart, in the order of :data:`imaging.dicom.split
-        .MARKS`; None where the header has none.
+        Values that tell repeats of one place apart, in the order of :data:`imaging.dicom
+        .frames.MARKS`; None where the header has none.
     order : int
         Instance number.
     """

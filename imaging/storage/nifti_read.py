@@ -1,7 +1,6 @@
-"""NIfTI images: headers to :class:`Series`, bytes straight into the volume.
+"""NIfTI headers to :class:`Series`; :mod:`imaging.storage.nifti_load` reads the voxels.
 
-The array order of a NIfTI file, i fastest, is the memory order of a ``(k, j, i)`` array, so voxels
-are read with no transposition. Source: NIfTI-1 and NIfTI-2 headers as nibabel reads them.
+Source: NIfTI-1 and NIfTI-2 headers as nibabel reads them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import gzip
 import hashlib
 import os
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import IO, Any, cast
 
@@ -19,22 +17,20 @@ import numpy as np
 from imaging.dicom.describe import name_sequence
 from imaging.dicom.series import Encoding, Frame, Series
 from imaging.dicom.split import plane_of
-from imaging.dicom.vetting import MAX_VOLUME_BYTES, check_volume_bytes
+from imaging.dicom.vetting import MAX_VOLUME_BYTES
 from imaging.errors import BadInput
-from imaging.geometry import Box, Geometry
-from imaging.volume import Source, Volume
+from imaging.geometry import Geometry
+from imaging.volume import Source
 
 #: Of a file with more time points only so many are listed.
 MAX_TIME_POINTS = 64
-SLAB_BYTES = 16 << 20
 _DTYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"}
-_KEPT = {"u1", "u2", "i2", "f4"}
 
 
 def is_nifti(path: str) -> bool:
     """True where the content is a NIfTI-1 or NIfTI-2 header, gzipped or not."""
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             head = file.read(348)
     except (OSError, EOFError, zlib.error):
         return False
@@ -50,7 +46,8 @@ def looks_gzipped(path: str) -> bool:
         return False
 
 
-def _opened(path: str) -> IO[bytes]:
+def opened(path: str) -> IO[bytes]:
+    """The file, its packing taken off."""
     if looks_gzipped(path):
         return cast(IO[bytes], gzip.open(path, "rb"))
     return open(path, "rb")
@@ -155,7 +152,7 @@ def _read_header(path: str) -> Any:
     import nibabel as nib
 
     try:
-        with _opened(path) as file:
+        with opened(path) as file:
             version = _version(file.read(348))
             file.seek(0)
             kind = nib.Nifti2Header if version == 2 else nib.Nifti1Header
@@ -252,144 +249,3 @@ def _encoding(dtype: np.dtype, shape: tuple[int, int, int]) -> Encoding:
         signed=dtype.kind != "u",
         big_endian=dtype.newbyteorder(">") == dtype and dtype.itemsize > 1,
     )
-
-
-def _file_type(frame: Frame) -> np.dtype:
-    return np.dtype((">" if frame.encoding.big_endian else "<") + frame.encoding.syntax)
-
-
-class NiftiLoading:
-    """A volume whose voxels are read from a NIfTI file.
-
-    Parameters
-    ----------
-    series : Series
-        Of kind ``"nifti"``.
-
-    Raises
-    ------
-    BadInput
-        Where the image would not fit into memory.
-    """
-
-    def __init__(self, series: Series) -> None:
-        self.series = series
-        (self._frame,) = series.frames
-        syntax = self._frame.encoding.syntax
-        dtype = np.dtype(syntax if syntax in _KEPT else "i2" if syntax == "i1" else "f4")
-        needed = int(np.prod(series.shape, dtype=np.int64)) * dtype.itemsize
-        check_volume_bytes(needed, series.description)
-        self._voxels = np.zeros(series.shape, dtype)
-        self._odd = False
-        self.complete = False
-        assert series.geometry is not None
-        self.volume = Volume(
-            id=series.key,
-            name=series.description,
-            voxels=self._voxels,
-            geometry=series.geometry,
-            source=series.source,
-            slope=self._frame.slope,
-            intercept=self._frame.intercept,
-            notes=series.problems,
-        )
-
-    def load(
-        self,
-        first: int | None = None,
-        on_slab: Callable[[Box], None] | None = None,
-        cancelled: Callable[[], bool] | None = None,
-    ) -> Volume:
-        """Read all slices into the memory of ``volume``.
-
-        An uncompressed file gives the slice ``first`` (default: the middle one) before all
-        others; a gzipped one can only be read from its beginning.
-
-        Parameters
-        ----------
-        first : int, optional
-        on_slab : callable, optional
-            Called with each block of voxels that has arrived.
-        cancelled : callable, optional
-            Asked between slabs; True stops and leaves the rest zero.
-
-        Returns
-        -------
-        Volume
-
-        Raises
-        ------
-        BadInput
-            Where the file ends too early or is damaged.
-        """
-        count = self.series.shape[0]
-        middle = count // 2 if first is None else min(max(0, first), count - 1)
-        frame = self._frame
-        slice_bytes = frame.length // count
-        deep = max(1, SLAB_BYTES // max(1, slice_bytes))
-        slabs = [range(at, min(at + deep, count)) for at in range(0, count, deep)]
-        try:
-            with _opened(frame.file) as file:
-                if not isinstance(file, gzip.GzipFile):
-                    slabs.insert(0, range(middle, middle + 1))
-                for slab in slabs:
-                    if cancelled is not None and cancelled():
-                        return self._finished(stopped=True)
-                    file.seek(frame.offset + slab.start * slice_bytes)
-                    self._read_slab(file, slab)
-                    if on_slab is not None:
-                        on_slab(Box((slab.start, 0, 0), (slab.stop, *self.series.shape[1:])))
-        except (OSError, EOFError, zlib.error) as error:
-            raise BadInput("The file is damaged or cannot be read", frame.file) from error
-        return self._finished(stopped=False)
-
-    def _read_slab(self, file: IO[bytes], slab: range) -> None:
-        target = self._voxels[slab.start : slab.stop]
-        stored = _file_type(self._frame)
-        direct = stored == target.dtype
-        raw = target if direct else np.empty(target.shape, stored)
-        view = memoryview(cast(Any, raw)).cast("B")
-        done = 0
-        while done < len(view):
-            got = cast(Any, file).readinto(view[done:])
-            if not got:
-                raise BadInput("The file is cut off: voxels are missing", self._frame.file)
-            done += got
-        if not direct:
-            with np.errstate(over="ignore", invalid="ignore"):
-                target[...] = raw
-        if target.dtype.kind == "f" and not np.isfinite(target).all():
-            self._odd = True
-            target[~np.isfinite(target)] = 0.0
-
-    def _finished(self, stopped: bool) -> Volume:
-        self.complete = not stopped
-        notes = []
-        if self._odd:
-            notes.append("Voxels that are not finite numbers are shown as 0.")
-        if stopped:
-            notes.append("Loading was stopped; slices that had not arrived are empty.")
-        if notes:
-            self.volume = replace(self.volume, notes=(*self.volume.notes, *notes))
-        return self.volume
-
-
-def read_nifti_slice(series: Series, k: int) -> np.ndarray:
-    """Stored values of one slice, shape (rows, columns).
-
-    Raises
-    ------
-    BadInput
-        Where the file is damaged.
-    """
-    (frame,) = series.frames
-    size = frame.length // series.shape[0]
-    try:
-        with _opened(frame.file) as file:
-            file.seek(frame.offset + k * size)
-            raw = file.read(size)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadInput("The file is damaged or cannot be read", frame.file) from error
-    if len(raw) != size:
-        raise BadInput("The file is cut off: voxels are missing", frame.file)
-    return np.frombuffer(raw, _file_type(frame)).reshape(series.shape[1:])

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imaging.dicom.describe import name_sequence
+from imaging.dicom.header import read_header
 from imaging.dicom.index import Index
-from imaging.dicom.tags import read_header
 from imaging.errors import BadInput
 from imaging.open import load_series, scan
 

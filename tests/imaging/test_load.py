@@ -19,7 +19,7 @@ from dicom_phantoms import (
     stored_values,
 )
 
-from imaging.dicom import load, pixels, vetting
+from imaging.dicom import codestream, load, vetting
 from imaging.dicom.series import Series
 from imaging.errors import BadInput
 from imaging.geometry import Box
@@ -249,7 +249,7 @@ def test_code_stream_larger_than_its_header_is_not_decoded(maker: Maker, monkeyp
     data = maker.dataset(Plan(rows=12, columns=10))
     _as_jpeg2000(data, np.zeros((64, 64), np.uint16))
     data.save_as(maker.folder / "bomb", enforce_file_format=True)
-    monkeypatch.setattr(pixels, "_decode_with_itk", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr(codestream, "_decode_with_itk", lambda *_: pytest.fail("was decoded"))
     with pytest.raises(BadInput, match="64 × 64 but its header says 10 × 12"):
         load_series(only(maker))
 

@@ -14,7 +14,7 @@ from dicom_phantoms import place_value
 from imaging.errors import BadInput
 from imaging.geometry import Box
 from imaging.open import load_series, open_series, scan, thumbnail
-from imaging.storage import nifti_read
+from imaging.storage import nifti_load, nifti_read
 from imaging.storage.nifti_read import is_nifti, read_nifti
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -106,7 +106,7 @@ def test_many_time_points_are_limited_with_a_note(tmp_path: Path, monkeypatch) -
 
 
 def test_middle_slice_first_where_not_packed(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(nifti_read, "SLAB_BYTES", 200)
+    monkeypatch.setattr(nifti_load, "SLAB_BYTES", 200)
     path = write(tmp_path / "a.nii", RAS, shape=(7, 6, 9))
     loading = open_series(read_nifti(str(path))[0])
     boxes: list[Box] = []

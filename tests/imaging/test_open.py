@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dicom_phantoms import Maker, Plan
 
-from imaging import open as door
+from imaging import scanning
 from imaging.dicom.series import Problem, Series
 from imaging.open import load_series, open_series, scan, thumbnail
 from imaging.volume import Volume
@@ -41,7 +41,7 @@ def test_same_file_given_twice_is_read_once(tmp_path: Path) -> None:
 
 
 def test_series_are_told_early_and_again_when_grown(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(door, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(scanning, "_REPORT_SECONDS", 0.0)
     Maker(tmp_path).stack([3.0 * k for k in range(12)])
     told: list[Series] = []
     progress: list[tuple[int, int]] = []
@@ -75,14 +75,14 @@ def test_cancel_keeps_what_is_there(tmp_path: Path) -> None:
 def test_unforeseen_failure_of_one_file_spares_the_others(tmp_path: Path, monkeypatch) -> None:
     Maker(tmp_path).stack([0.0, 3.0, 6.0])
     (tmp_path / "zz").write_bytes(b"x" * 500)
-    original = door.is_nifti
+    original = scanning.is_nifti
 
     def fails(path: str) -> bool:
         if path.endswith("zz"):
             raise LookupError("patient name")
         return original(path)
 
-    monkeypatch.setattr(door, "is_nifti", fails)
+    monkeypatch.setattr(scanning, "is_nifti", fails)
     with scan([tmp_path]) as result:
         assert result.series[0].shape[0] == 3
         assert result.problems[0].reason == "The file cannot be understood (LookupError)."

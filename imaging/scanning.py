@@ -1,0 +1,262 @@
+"""Finds series under any path, one file at a time, and tells about them while it goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from imaging.dicom.index import Index
+from imaging.dicom.series import Problem, Series
+from imaging.errors import BadInput
+from imaging.storage.archive import Unpacked, is_zip, unpack
+from imaging.storage.nifti_read import is_nifti, looks_gzipped, read_nifti
+
+_REPORT_SECONDS = 0.3
+_REPORT_GROWTH = 1.25
+_SKIPPED_NAMES = frozenset(("thumbs.db", "desktop.ini", "dicomdir"))
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What was found under some paths.
+
+    Close it (or use it in a ``with``) when none of its series is needed any more: series out of
+    zip archives live in a private folder that goes with it.
+
+    Parameters
+    ----------
+    series : tuple of Series
+        By study, then series number.
+    problems : tuple of Problem
+        Files that were not used, each with a reason.
+    stopped : bool
+        True where the scan was cancelled before its end.
+    """
+
+    series: tuple[Series, ...]
+    problems: tuple[Problem, ...]
+    stopped: bool = False
+    _archives: tuple[Unpacked, ...] = field(default=(), repr=False)
+
+    def close(self) -> None:
+        """Delete unpacked archives; may be called twice."""
+        for archive in self._archives:
+            archive.close()
+
+    def __enter__(self) -> ScanResult:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def scan(
+    paths: Iterable[str | os.PathLike[str]],
+    on_series: Callable[[Series], None] | None = None,
+    on_problem: Callable[[Problem], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ScanResult:
+    """Find the series in folders, files and zip archives; reads headers only.
+
+    A file is judged by its content, not its name. No bad file raises: it is listed.
+
+    Parameters
+    ----------
+    paths : iterable of path
+    on_series : callable, optional
+        Called for each new series and again, with the same key, when it has grown.
+    on_problem : callable, optional
+        Called for each file that cannot be used.
+    on_progress : callable, optional
+        Called with the files done and the files known so far.
+    cancelled : callable, optional
+        Asked between files; True stops with what is there.
+
+    Returns
+    -------
+    ScanResult
+    """
+    worker = _Scan(on_series, on_problem, on_progress, cancelled or (lambda: False))
+    try:
+        worker.run([os.fspath(path) for path in paths])
+    except BaseException:
+        worker.close()
+        raise
+    return worker.result()
+
+
+class _Scan:
+    """One run of :func:`scan`."""
+
+    def __init__(self, on_series, on_problem, on_progress, cancelled) -> None:
+        self.on_series, self.on_problem, self.on_progress = on_series, on_problem, on_progress
+        self.cancelled = cancelled
+        self.index = Index()
+        self.nifti: list[Series] = []
+        self.problems: list[Problem] = []
+        self.archives: list[Unpacked] = []
+        self.names: dict[str, str] = {}
+        self.reported: dict[str, int] = {}
+        self.final: dict[str, list[Series]] = {}
+        self.done = self.total = self.told = 0
+        self.stopped = False
+        self.next_report = time.monotonic() + _REPORT_SECONDS
+
+    def run(self, paths: Sequence[str]) -> None:
+        files = list(dict.fromkeys(file for path in paths for file in self._files(path)))
+        self._read_all(files)
+        for group in self.index.groups:
+            self._report_series(group, final=True)
+        self._tell_problems()
+        self._progress()
+
+    def close(self) -> None:
+        for archive in self.archives:
+            archive.close()
+
+    def result(self) -> ScanResult:
+        found = [series for group in self.index.groups for series in self.final[group]]
+        first_seen: dict[str, int] = {}
+        for series in found:
+            first_seen.setdefault(series.source.study_uid, len(first_seen))
+
+        def place(series: Series) -> tuple[int, int]:
+            number = series.source.series_number
+            order = int(number) if number.lstrip("-").isdecimal() else 1 << 30
+            return first_seen[series.source.study_uid], order
+
+        ordered = sorted(found, key=place)
+        return ScanResult(
+            (*ordered, *self.nifti), tuple(self.problems), self.stopped, tuple(self.archives)
+        )
+
+    def _files(self, path: str) -> Iterator[str]:
+        """All files under a path, in order of their names; links to folders are not followed.
+
+        A DICOMDIR stands for its folder: what lies there counts, not what it promises.
+        """
+        if os.path.basename(path).upper() == "DICOMDIR":
+            path = os.path.dirname(path) or os.curdir
+        if os.path.isfile(path):
+            yield path
+        elif not os.path.isdir(path):
+            self._problem(path, "There is no such file or folder.")
+        else:
+            for folder, folders, names in os.walk(path, onerror=self._folder_problem):
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                for name in sorted(names):
+                    if not _skipped(name):
+                        yield os.path.join(folder, name)
+                if self.cancelled():
+                    return
+
+    def _folder_problem(self, error: OSError) -> None:
+        self._problem(str(error.filename), "The folder cannot be read.")
+
+    def _read_all(self, files: Sequence[str], nested: bool = False) -> None:
+        self.total += len(files)
+        for file in files:
+            if self.cancelled():
+                self.stopped = True
+                return
+            try:
+                self._read(file, nested)
+            except BadInput as error:
+                self._problem(file, error.what + ".")
+            except (MemoryError, RecursionError):
+                self._problem(file, "The file needs more memory than there is.")
+            except Exception as error:
+                self._problem(file, f"The file cannot be understood ({type(error).__name__}).")
+            self.done += 1
+            self._report_growth()
+
+    def _read(self, file: str, nested: bool) -> None:
+        if is_zip(file):
+            if nested:
+                raise BadInput("Archives inside an archive are not opened", file)
+            self._read_archive(file)
+        elif _pair_image(file):
+            return
+        elif is_nifti(file):
+            found = read_nifti(file, self.names.get(file, ""))
+            self.nifti.extend(found)
+            for series in found:
+                self._tell_series(series)
+        elif looks_gzipped(file):
+            raise BadInput("The compressed file holds no NIfTI image", file)
+        else:
+            self.index.add(file)
+
+    def _read_archive(self, file: str) -> None:
+        unpacked = unpack(file, self.cancelled)
+        self.archives.append(unpacked)
+        for path, name in unpacked.members:
+            self.names[path] = f"{file} › {name}"
+        for name, reason in unpacked.refused:
+            self._problem(f"{file} › {name}", reason)
+        wanted = [path for path, name in unpacked.members if not _skipped(os.path.basename(name))]
+        self._read_all(wanted, nested=True)
+
+    def _problem(self, path: str, reason: str) -> None:
+        problem = Problem(self.names.get(path, path), reason)
+        self.problems.append(problem)
+        if self.on_problem is not None:
+            self.on_problem(problem)
+
+    def _tell_problems(self) -> None:
+        for problem in self.index.problems[self.told :]:
+            self._problem(*problem)
+        self.told = len(self.index.problems)
+
+    def _tell_series(self, series: Series) -> None:
+        if self.on_series is not None:
+            self.on_series(series)
+
+    def _report_growth(self) -> None:
+        """Report new series at once and grown ones now and then."""
+        self._tell_problems()
+        groups = self.index.groups
+        if len(groups) > len(self.reported):
+            for group in groups:
+                if group not in self.reported:
+                    self._report_series(group)
+        now = time.monotonic()
+        if now < self.next_report:
+            return
+        for group in groups:
+            if self.index.count(group) >= self.reported[group] * _REPORT_GROWTH:
+                self._report_series(group)
+        self._progress()
+        spent = time.monotonic() - now
+        self.next_report = now + max(_REPORT_SECONDS, 10 * spent)
+
+    def _report_series(self, group: str, final: bool = False) -> None:
+        found = self.index.series(group, final)
+        if final:
+            self.final[group] = found
+        count = self.index.count(group)
+        if self.reported.get(group) != count:
+            self.reported[group] = count
+            for series in found:
+                self._tell_series(series)
+
+    def _progress(self) -> None:
+        if self.on_progress is not None:
+            self.on_progress(self.done, self.total)
+
+
+def _skipped(name: str) -> bool:
+    """Files that systems leave beside images and nobody wants to hear of."""
+    return name.startswith(".") or name.lower() in _SKIPPED_NAMES
+
+
+def _pair_image(file: str) -> bool:
+    """True for the ``.img`` of a NIfTI pair, which its ``.hdr`` opens."""
+    stem = file[:-3] if file.lower().endswith(".gz") else file
+    root, end = os.path.splitext(stem)
+    if end.lower() != ".img":
+        return False
+    return any(os.path.isfile(root + e) and is_nifti(root + e) for e in (".hdr", ".hdr.gz"))
