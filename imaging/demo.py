@@ -7,6 +7,7 @@ header says so.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,13 +18,13 @@ import numpy as np
 from imaging.dicom.write import RESEARCH_ONLY, mr_template, new_uid, write_mr_series
 from imaging.errors import WorldFailed
 from imaging.geometry import Geometry
-from imaging.volume import Patient, Volume
+from imaging.volume import Patient, Volume, Window
 
 if TYPE_CHECKING:
-    from imaging.phantom.head import Head
+    from imaging.phantom.canvas import Head
 
 #: Grows with every change to what is drawn or written; old caches are then left alone.
-DEMO_VERSION = 1
+DEMO_VERSION = 3
 DEMO_PATIENT = Patient("Synthetic^Demo", "ISOCENTER-DEMO", "", "O")
 _FRAME = new_uid("demo", "frame of reference")
 _FULL_SCALE = 1000.0
@@ -38,6 +39,7 @@ class Sequence:
     geometry: Geometry
     blur_mm: tuple[float, float, float]  # along z, y, x of the head
     noise: float
+    window: Window
     tilt: tuple[float, float, float]  # receive field: relative change per 100 mm along x, y, z
     acquisition: Mapping[str, Any]
 
@@ -52,13 +54,14 @@ def _grid(shape, steps, directions, centre) -> Geometry:
 
 def sequences() -> tuple[Sequence, ...]:
     """FLAIR sagittal 1.2 mm, T1w axial 1.4 mm, T2w axial oblique 3 mm, as (k, j, i) grids."""
+    right, down, backwards = (-1, 0, 0), (0, 0, -1), (0, 1, 0)
     tilt = np.deg2rad(11.0)  # along the plane through both commissures, roughly
     back, up = (0, np.cos(tilt), -np.sin(tilt)), (0, np.sin(tilt), np.cos(tilt))
     return (
         Sequence(
             "FLAIR", 2,
-            _grid((148, 196, 240), (1.2, 1.0, 1.0), [(1, 0, 0), (0, 0, -1), (0, 1, 0)], (0, 0, -1)),
-            (0.55, 0.55, 0.6), 0.019, (0.05, -0.10, 0.07),
+            _grid((148, 196, 240), (1.2, 1.0, 1.0), [right, down, backwards], (0, 0, -1)),
+            (0.55, 0.55, 0.6), 0.019, Window(420, 840), (0.05, -0.10, 0.07),
             {
                 "ScanningSequence": ["SE", "IR"], "SequenceVariant": ["SK", "SP", "MP"],
                 "ScanOptions": "FS", "MRAcquisitionType": "3D", "SequenceName": "*spcir_demo",
@@ -69,7 +72,7 @@ def sequences() -> tuple[Sequence, ...]:
         Sequence(
             "T1w", 0,
             _grid((132, 240, 184), (1.4, 1.0, 1.0), [(0, 0, 1), (0, 1, 0), (1, 0, 0)], (0, 0, -3)),
-            (0.7, 0.5, 0.5), 0.015, (-0.04, 0.08, -0.08),
+            (0.7, 0.5, 0.5), 0.015, Window(470, 940), (-0.04, 0.08, -0.08),
             {
                 "ScanningSequence": ["GR", "IR"], "SequenceVariant": ["SK", "SP", "MP"],
                 "MRAcquisitionType": "3D", "SequenceName": "*tfl3d_demo",
@@ -80,7 +83,7 @@ def sequences() -> tuple[Sequence, ...]:
         Sequence(
             "T2w", 1,
             _grid((50, 264, 208), (3.3, 0.9, 0.9), [up, back, (1, 0, 0)], (0, 8, 2)),
-            (1.3, 0.4, 0.4), 0.017, (0.06, 0.05, 0.05),
+            (1.3, 0.4, 0.4), 0.017, Window(500, 1000), (0.06, 0.05, 0.05),
             {
                 "ScanningSequence": "SE", "SequenceVariant": ["SK", "SP"],
                 "MRAcquisitionType": "2D", "SequenceName": "*tse2d_demo", "SliceThickness": "3",
@@ -100,8 +103,13 @@ def write_demo_study(folder: Path) -> None:
         Where the disk refuses.
     """
     head = _head()
-    for number, sequence in enumerate(sequences(), start=1):
-        _write(Path(folder) / sequence.name, sequence, number, head)
+    with ThreadPoolExecutor(max_workers=2) as pool:  # numpy and scipy work beside each other
+        jobs = [
+            pool.submit(_write, Path(folder) / sequence.name, sequence, number, head)
+            for number, sequence in enumerate(sequences(), start=1)
+        ]
+        for job in jobs:
+            job.result()
 
 
 def demo_study_folder() -> Path:
@@ -118,20 +126,23 @@ def demo_study_folder() -> Path:
     return folder
 
 
+@lru_cache(maxsize=1)
 def demo_truth() -> tuple[np.ndarray, Geometry]:
     """The true lesions on the grid of the FLAIR series.
 
     Returns
     -------
     labels : ndarray, shape (k, j, i)
-        uint8: 0 or the number of the lesion, from 1.
+        uint8, read-only: 0 or the number of the lesion, from 1.
     geometry : Geometry
         LPS mm.
     """
     from imaging.phantom.lesions import label_lesions, place_lesions
 
     head, geometry = _head(), sequences()[0].geometry
-    return label_lesions(head, place_lesions(head), geometry), geometry
+    labels = label_lesions(head, place_lesions(head), geometry)
+    labels.flags.writeable = False
+    return labels, geometry
 
 
 def scan(head: Head, sequence: Sequence) -> np.ndarray:
@@ -140,37 +151,43 @@ def scan(head: Head, sequence: Sequence) -> np.ndarray:
     Returns
     -------
     ndarray, shape (k, j, i)
-        int16, 0 to about 1000.
+        uint16, 0 to about 1200.
     """
     from scipy.ndimage import affine_transform, gaussian_filter
 
-    from imaging.phantom.head import HEAD
+    from imaging.phantom.canvas import HEAD
 
     blurred = gaussian_filter(head.contrasts[sequence.channel], sequence.blur_mm, truncate=3)
     to_head = HEAD.geometry.inverse @ sequence.geometry.affine
     signal = affine_transform(blurred, to_head, output_shape=sequence.geometry.shape, order=1)
     signal *= _receive_field(sequence)
     rng = np.random.default_rng(1000 + sequence.channel)
-    for part in signal:  # Rician: the length of a complex number with noise in both parts
-        real, imaginary = rng.standard_normal((2, *part.shape), dtype=np.float32) * sequence.noise
-        np.hypot(part + real, imaginary, out=part)
-    return np.rint(np.clip(signal, 0, 4) * _FULL_SCALE).astype(np.int16)
+    pixels = np.empty(signal.shape, np.uint16)
+    for k in range(len(signal)):
+        # Rician: the length of a complex number with noise in both parts
+        noise = rng.standard_normal((2, *signal[k].shape), dtype=np.float32)
+        noise *= np.float32(sequence.noise)
+        pixels[k] = np.rint(np.hypot(signal[k] + noise[0], noise[1]) * _FULL_SCALE)
+    return pixels
 
 
 def _receive_field(sequence: Sequence) -> np.ndarray:
-    """A smooth shading over the field of view, about 1, shape (k, j, i)."""
-    shape = sequence.geometry.shape
-    coarse = np.stack(np.meshgrid(*(np.linspace(0, n - 1, 9) for n in shape), indexing="ij"), -1)
-    world = sequence.geometry.world(coarse) / 100.0
-    shade = 1 + world @ np.array(sequence.tilt) - 0.06 * np.square(world).sum(-1)
-    from scipy.ndimage import zoom
+    """A smooth shading over the field of view, about 1, float32 of shape (k, j, i)."""
+    geometry = sequence.geometry
+    k, j, i = (np.arange(n) for n in geometry.shape)
+    # Along each array axis the position changes evenly, so its square is a sum of small tables.
+    matrix, tilt = geometry.affine[:3, :3] / 100.0, np.array(sequence.tilt)
+    start = geometry.origin / 100.0
+    shade = np.full(geometry.shape, 1 + start @ tilt - 0.06 * start @ start, np.float32)
+    for steps, axis, view in ((k, 0, (-1, 1, 1)), (j, 1, (1, -1, 1)), (i, 2, (1, 1, -1))):
+        step = matrix[:, axis]
+        along = steps * (step @ tilt - 0.12 * start @ step) - 0.06 * steps**2 * (step @ step)
+        shade += along.reshape(view).astype(np.float32)
+    return shade  # the axes are perpendicular, so no mixed terms are left
 
-    factors = [n / 9 for n in shape]
-    return zoom(shade.astype(np.float32), factors, order=1, grid_mode=False, mode="nearest")
 
-
-@lru_cache(maxsize=1)
 def _head() -> Head:
+    """The head with its lesions: some seconds and 180 MB, so nobody keeps it."""
     from imaging.phantom.head import make_head
     from imaging.phantom.lesions import paint_lesions, place_lesions
 
@@ -181,7 +198,8 @@ def _head() -> Head:
 
 def _write(folder: Path, sequence: Sequence, number: int, head: Head) -> None:
     series_uid = new_uid("demo", str(DEMO_VERSION), sequence.name)
-    volume = Volume(sequence.name, sequence.name, scan(head, sequence), sequence.geometry)
+    pixels = scan(head, sequence)
+    volume = Volume(sequence.name, sequence.name, pixels, sequence.geometry, window=sequence.window)
     template = mr_template(
         DEMO_PATIENT,
         study_uid=new_uid("demo", str(DEMO_VERSION)),

@@ -44,6 +44,7 @@ from imaging.heatmap import Heatmap
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
+    from highdicom.pm import RealWorldValueMapping
     from pydicom.dataset import Dataset
 
 _FULL_SCALE = 65535.0
@@ -187,7 +188,7 @@ def _build(heatmap: Heatmap, volume: Volume, encoding: Encoding) -> Dataset:
     return ds
 
 
-def _meaning(heatmap: Heatmap, top: float) -> object:
+def _meaning(heatmap: Heatmap, top: float) -> RealWorldValueMapping:
     from highdicom.pm import RealWorldValueMapping
 
     whole = top > 1

@@ -31,7 +31,7 @@ from imaging.segmentation import MANUAL, Provenance, Segment, Segmentation
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from highdicom import PlanePositionSequence
+    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
     from highdicom.seg import SegmentDescription
     from pydicom.dataset import Dataset
 
@@ -200,7 +200,9 @@ def _build(
     return ds
 
 
-def plane_groups(geometry: Geometry) -> tuple[list[PlanePositionSequence], object, object]:
+def plane_groups(
+    geometry: Geometry,
+) -> tuple[list[PlanePositionSequence], PlaneOrientationSequence, PixelMeasuresSequence]:
     """Positions, orientation and spacing of the slices of a grid, as highdicom sequences."""
     from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 

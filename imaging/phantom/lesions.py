@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from imaging.geometry import Geometry
-from imaging.phantom.head import HEAD, TISSUES, Head
-from imaging.phantom.shapes import Noise, Point, rotated_ellipsoid
+from imaging.phantom.canvas import HEAD, TISSUES, Head
+from imaging.phantom.shapes import Noise, Point, Space, rotated_ellipsoid
 
 
 class Lesion(NamedTuple):
@@ -27,9 +27,9 @@ class Lesion(NamedTuple):
 
 #: Largest first; the number of a lesion is its place in this list, from 1.
 WISHES: tuple[Lesion, ...] = (
-    Lesion("periventricular", (19, -4, 25), (7.5, 4.2, 3.8), (0.75, 0.1, 0.65)),
-    Lesion("periventricular", (-18, 6, 26), (6.5, 3.6, 3.2), (-0.8, 0.0, 0.6), "black hole"),
-    Lesion("periventricular", (24, 22, 27), (6.0, 2.9, 2.8), (0.85, 0.2, 0.5)),
+    Lesion("periventricular", (19, -4, 25), (8.5, 5.0, 4.4), (0.75, 0.1, 0.65)),
+    Lesion("periventricular", (-18, 6, 26), (7.5, 4.2, 3.8), (-0.8, 0.0, 0.6), "black hole"),
+    Lesion("periventricular", (24, 22, 27), (6.8, 3.4, 3.1), (0.85, 0.2, 0.5)),
     Lesion("periventricular", (-25, 26, 26), (5.2, 2.6, 2.6), (-0.8, 0.25, 0.55)),
     Lesion("periventricular", (20, -38, 8), (4.6, 3.4, 3.2), (0.5, -0.85, 0.1)),
     Lesion("periventricular", (-34, 46, 9), (5.4, 3.0, 2.6), (-0.9, 0.4, 0.1)),
@@ -110,9 +110,8 @@ def _inside(lesion: Lesion, number: int, world: np.ndarray, head: Head) -> np.nd
 
 
 def _body(lesion: Lesion, number: int, geometry: Geometry) -> np.ndarray:
-    from imaging.phantom.shapes import Space
-
-    low = tuple(int(round(v)) for v in geometry.origin)
-    space = Space((low[0], low[1], low[2]), geometry.shape[::-1])
+    x, y, z = (round(float(v)) for v in geometry.origin)
+    k, j, i = geometry.shape
+    space = Space((x, y, z), (i, j, k))
     body = rotated_ellipsoid(space, lesion.centre, lesion.radii, lesion.axis)
     return body + np.float32(0.45) * Noise(60 + number, 9).over(space)

@@ -8,13 +8,34 @@ Source of the formulas: Quilez, "Distance functions" (ellipsoid bound, smooth mi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from imaging.geometry import Geometry
 
 Point = tuple[float, float, float]
+
+
+class Axes(Protocol):
+    """Three coordinates that broadcast to a grid ``(z, y, x)``, LPS mm, float32."""
+
+    @property
+    def x(self) -> np.ndarray:
+        """Towards Left."""
+        ...
+
+    @property
+    def y(self) -> np.ndarray:
+        """Towards Posterior."""
+        ...
+
+    @property
+    def z(self) -> np.ndarray:
+        """Towards Superior."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -81,7 +102,14 @@ class Space:
         return z, y, x
 
 
-def ellipsoid(space: Space, centre: Point, radii: Point) -> np.ndarray:
+class Mirrored:
+    """A grid seen through ``|x|``, for bodies that are the same on both sides."""
+
+    def __init__(self, space: Space) -> None:
+        self.x, self.y, self.z = np.abs(space.x), space.y, space.z
+
+
+def ellipsoid(space: Axes, centre: Point, radii: Point) -> np.ndarray:
     """An ellipsoid along the axes; a good bound of the distance near its surface."""
     scaled, twice = 0.0, 0.0
     for axis, c, r in zip((space.x, space.y, space.z), centre, radii, strict=True):
@@ -111,7 +139,7 @@ def tube(space: Space, points: Sequence[Point], radii: Sequence[float]) -> np.nd
     return body
 
 
-def rotated_ellipsoid(space: Space, centre: Point, radii: Point, long_axis: Point) -> np.ndarray:
+def rotated_ellipsoid(space: Axes, centre: Point, radii: Point, long_axis: Point) -> np.ndarray:
     """An ellipsoid whose first radius lies along a given direction."""
     first = np.asarray(long_axis, float) / np.linalg.norm(long_axis)
     helper = np.eye(3)[int(np.argmin(np.abs(first)))]
@@ -161,19 +189,24 @@ class Noise:
         band = fine - gaussian_filter(white, 2.6, truncate=3, mode="wrap")
         self._values = band / band.std()
 
-    def at(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
-        """The noise at points of patient space; the three arrays broadcast."""
+    def plus(self, other: Noise, share: float) -> Noise:
+        """The sum with a share of another noise of the same wavelength."""
+        both = copy(self)
+        both._values = self._values + np.float32(share) * other._values
+        return both
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """The noise at points of patient space, float32 of shape (3, ...) as (z, y, x)."""
         from scipy.ndimage import map_coordinates
 
-        step = np.float32(1 / self._step)
-        points = np.stack(np.broadcast_arrays(z * step, y * step, x * step))
-        return map_coordinates(self._values, points, order=1, mode="grid-wrap", output=np.float32)
+        places = points * np.float32(1 / self._step)
+        return map_coordinates(self._values, places, order=1, mode="grid-wrap", output=np.float32)
 
     def over(self, space: Space) -> np.ndarray:
         """The noise at every voxel of a grid."""
         from scipy.ndimage import affine_transform
 
-        offset = [low / self._step for low in reversed(space.low)]
+        offset: Any = [low / self._step for low in reversed(space.low)]
         return affine_transform(
             self._values, np.full(3, 1 / self._step), offset, space.shape,
             output=np.float32, order=1, mode="grid-wrap",

@@ -21,7 +21,7 @@ from imaging.storage.label_file import label_file_path, write_label_file
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
-    import nibabel
+    from nibabel.nifti1 import Nifti1Image
 
 _SUFFIXES = (".nii", ".nii.gz")
 #: sform is float32 in the file; corners read back agree this well.
@@ -99,7 +99,9 @@ def _write(
     return write_atomic(path, lambda aside: _save(image, aside), verify)
 
 
-def _image(values: np.ndarray, geometry: Geometry, name: str, scale: tuple[float, float]):
+def _image(
+    values: np.ndarray, geometry: Geometry, name: str, scale: tuple[float, float]
+) -> Nifti1Image:
     from nibabel.nifti1 import Nifti1Image
 
     image = Nifti1Image(values.transpose(2, 1, 0), geometry.nifti_affine)
@@ -115,7 +117,7 @@ def _image(values: np.ndarray, geometry: Geometry, name: str, scale: tuple[float
     return image
 
 
-def _save(image: nibabel.nifti1.Nifti1Image, path: Path) -> None:
+def _save(image: Nifti1Image, path: Path) -> None:
     """Write header and raw voxels ourselves: nibabel would scale them a second time."""
     import gzip
 
@@ -124,15 +126,16 @@ def _save(image: nibabel.nifti1.Nifti1Image, path: Path) -> None:
     voxels = np.asarray(image.dataobj)
     little = voxels.astype(voxels.dtype.newbyteorder("<"), copy=False)
     head = header.as_byteswapped("<").binaryblock + b"\0\0\0\0"
-    body = little.ravel(order="F")  # (i, j, k) in Fortran order is (k, j, i) in C order: no copy
+    # (i, j, k) in Fortran order is (k, j, i) in C order: no copy for most volumes
+    body = little.ravel(order="F").view(np.uint8).data
     if path.name.lower().endswith(".gz"):
         with open(path, "wb") as raw, gzip.GzipFile("", "wb", 4, raw, mtime=0) as packed:
             packed.write(head)
-            packed.write(memoryview(body).cast("B"))
+            packed.write(body)
     else:
         with open(path, "wb") as raw:
             raw.write(head)
-            raw.write(memoryview(body).cast("B"))
+            raw.write(body)
 
 
 def _verify(path: Path, values: np.ndarray, geometry: Geometry, scale: tuple[float, float]) -> None:
@@ -140,7 +143,7 @@ def _verify(path: Path, values: np.ndarray, geometry: Geometry, scale: tuple[flo
 
     back = Nifti1Image.from_filename(path)
     stored = back.dataobj.get_unscaled()  # type: ignore[union-attr]
-    placed = Geometry.from_nifti(back.shape, back.affine)
+    placed = Geometry.from_nifti(back.shape, np.asarray(back.affine))
     slope, intercept = back.dataobj.slope, back.dataobj.inter  # type: ignore[union-attr]
     if (
         stored.dtype.newbyteorder("=") != values.dtype.newbyteorder("=")

@@ -79,7 +79,7 @@ def _write(path: Path, values: np.ndarray, geometry: Geometry, name: str, packed
     def write(aside: Path) -> None:
         with open(aside, "wb") as raw:
             raw.write(head)
-            body = memoryview(np.ascontiguousarray(values)).cast("B")
+            body = np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
             if packed:
                 with gzip.GzipFile("", "wb", 4, raw, mtime=0) as zipped:
                     zipped.write(body)
