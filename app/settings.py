@@ -15,8 +15,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import platformdirs
-
 from imaging.atomic import write_atomic
 from imaging.errors import WorldFailed
 
@@ -86,6 +84,8 @@ class Settings:
 
 def default_path() -> Path:
     """Where the settings lie for this user."""
+    import platformdirs
+
     return Path(platformdirs.user_config_dir("isocenter", appauthor=False)) / "settings.json"
 
 

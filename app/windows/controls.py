@@ -166,6 +166,7 @@ class ValueSlider(QWidget):
         self.spin.setDecimals(decimals)
         self.spin.setSuffix(suffix)
         self.spin.setKeyboardTracking(False)
+        self.spin.lineEdit().setTextMargins(SMALL_GAP, 0, 0, 0)
         layout = row(self.slider, self.spin, gap=GAP)
         layout.setStretch(0, 1)
         self.setLayout(layout)

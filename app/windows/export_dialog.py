@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from app.settings import NOTICE
 from app.windows.controls import allow, button, caption, column, field, row, rule, sentence
+from app.windows.findings_panel import list_name
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
@@ -116,7 +117,7 @@ class ExportDialog(QDialog):
         for volume in workspace.case.volumes:
             self.volume_choice.addItem(volume.name, volume.id)
         for mask in workspace.case.segmentations:
-            self.mask_choice.addItem(f"{mask.name} (draft)" if mask.draft else mask.name, mask.id)
+            self.mask_choice.addItem(list_name(mask), mask.id)
         self.mask_choice.setCurrentIndex(self.mask_choice.count() - 1)
         self.mask_choice.currentIndexChanged.connect(self._mask_changed)
         self.all_labels = QRadioButton("All labels")

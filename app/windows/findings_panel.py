@@ -19,7 +19,7 @@ from imaging.segmentation import Segmentation
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
-_WIDTHS = {"#": 46, "ml": 50, "mm": 42, "p": 40, "State": 48}
+_WIDTHS = {"#": 46, "ml": 46, "mm": 40, "p": 38, "State": 46}
 
 
 def totals(lesions: Sequence[Lesion], accepted: int) -> str:
@@ -27,6 +27,12 @@ def totals(lesions: Sequence[Lesion], accepted: int) -> str:
     count = f"{len(lesions)} lesion{'' if len(lesions) == 1 else 's'}"
     volume = sum(lesion.volume_ml for lesion in lesions)
     return f"{count} · {volume:.2f} ml · {accepted} accepted"
+
+
+def list_name(mask: Segmentation) -> str:
+    """The name of a mask, with the word draft where it is one."""
+    known = "draft" in mask.name.casefold()
+    return f"{mask.name} (draft)" if mask.draft and not known else mask.name
 
 
 class FindingsPanel(QWidget):
@@ -73,6 +79,7 @@ class FindingsPanel(QWidget):
         self.sorted.setSortRole(SORT_ROLE)
         self.view = self._table_view()
         self.empty = sentence()
+        self.place = sentence()
         self.totals = QLabel()
         set_role(self.totals, "title")
         self.previous = button("", "Previous lesion (P)", "previous")
@@ -96,6 +103,7 @@ class FindingsPanel(QWidget):
         layout.addWidget(self.view, 1)
         layout.addWidget(self.empty)
         layout.addStretch()
+        layout.addWidget(self.place)
         layout.addWidget(self.totals)
         layout.addLayout(buttons)
 
@@ -238,9 +246,7 @@ class FindingsPanel(QWidget):
         with QSignalBlocker(self.mask_choice):
             self.mask_choice.clear()
             for mask in self._workspace.case.segmentations:
-                self.mask_choice.addItem(
-                    f"{mask.name} (draft)" if mask.draft else mask.name, mask.id
-                )
+                self.mask_choice.addItem(list_name(mask), mask.id)
             last = self.mask_choice.count() - 1
             at = self.mask_choice.findData(prefer or before)
             self.mask_choice.setCurrentIndex(at if at >= 0 else last)
@@ -300,6 +306,9 @@ class FindingsPanel(QWidget):
 
     def _show_buttons(self) -> None:
         lesion = self.chosen
+        words = f"Lesion {lesion.number}: {lesion.place}" if lesion and lesion.place else ""
+        self.place.setText(words)
+        self.place.setVisible(bool(words))
         none = "" if self.table.lesions else "There is no lesion in the list"
         chosen = none or ("" if lesion else "Choose a lesion in the list first")
         already = "It is accepted already" if lesion and self.table.accepted(lesion) else ""

@@ -11,6 +11,7 @@ from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
 from viewer.tools.table import TOOLS
 
+HEIGHT = 38
 SAVED, SAVING, NOT_SAVED = "saved", "saving", "NOT SAVED"
 _JOURNAL_ROLES = {SAVED: "good", SAVING: "warning", NOT_SAVED: "danger"}
 
@@ -89,6 +90,7 @@ class JobsBar(QStatusBar):
         layout.setStretch(2, 1)
         layout.setContentsMargins(GAP, SMALL_GAP, GAP, SMALL_GAP)
         line.setLayout(layout)
+        line.setFixedHeight(HEIGHT)  # so that a job that comes and goes moves nothing
         self.addPermanentWidget(line, 1)
         self.set_journal(SAVED, "Nothing has been changed yet")
         self._show_mode(workspace.display.tool)

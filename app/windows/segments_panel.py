@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -197,7 +197,7 @@ class SegmentsPanel(QWidget):
         count = len(self._workspace.case.segmentations) + 1
         first = Segment(1, "Label 1", next_colour(()))
         mask = Segmentation(
-            f"mask-{uuid.uuid4().hex}", f"Mask {count}", volume.geometry, volume.id, (first,)
+            f"mask-{secrets.token_hex(6)}", f"Mask {count}", volume.geometry, volume.id, (first,)
         )
         if self._execute(lambda: AddItem(mask, "Add mask")):
             self._paint_with(mask.id, first.number)

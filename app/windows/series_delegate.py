@@ -13,7 +13,7 @@ from app.windows.theme import DARK, GAP, SMALL_GAP
 SERIES_ROLE = Qt.ItemDataRole.UserRole
 PICTURE_ROLE = Qt.ItemDataRole.UserRole + 1
 CURRENT_ROLE = Qt.ItemDataRole.UserRole + 2
-PICTURE = 68
+PICTURE = 52
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -21,10 +21,10 @@ class SeriesDelegate(QStyledItemDelegate):
     """Rows without a series (patients, studies) are drawn as usual."""
 
     def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
-        """Tall enough for the picture."""
+        """Tall enough for the picture and four lines."""
         if index.data(SERIES_ROLE) is None:
             return super().sizeHint(option, index) + QSize(0, SMALL_GAP)
-        return QSize(160, PICTURE + GAP)
+        return QSize(160, max(PICTURE, 4 * option.fontMetrics.height()) + 2 * GAP)  # type: ignore[attr-defined]
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
         """Ground, picture, text, warning sign."""
@@ -56,8 +56,7 @@ class SeriesDelegate(QStyledItemDelegate):
             painter.drawRoundedRect(QRect(area.left(), area.top(), 3, area.height()), 1, 1)
 
     def _picture(self, painter: QPainter, area: QRect, index: _Index) -> None:
-        side = area.height() - 8
-        place = QRect(area.left() + 6, area.top() + 4, side, side)
+        place = QRect(area.left() + 6, area.center().y() - PICTURE // 2, PICTURE, PICTURE)
         painter.fillRect(place, QColor("black"))
         picture = index.data(PICTURE_ROLE)
         if picture is not None:
@@ -67,7 +66,7 @@ class SeriesDelegate(QStyledItemDelegate):
             painter.drawImage(target, picture)
 
     def _text(self, painter: QPainter, area: QRect, series) -> None:
-        left = area.left() + area.height() + GAP
+        left = area.left() + PICTURE + 6 + GAP
         width = area.right() - left - SMALL_GAP
         metrics = painter.fontMetrics()
         step = max(metrics.height(), (area.height() - 2 * SMALL_GAP) // 4)

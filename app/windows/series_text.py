@@ -25,9 +25,9 @@ def study_text(series: Series) -> str:
 
 
 def size_text(series: Series) -> str:
-    """Columns, rows and slices: ``"256 × 256 · 192 slices"``."""
+    """Columns, rows and slices: ``"256×256×192"``."""
     k, j, i = series.shape
-    return f"{i} × {j} · {k} slice{'' if k == 1 else 's'}"
+    return f"{i}×{j}×{k}"
 
 
 def spacing_text(series: Series) -> str:
@@ -35,7 +35,7 @@ def spacing_text(series: Series) -> str:
     if series.geometry is None:
         return "no position"
     k, j, i = series.geometry.spacing
-    return f"{i:.2g} × {j:.2g} × {k:.2g} mm"
+    return f"{i:.2g}×{j:.2g}×{k:.2g} mm"
 
 
 def kind_text(series: Series) -> str:

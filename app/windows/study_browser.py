@@ -49,7 +49,7 @@ class SeriesTree(QTreeWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setHeaderHidden(True)
-        self.setIndentation(8)
+        self.setIndentation(6)
         self.setRootIsDecorated(False)
         self.setExpandsOnDoubleClick(False)
         self.setMouseTracking(True)
@@ -194,7 +194,7 @@ class StudyBrowser(QWidget):
         self.recent.setTextElideMode(Qt.TextElideMode.ElideMiddle)
         self.recent.itemClicked.connect(lambda item: self.recent_activated.emit(item.data(_PATH)))
         self.not_read = NotRead()
-        layout = column(self)
+        layout = column(self, margin=SMALL_GAP, gap=SMALL_GAP)
         for part in (self.progress, self.bar, self.tree, self.empty, self.recent_title):
             layout.addWidget(part)
         layout.addWidget(self.recent, 1)

@@ -98,6 +98,12 @@ def test_a_click_selects_and_jumps_once(qtbot, filled, workspace) -> None:
     assert [lesion.number for lesion in jumps] == [2, 2]
 
 
+def test_the_place_of_the_chosen_lesion_stands_in_full(qtbot, filled) -> None:
+    assert not filled.place.isVisible()
+    click_row(qtbot, filled, 1)
+    assert filled.place.text() == "Lesion 2: place 2"
+
+
 def test_a_selection_from_elsewhere_marks_the_row_without_a_jump(filled, workspace) -> None:
     jumps = []
     filled.jump.connect(jumps.append)

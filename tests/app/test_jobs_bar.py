@@ -48,6 +48,12 @@ def test_a_job_shows_words_share_and_time(bar) -> None:
     assert job.bar.maximum() == 0
 
 
+def test_a_job_that_comes_and_goes_moves_nothing(qtbot, bar) -> None:
+    before = bar.sizeHint().height()
+    bar.set_job("load", "Loading FLAIR", 0.25, 100)
+    assert bar.sizeHint().height() == before
+
+
 def test_cancel_names_the_job_and_is_asked_once(qtbot, bar) -> None:
     bar.set_job("a", "First", 0.1)
     bar.set_job("b", "Second", 0.1)
