@@ -24,6 +24,7 @@ from app.tasks import Tasks
 from app.windows.main_window import MainWindow
 from app.windows.theme import apply as apply_theme
 from app.workspace import Workspace
+from imaging.errors import ImagingError
 from viewer.widgets.view_grid import ViewGrid
 
 
@@ -95,6 +96,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     for part in (cases, models, program.export):
         part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))
     window.jobs.cancel_requested.connect(lambda id: _cancel_job(program, id))
+    window.segments.refused.connect(window.jobs.say)
+    window.tools.tool_requested.connect(tools.choose)
     tools.show_previews_with(views.preview)
     window.dropped.connect(lambda paths, add: cases.open_paths([Path(p) for p in paths], add))
     window.empty.paths_dropped.connect(lambda paths: window.dropped.emit(paths, False))
@@ -166,7 +169,7 @@ def _remember_layout(program: Program) -> None:
 def _save(program: Program) -> None:
     try:
         save_settings(program.settings)
-    except OSError as error:
+    except (ImagingError, OSError) as error:
         program.window.jobs.say(sentence(error))
 
 

@@ -75,6 +75,7 @@ class JobsBar(QStatusBar):
         self._jobs: dict[str, JobRow] = {}
         self.setSizeGripEnabled(False)
         self.mode = QLabel()
+        self.mode.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.place = QLabel()
         self.place.setMinimumWidth(280)
         self.message = ElidedLabel()

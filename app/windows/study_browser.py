@@ -211,6 +211,9 @@ class StudyBrowser(QWidget):
             item = QTreeWidgetItem()
             self._series[series.key] = item
             self._study_item(series).addChild(item)
+        known = item.data(0, SERIES_ROLE)
+        if known is not None and _same_text(known, series):
+            return
         item.setData(0, SERIES_ROLE, series)
         item.setToolTip(0, tooltip_text(series))
         item.setData(0, Qt.ItemDataRole.AccessibleTextRole, tooltip_text(series))
@@ -309,3 +312,8 @@ class StudyBrowser(QWidget):
         recent = not filled and self.recent.count() > 0
         self.recent_title.setVisible(recent)
         self.recent.setVisible(recent)
+
+
+def _same_text(one: Series, other: Series) -> bool:
+    """True where nothing new would be shown; a scan reports every series once more at its end."""
+    return (tooltip_text(one), one.viewable) == (tooltip_text(other), other.viewable)
