@@ -45,7 +45,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def open_window(paths: list[str]) -> int:
     """Show the window, open what was named, and stay until it is closed."""
-    from PySide6.QtWidgets import QApplication
+    import app.groundwork  # noqa: F401  (before Qt: see there)
+
+    from PySide6.QtWidgets import QApplication  # isort: skip
 
     from app.compose import compose, quit_program
     from app.logs import catch_crashes, start_log

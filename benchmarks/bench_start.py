@@ -34,6 +34,7 @@ app.exec()
 """
 
 ISOCENTER = """
+import app.groundwork
 from PySide6.QtCore import QTimer, QEvent, QObject
 from PySide6.QtWidgets import QApplication
 from app.compose import compose

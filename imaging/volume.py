@@ -135,7 +135,11 @@ class Volume:
 
 
 def auto_window(values: np.ndarray) -> Window:
-    """A window from the 1st to the 99.5th percentile of the non-background values.
+    """A window that shows the tissue: from dark to the brightest half percent of it.
+
+    Tissue is what lies above a tenth of the way from the background (the darkest percent) to the
+    brightest voxels, so that the air around a head, or the zeros of a stripped one, do not set
+    the scale.
 
     Parameters
     ----------
@@ -146,12 +150,10 @@ def auto_window(values: np.ndarray) -> Window:
     flat = flat[np.isfinite(flat)]
     if flat.size == 0:
         return Window(0.5, 1.0)
-    background = float(flat.min())
-    inside = flat[flat > background]
-    if inside.size < 16:
-        inside = flat
-    low, high = (float(v) for v in np.percentile(inside, (1.0, 99.5)))
+    low, top = (float(v) for v in np.percentile(flat, (1.0, 99.9)))
+    tissue = flat[flat > low + 0.1 * (top - low)]
+    high = float(np.percentile(tissue, 99.5)) * 1.05 if tissue.size >= 16 else top
     if high <= low:
         low, high = float(flat.min()), float(flat.max())
     width = max(high - low, 1e-6)
-    return Window((low + high) / 2.0, width)
+    return Window(low + width / 2.0, width)

@@ -112,6 +112,8 @@ def run(arguments: list[str]) -> int:
         warnings.simplefilter("ignore")
         try:
             code = program(args=list(arguments), prog_name="isocenter", standalone_mode=False)
+            if code == INTERRUPTED:  # some versions of typer turn Ctrl+C into this exit code
+                raise KeyboardInterrupt
             return code if isinstance(code, int) else 0
         except (KeyboardInterrupt, typer.Abort):
             return fail("Interrupted; files that were finished are whole.", INTERRUPTED)

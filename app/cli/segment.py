@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from inference.registry import InstalledModel
 
 NIFTI, DICOM_SEG = "nifti", "dicom-seg"
+#: So many lesions are named one by one in the text output; the table file has all.
+LISTED_LESIONS = 20
 RESEARCH_ONLY = "Research use - not for diagnosis. A draft by a model; a person has to review it."
 
 
@@ -286,9 +288,11 @@ def _present(
                 "" if lesion.mean_probability is None else f"{lesion.mean_probability:.2f}",
                 lesion.place,
             )
-            for lesion in lesions
+            for lesion in lesions[:LISTED_LESIONS]
         ],
     )
+    if len(lesions) > LISTED_LESIONS:
+        output.say(f"… and {len(lesions) - LISTED_LESIONS} smaller ones in the table")
     for names in report["files"].values():
         output.say(f"  {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else ""))
     output.say(RESEARCH_ONLY)

@@ -378,14 +378,17 @@ class CaseController(QObject):
 
     def _case_read(self, path: Path, stored) -> None:
         def ready(lookup) -> None:
-            case = stored.build(lookup)
-            items = [i for i in case if not isinstance(i, Volume)]
-            self._workspace.adopt(i for i in items if i.volume_id in self._workspace.case.items)
+            try:
+                items, problems = stored.build(lookup)
+            except ImagingError as error:
+                self.said.emit(sentence(error))
+                return
+            self._workspace.adopt(item for item in items if not isinstance(item, Volume))
             ids = {ref.id: v.id for ref in stored.volumes if (v := lookup(ref)) is not None}
             self._workspace.show(display_from_json(stored.display, self._workspace.display, ids))
             self.case_path = path
             self.opened.emit([str(path)])
-            self.said.emit(f"Opened {path.name}")
+            self.said.emit(" ".join([f"Opened {path.name}.", *problems]))
 
         self.open_refs(stored.volumes, ready)
 

@@ -19,7 +19,7 @@ from imaging.errors import EditRefused
 
 if TYPE_CHECKING:
     from imaging.storage.journal import Journal, JournalState
-    from imaging.storage.recovery import Recovery, Report
+    from imaging.storage.recovery import Recovery
 
 log = logging.getLogger(__name__)
 
@@ -156,25 +156,22 @@ class CaseJournal(QObject):
         from imaging.storage.journal import Journal
         from imaging.storage.recovery import recover
 
+        if not self._workspace.case.volumes:
+            self.said.emit("The images of this work were not found; the work was kept")
+            return
         items, report = recover(recovery.path, lookup)
-        case = self._workspace.case
-        held = [item for item in items if item.volume_id in case.items]
-        self._workspace.adopt(held)
-        if held:
+        self._workspace.adopt(items)
+        if items:
             self._journal = Journal.resume(
-                recovery.path, case, damaged=report.damaged, on_state=self._state
+                recovery.path, self._workspace.case, damaged=report.damaged, on_state=self._state
             )
-        self.said.emit(_report_words(report))
+        self.said.emit(report.sentence)
 
     def _discard(self, recovery: Recovery) -> None:
         from imaging.storage.recovery import discard
 
         discard(recovery.path)
         self.said.emit("The unsaved work was discarded")
-
-
-def _report_words(report: Report) -> str:
-    return report.sentence() if callable(report.sentence) else report.sentence
 
 
 def _key(case: Case) -> str:

@@ -66,6 +66,11 @@ class ModelController(QObject):
         """True while the worker works for us."""
         return self._run is not None
 
+    @property
+    def worker_pid(self) -> int | None:
+        """Process id of the worker, while there is one."""
+        return None if self._client is None else self._client.worker_pid
+
     def refresh(self) -> None:
         """Look for installed models in the background."""
         self._tasks.run(lambda _ticket: _installed(), self._set_installed, self._tell)
@@ -220,7 +225,8 @@ class ModelController(QObject):
             probability.id, visible=False, colour_table="viridis", low=0.05
         )
         if heat is not None:
-            display = display.with_overlay(heat.id, visible=True, colour_table="inferno", low=0.15)
+            # The map stays off: first the finding, then the reason for it.
+            display = display.with_overlay(heat.id, visible=False, colour_table="inferno", low=0.15)
         for other in self._workspace.case.segmentations:
             if other.draft and other.id != mask.id and other.volume_id == mask.volume_id:
                 display = display.with_overlay(other.id, visible=False)
@@ -242,6 +248,9 @@ class ModelController(QObject):
         for other in self._workspace.case.heatmaps:
             if other.meaning in (GRAD_CAM, PROBABILITY):
                 display = display.with_overlay(other.id, visible=False)
+        for mask in self._workspace.case.segmentations:
+            if mask.volume_id == volume.id:  # two fills on top of each other tell nothing
+                display = display.with_overlay(mask.id, outline=True)
         self._workspace.show(
             display.with_overlay(heat.id, visible=True, colour_table="inferno", low=0.15)
         )

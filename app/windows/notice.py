@@ -43,6 +43,10 @@ class Notice(QWidget):
             self._buttons.append(button)
         self.show()
 
+    def choose(self, title: str) -> None:
+        """Press the button with this title."""
+        next(button for button in self._buttons if button.text() == title).click()
+
     def dismiss(self) -> None:
         """Close it and show the next question."""
         for button in self._buttons:
