@@ -12,7 +12,6 @@ import errno
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -90,8 +89,9 @@ def write_folder_atomic(
     folder = Path(folder)
     if folder.exists():
         raise WorldFailed("There is already something with this name", str(folder))
+    aside = _aside(folder)
     with _sentences(folder):
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", suffix=".part", dir=folder.parent))
+        aside.mkdir()
     try:
         with _sentences(folder):
             write(aside)
@@ -101,7 +101,6 @@ def write_folder_atomic(
                 _sync_folder(aside)
             if verify is not None:
                 verify(aside)
-            aside.chmod(0o777 & ~_umask())
             _replace(aside, folder)
             _sync_folder(folder.parent)
     finally:
@@ -205,9 +204,3 @@ def _replace(source: Path, target: Path) -> None:
             if sys.platform != "win32" or time.monotonic() > deadline:
                 raise
             time.sleep(0.1)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -19,7 +19,6 @@ SPATIAL_RESAMPLING = Code("113085", "DCM", "Spatial resampling")
 FRAMES_FROM_VOLUME = Code(
     "113091", "DCM", "Spatially-related frames extracted from the volume"
 )  # fmt: skip
-QUANTITY = Code("246205007", "SCT", "Quantity")
 NO_UNITS = Code("1", "UCUM", "no units")
 
 #: What a heat map shows, by ``Heatmap.meaning``.

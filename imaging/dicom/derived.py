@@ -129,7 +129,11 @@ def _template(volume: Volume, original: Dataset | None, description: str, number
 
 def scan_parameters(original: Dataset) -> dict[str, Any]:
     """Scan parameters of a classic or enhanced image, by classic keyword."""
-    found = {k: original[k].value for k in _SCAN_KEYWORDS if original.get(k) not in (None, "")}
+    found = {
+        k: _fitting(original[k].VR, original[k].value)
+        for k in _SCAN_KEYWORDS
+        if original.get(k) not in (None, "")
+    }
     groups = original.get("SharedFunctionalGroupsSequence")
     for sequence, keyword, classic in _ENHANCED if groups else ():
         item = groups[0].get(sequence)
@@ -139,6 +143,12 @@ def scan_parameters(original: Dataset) -> dict[str, Any]:
     if "ScanningSequence" in found and not groups:
         found.setdefault("SequenceVariant", "NONE")
     return found
+
+
+def _fitting(vr: str, value: Any) -> Any:
+    """Text cut to the length its kind allows (PS3.5 table 6.2-1); some scanners overstep it."""
+    length = {"SH": 16, "LO": 64}.get(vr)
+    return value[:length] if length and isinstance(value, str) else value
 
 
 def _image_type(original: Dataset | None) -> list[str]:

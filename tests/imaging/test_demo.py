@@ -137,13 +137,13 @@ def test_lesions_lie_in_white_matter_and_shine_on_flair(truth, flair, head):
     labels, geometry = truth
     index = np.rint(HEAD.geometry.index(geometry.world(np.argwhere(labels)))).astype(int)
     assert (head.white[tuple(index.T)] > 0.4).mean() > 0.95
-    white = _values_in(head.white > 0.98, geometry, flair) & (labels == 0)
+    white = _on_flair(head.white > 0.98, geometry, flair) & (labels == 0)
     bright = np.percentile(flair[white], 99)
     for number in range(1, int(labels.max()) + 1):
         assert np.median(flair[labels == number]) > bright
 
 
-def _values_in(mask: np.ndarray, geometry, flair: np.ndarray) -> np.ndarray:
+def _on_flair(mask: np.ndarray, geometry, flair: np.ndarray) -> np.ndarray:
     """A head mask on the FLAIR grid, by the nearest neighbour."""
     from scipy.ndimage import affine_transform
 
@@ -164,7 +164,7 @@ def test_places_are_what_they_are_called(head):
 
 def test_tissues_have_the_contrast_of_their_sequence(truth, flair, series, head):
     geometry = truth[1]
-    white = _values_in(head.white > 0.98, geometry, flair) & (truth[0] == 0)
+    white = _on_flair(head.white > 0.98, geometry, flair) & (truth[0] == 0)
     ventricle = tuple(np.rint(geometry.index((23.0, 42.0, 8.0))).astype(int))
     assert flair[ventricle] < 0.4 * np.median(flair[white])
     t2 = np.stack([ds.pixel_array for ds in series["T2w"]])
@@ -174,6 +174,17 @@ def test_tissues_have_the_contrast_of_their_sequence(truth, flair, series, head)
     assert t2[inside] > 1.7 * t2[wm]
     air = flair[tuple(np.rint(geometry.index(HEAD.geometry.world((195, 5, 5)))).astype(int))]
     assert air < 100
+
+
+def test_the_suggested_window_shows_grey_and_white_matter_apart(truth, flair, series, head):
+    ds = series["FLAIR"][0]
+    low = float(ds.WindowCenter) - float(ds.WindowWidth) / 2
+    high = low + float(ds.WindowWidth)
+    white = _on_flair(head.white > 0.98, truth[1], flair) & (truth[0] == 0)
+    depth = _on_flair((head.depth > 1) & (head.depth < 2), truth[1], flair)
+    dark, light = np.median(flair[white]), np.median(flair[depth])
+    assert low < dark < light < high
+    assert (light - dark) / (high - low) > 0.1
 
 
 def test_the_cache_is_made_once(tmp_path, monkeypatch):
