@@ -47,7 +47,7 @@ def oblique(start: PointerEvent, scene: Scene) -> Gesture:
     if not any(cell.plane == Plane.OBLIQUE for cell in scene.display.cells):
         scene.say("Show an oblique plane in one of the views first")
         return
-    middle = _cursor(start, scene)
+    middle = _middle(start, scene)
     before = _angle(start, middle)
     with in_motion(scene):
         while True:
@@ -72,19 +72,23 @@ def _turn(display: DisplayState, start: PointerEvent, angle: float) -> DisplaySt
     return display
 
 
-def _cursor(event: PointerEvent, scene: Scene) -> np.ndarray:
+def _middle(event: PointerEvent, scene: Scene) -> tuple[float, float]:
+    """Where the cursor is on the screen of the pressed cell, logical pixels."""
     cell = scene.display.cell(event.cell)
     volume = scene.case.items.get(cell.volume_id) if cell else None
-    return cursor_in(scene.display, volume.geometry) if isinstance(volume, Volume) else event.world
+    if not isinstance(volume, Volume):
+        return event.screen
+    offset = cursor_in(scene.display, volume.geometry) - event.world
+    return (
+        event.screen[0] + float(offset @ event.right) / event.mm_per_pixel,
+        event.screen[1] + float(offset @ event.down) / event.mm_per_pixel,
+    )
 
 
-def _angle(event: PointerEvent, middle: np.ndarray) -> float | None:
+def _angle(event: PointerEvent, middle: tuple[float, float]) -> float | None:
     """Direction from the cursor to the hand, clockwise on screen; None too near to tell."""
-    offset = event.world - middle
-    x, y = float(offset @ event.right), float(offset @ event.down)
-    if math.hypot(x, y) < DEAD_PIXELS * event.mm_per_pixel:
-        return None
-    return math.atan2(y, x)
+    x, y = event.screen[0] - middle[0], event.screen[1] - middle[1]
+    return None if math.hypot(x, y) < DEAD_PIXELS else math.atan2(y, x)
 
 
 def _turned(vector: np.ndarray, axis: np.ndarray, angle: float) -> np.ndarray:
