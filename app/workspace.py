@@ -167,6 +167,14 @@ class Workspace:
         if volume_id in self._case.items:
             self.case_changed.emit((Change(volume_id, frozenset({VOXELS}), box),), "load")
 
+    def volume_whole(self, volume: Volume) -> None:
+        """Take over a volume that is fully loaded: same id and memory, with the loader's notes."""
+        if volume.id in self._case.items:
+            self._case.items[volume.id] = volume
+            box = Box.whole(volume.geometry.shape)
+            change = Change(volume.id, frozenset({VOXELS, HEADER}), box)
+            self.case_changed.emit((change,), "load")
+
     def replace_case(self, case: Case, display: DisplayState, origin: str = "open") -> None:
         """Close what is open and take over another case; the history starts empty."""
         self._rehearsed = None

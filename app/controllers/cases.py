@@ -210,11 +210,11 @@ class CaseController(QObject):
                     )
                 )
 
-        def done(_volume) -> None:
+        def done(whole: Volume) -> None:
             self._loads.pop(key, None)
-            self._workspace.volume_filled(volume.id, Box.whole(volume.geometry.shape))
-            self.job.emit(key, f"{volume.name} loaded", 1.0)
-            for note in volume.notes:
+            self._workspace.volume_whole(whole)
+            self.job.emit(key, f"{whole.name} loaded", 1.0)
+            for note in whole.notes:
                 self.said.emit(note)
 
         self._loads[key] = self._tasks.run(
@@ -394,7 +394,8 @@ class CaseController(QObject):
 
     def _failed(self, job: str) -> Callable[[BaseException], None]:
         def tell(error: BaseException) -> None:
-            log.error("background work %s failed: %s", job, type(error).__name__)
+            log.error("background work failed: %s", type(error).__name__)
+            self._loads.pop(job, None)
             self._browser.set_progress("")
             self.job.emit(job, "", 1.0)
             self.said.emit(sentence(error))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
+    QCheckBox,
     QDoubleSpinBox,
     QFrame,
     QHBoxLayout,
@@ -24,6 +27,7 @@ from PySide6.QtWidgets import (
 from app.windows.icons import icon
 from app.windows.theme import GAP, SMALL_GAP, set_role
 
+Control = TypeVar("Control", bound=QWidget)
 FRAME_MS = 16  #: how often a moving slider reports at most
 SETTLE_MS = 250  #: quiet time after keys or the wheel until a value counts as final
 
@@ -82,6 +86,20 @@ class ElidedLabel(QLabel):
         )
         painter.setPen(self.palette().color(self.foregroundRole()))
         painter.drawText(room, Qt.AlignmentFlag.AlignVCenter, words)
+        painter.end()
+
+
+def check_box(text: str, tip: str = "") -> QCheckBox:
+    """A check box that a click does not give the keyboard to."""
+    made = QCheckBox(text)
+    made.setToolTip(tip)
+    return keyboard_stays(made)
+
+
+def keyboard_stays(widget: Control) -> Control:
+    """A click leaves the keyboard where it is (on the images); Tab still reaches the widget."""
+    widget.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return widget
 
 
 def button(text: str, tip: str, glyph: str = "", role: str = "") -> QPushButton:
@@ -93,7 +111,7 @@ def button(text: str, tip: str, glyph: str = "", role: str = "") -> QPushButton:
         made.setIcon(icon(glyph, "#0b0c0e" if role == "primary" else "#d8dbdf"))
     if role:
         set_role(made, role)
-    return made
+    return keyboard_stays(made)
 
 
 def flat_button(glyph: str, tip: str, checkable: bool = False) -> QToolButton:
@@ -105,7 +123,7 @@ def flat_button(glyph: str, tip: str, checkable: bool = False) -> QToolButton:
     made.setAccessibleName(tip)
     made.setCheckable(checkable)
     set_role(made, "flat")
-    return made
+    return keyboard_stays(made)
 
 
 def rule() -> QFrame:
@@ -157,7 +175,7 @@ class ValueSlider(QWidget):
     ) -> None:
         super().__init__()
         self._step, self._pending = step, False
-        self.slider = QSlider(Qt.Orientation.Horizontal)
+        self.slider = keyboard_stays(QSlider(Qt.Orientation.Horizontal))
         self.slider.setRange(round(low / step), round(high / step))
         self.slider.setPageStep(max(1, round((high - low) / step / 10)))
         self.spin = QDoubleSpinBox()

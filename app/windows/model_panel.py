@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QLabel,
     QProgressBar,
@@ -16,7 +15,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.windows.controls import allow, button, column, field, row, sentence
+from app.windows.controls import allow, button, check_box, column, field, row, sentence
 from app.windows.jobs_bar import time_left
 from app.windows.listening import listen
 from app.windows.model_card_view import ModelCardView
@@ -62,7 +61,7 @@ class ModelPanel(QWidget):
         self.device = _combo("Where the model runs")
         for key, words in DEVICES:
             self.device.addItem(words, key)
-        self.explain = QCheckBox("Also explain (Grad-CAM)")
+        self.explain = check_box("Also explain (Grad-CAM)")
         self.explain.setToolTip("Adds a map of the evidence for the whole finding; takes longer")
         self.explain.setChecked(True)
         self.run = button("Run", "", "run", "primary")

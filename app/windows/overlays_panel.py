@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
-    QCheckBox,
     QComboBox,
     QFrame,
     QScrollArea,
@@ -14,7 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.windows.controls import ValueSlider, column, field, flat_button, row, sentence
+from app.windows.controls import ValueSlider, check_box, column, field, flat_button, row, sentence
 from app.windows.listening import listen
 from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
@@ -88,7 +87,7 @@ class MapCard(QFrame):
         super().__init__()
         self._workspace, self.map_id = workspace, heatmap.id
         set_role(self, "card")
-        self.visible = QCheckBox(title_of(heatmap))
+        self.visible = check_box(title_of(heatmap))
         self.visible.setToolTip(f"{heatmap.name}: lay this map over the images")
         self.visible.clicked.connect(lambda on: self._change(visible=on))
         self.remove = flat_button("bin", "Take this map out of the case (can be undone)")
@@ -166,7 +165,7 @@ class OverlaysPanel(QWidget):
         super().__init__()
         self._workspace = workspace
         self.cards: dict[str, MapCard] = {}
-        self.all = QCheckBox("Show overlays")
+        self.all = check_box("Show overlays")
         self.all.setToolTip("Masks and maps on or off (Space)")
         self.all.clicked.connect(
             lambda on: workspace.show(workspace.display.but(overlays_shown=on))

@@ -9,9 +9,19 @@ from functools import partial
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QCheckBox, QColorDialog, QTreeWidgetItem, QWidget
+from PySide6.QtWidgets import QTreeWidgetItem, QWidget
 
-from app.windows.controls import ValueSlider, allow, button, column, field, row, rule, sentence
+from app.windows.controls import (
+    ValueSlider,
+    allow,
+    button,
+    check_box,
+    column,
+    field,
+    row,
+    rule,
+    sentence,
+)
 from app.windows.listening import REHEARSAL, listen
 from app.windows.segment_tree import SegmentTree
 from app.workspace import Workspace
@@ -52,7 +62,7 @@ class SegmentsPanel(QWidget):
         self.opacity = ValueSlider(0.0, 1.0, 0.05, 2)
         self.opacity.changing.connect(lambda value: self._overlay(opacity=value))
         self.opacity.settled.connect(lambda value: self._overlay(opacity=value))
-        self.outline = QCheckBox("Outline only")
+        self.outline = check_box("Outline only")
         self.outline.clicked.connect(lambda on: self._overlay(outline=on))
         self.provenance = sentence()
         self._arrange()
@@ -172,6 +182,8 @@ class SegmentsPanel(QWidget):
 
     def ask_colour(self, mask_id: str, number: int) -> None:
         """Let the user choose the colour of a label."""
+        from PySide6.QtWidgets import QColorDialog
+
         segment = self._workspace.case.segmentation(mask_id).segment(number)
         if segment is None:
             return

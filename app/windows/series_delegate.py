@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QPainter
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from app.windows.icons import icon
@@ -17,14 +17,16 @@ PICTURE = 52
 _Index = QModelIndex | QPersistentModelIndex
 
 
+def row_size(metrics: QFontMetrics) -> QSize:
+    """Tall enough for the picture and four lines.
+
+    Stored in the item: a list of a thousand rows asks for it far too often to ask Python.
+    """
+    return QSize(160, max(PICTURE, 4 * metrics.height()) + 2 * GAP)
+
+
 class SeriesDelegate(QStyledItemDelegate):
     """Rows without a series (patients, studies) are drawn as usual."""
-
-    def sizeHint(self, option: QStyleOptionViewItem, index: _Index) -> QSize:
-        """Tall enough for the picture and four lines."""
-        if index.data(SERIES_ROLE) is None:
-            return super().sizeHint(option, index) + QSize(0, SMALL_GAP)
-        return QSize(160, max(PICTURE, 4 * option.fontMetrics.height()) + 2 * GAP)  # type: ignore[attr-defined]
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
         """Ground, picture, text, warning sign."""

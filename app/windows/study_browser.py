@@ -23,7 +23,13 @@ from PySide6.QtWidgets import (
 
 from app.windows.controls import column, sentence
 from app.windows.icons import icon
-from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE, SERIES_ROLE, SeriesDelegate
+from app.windows.series_delegate import (
+    CURRENT_ROLE,
+    PICTURE_ROLE,
+    SERIES_ROLE,
+    SeriesDelegate,
+    row_size,
+)
 from app.windows.series_text import patient_text, study_text, tooltip_text
 from app.windows.theme import DARK, SMALL_GAP, set_role
 from app.workspace import Workspace
@@ -209,6 +215,7 @@ class StudyBrowser(QWidget):
         item = self._series.get(series.key)
         if item is None:
             item = QTreeWidgetItem()
+            item.setSizeHint(0, row_size(self.tree.fontMetrics()))
             self._series[series.key] = item
             self._study_item(series).addChild(item)
         known = item.data(0, SERIES_ROLE)

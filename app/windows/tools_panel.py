@@ -7,7 +7,6 @@ from dataclasses import replace
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
-    QCheckBox,
     QComboBox,
     QGridLayout,
     QSizePolicy,
@@ -15,7 +14,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.windows.controls import ValueSlider, allow, column, field, row, rule, sentence
+from app.windows.controls import (
+    ValueSlider,
+    allow,
+    check_box,
+    column,
+    field,
+    keyboard_stays,
+    row,
+    rule,
+    sentence,
+)
 from app.windows.icons import GLYPHS, icon, swatch
 from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import SMALL_GAP, set_role
@@ -56,7 +65,7 @@ class ToolsPanel(QWidget):
         self.radius.changing.connect(lambda value: self._brush(radius_mm=value))
         self.radius.settled.connect(lambda value: self._brush(radius_mm=value))
         self.disc, self.ball = self._shape_buttons()
-        self.only_range = QCheckBox("Only inside the shown range")
+        self.only_range = check_box("Only inside the shown range")
         self.only_range.clicked.connect(lambda on: self._brush(only_range=on))
         self.label = QComboBox()
         self.label.setSizeAdjustPolicy(
@@ -85,7 +94,7 @@ class ToolsPanel(QWidget):
         self._show_brush()
 
     def _tool_button(self, number: int, tool: Tool) -> QToolButton:
-        made = QToolButton()
+        made = keyboard_stays(QToolButton())
         made.setCheckable(True)
         made.setText(f" {number}  {tool.title}")
         made.setIcon(icon(tool.id if tool.id in GLYPHS else "window"))
@@ -106,7 +115,7 @@ class ToolsPanel(QWidget):
             ("disc", "Disc (this slice)", "Paint a disc in the plane of the view"),
             ("ball", "Ball (3D)", "Paint a ball through the neighbouring slices too"),
         ):
-            one = QToolButton()
+            one = keyboard_stays(QToolButton())
             one.setText(words)
             one.setToolTip(tip)
             one.setCheckable(True)
