@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QIcon
-from PySide6.QtWidgets import QApplication, QLabel, QPushButton
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from app.windows import icons, theme
 from app.windows.about_dialog import LIBRARIES, AboutDialog
-from app.windows.controls import ElidedLabel, ValueSlider, allow
+from app.windows.controls import ElidedLabel, ValueSlider, allow, button, check_box, flat_button
 from app.windows.keys_dialog import KeysDialog
 
 
@@ -120,6 +120,27 @@ def test_a_slider_under_the_hand_is_left_alone(qtbot) -> None:
     slider.slider.setSliderPosition(70)
     slider.set_value(0.1)
     assert slider.value == pytest.approx(0.7)
+
+
+def test_a_click_leaves_the_keyboard_where_it_is(qtbot) -> None:
+    page = QWidget()
+    qtbot.addWidget(page)
+    layout = QVBoxLayout(page)
+    images = QLabel("images")
+    images.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+    parts = [button("Run", "Runs"), flat_button("bin", "Bin"), check_box("Outline")]
+    slider = ValueSlider(0, 1, 0.1)
+    for part in (images, *parts, slider):
+        layout.addWidget(part)
+    with qtbot.waitExposed(page):
+        page.show()
+    page.activateWindow()
+    images.setFocus()
+    for part in (*parts, slider.slider):
+        qtbot.mouseClick(part, Qt.MouseButton.LeftButton)
+        assert page.focusWidget() is images
+    qtbot.keyClick(images, Qt.Key.Key_Tab)
+    assert page.focusWidget() is parts[0]
 
 
 def test_typed_numbers_settle_too(qtbot) -> None:
