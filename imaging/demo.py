@@ -122,7 +122,11 @@ def demo_study_folder() -> Path:
     folder = root / f"demo-{DEMO_VERSION}"
     if not folder.is_dir():
         _make_folder(root)
-        write_folder_atomic(folder, write_demo_study, sync=False)
+        try:
+            write_folder_atomic(folder, write_demo_study, sync=False)
+        except WorldFailed:
+            if not folder.is_dir():  # else another window was faster, with the same bytes
+                raise
     return folder
 
 

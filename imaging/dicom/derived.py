@@ -18,7 +18,7 @@ from imaging.dicom.codes import (
     SPATIAL_RESAMPLING,
     code_item,
 )
-from imaging.dicom.references import read_header, referable, shared_header, slice_reference
+from imaging.dicom.references import quiet, read_header, referable, shared_header, slice_reference
 from imaging.dicom.write import (
     RESEARCH_ONLY,
     SOFTWARE,
@@ -82,8 +82,9 @@ def write_derived_series(
     BadInput, WorldFailed
         See :func:`imaging.dicom.write.write_mr_series`; also where the source file has gone.
     """
-    original = read_header(volume.source) if referable(volume) else None
-    template = _template(volume, original, description or volume.name, series_number)
+    with quiet():
+        original = read_header(volume.source) if referable(volume) else None
+        template = _template(volume, original, description or volume.name, series_number)
     chosen = derivation or (SPATIAL_RESAMPLING if volume.interpolated else FRAMES_FROM_VOLUME)
     template.ImageType = _image_type(original)
     text = derivation_text or chosen.meaning

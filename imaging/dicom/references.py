@@ -185,7 +185,7 @@ def reference_frames(
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep highdicom from printing remarks on source headers; they quote the patient's name."""
+    """Keep pydicom and highdicom from printing remarks on source headers, which quote them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         yield

@@ -201,3 +201,18 @@ def test_the_cache_is_made_once(tmp_path, monkeypatch):
     assert (first / "FLAIR").is_dir()
     assert len(made) == 1
     assert [p.name for p in (tmp_path / "cache").iterdir()] == [first.name]
+
+
+def test_two_windows_may_make_it_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *a, **k: tmp_path)
+
+    def write(folder):
+        (folder / "FLAIR").mkdir()
+        if not (tmp_path / f"demo-{demo.DEMO_VERSION}").exists():
+            other = tmp_path / f"demo-{demo.DEMO_VERSION}"
+            other.mkdir()
+            (other / "FLAIR").mkdir()
+
+    monkeypatch.setattr(demo, "write_demo_study", write)
+    folder = demo_study_folder()
+    assert [p.name for p in tmp_path.iterdir()] == [folder.name]
