@@ -174,6 +174,22 @@ def test_air_around_the_head_is_left_out_but_dark_parts_inside_stay():
     assert (picture[13:17, 13:17, 0] == 0).all()
 
 
+def test_air_is_clear_in_an_image_whose_low_values_are_bright(scene):
+    volume = head()
+    turned = Volume("m", "Inverted", 200 - volume.voxels, volume.geometry, inverted=True)
+    np.testing.assert_array_equal(head_corners(turned), head_corners(volume))
+    plain = grey_slice(SceneState(volume, Window(100, 200)), 0, 20)
+    same = grey_slice(SceneState(turned, Window(100, 200), inverted=True), 0, 20)
+    np.testing.assert_array_equal(plain, same)
+    orbit = Orbit().framing(volume.geometry.corners, 1.2)
+    frames = [
+        scene.draw(SceneState(v, Window(100, 200), ray_cast=True), orbit, SIZE).astype(int)
+        for v in (volume, turned)
+    ]
+    assert np.abs(frames[0] - frames[1]).mean() < 3
+    assert np.abs(frames[0][5:20, 5:20] - frames[1][5:20, 5:20]).max() < 3
+
+
 def test_the_ray_cast_shows_the_head_and_a_lesion_shines_through(scene):
     volume = head()
     orbit = Orbit().framing(volume.geometry.corners, 1.2)
@@ -189,8 +205,12 @@ def test_the_ray_cast_shows_the_head_and_a_lesion_shines_through(scene):
     assert (redder > 25).sum() > 30
 
 
+@pytest.mark.parametrize("mapper", ["cpu", "gpu"])
 @pytest.mark.parametrize("affine", AFFINES.values(), ids=AFFINES)
-def test_the_ray_cast_lies_where_the_surface_of_the_same_voxels_lies(scene, affine):
+def test_the_ray_cast_lies_where_the_surface_of_the_same_voxels_lies(
+    scene, affine, mapper, monkeypatch
+):
+    monkeypatch.setattr(scene, "software", mapper == "cpu")
     volume = head(affine=affine)
     block = np.zeros(volume.geometry.shape, np.int16)
     block[4:16, 6:22, 8:20] = 200

@@ -20,7 +20,7 @@ def head_corners(volume: Volume) -> np.ndarray:
     """
     steps = [max(1, n // SAMPLES) for n in volume.voxels.shape]
     sample = volume.real(volume.voxels[tuple(slice(None, None, s) for s in steps)])
-    sample = np.nan_to_num(sample)
+    sample = np.nan_to_num(-sample if volume.inverted else sample)
     low, high = float(sample.min()), float(np.percentile(sample, 99.5))
     tissue = sample > low + TISSUE_SHARE * (high - low)
     ends = []

@@ -84,15 +84,16 @@ class RayCast:
         self.prop = vtkVolume()
         self.prop.SetMapper(self._mapper)
         self.prop.SetUserMatrix(_placed(geometry))
-        self._window: tuple | None = None
+        self._window: Window | None = None
+        self._inverted = volume.inverted
         self._step = min(geometry.spacing)
 
-    def set_window(self, window: Window, inverted: bool) -> None:
-        """Opacity and brightness follow the display window."""
-        if (window, inverted) == self._window:
+    def set_window(self, window: Window) -> None:
+        """Opacity and brightness follow the display window, not its inversion: air stays clear."""
+        if window == self._window:
             return
-        self._window = (window, inverted)
-        self.prop.SetProperty(_property(window, self._span))
+        self._window = window
+        self.prop.SetProperty(_property(window, self._span, self._inverted))
 
     def set_detail(self, moving: bool, software: bool) -> None:
         """Fewer rays while the hand moves."""
@@ -123,11 +124,12 @@ def _placed(geometry: Geometry):
     return matrix
 
 
-def _property(window: Window, span: Window):
+def _property(window: Window, span: Window, inverted: bool):
     from vtkmodules.vtkCommonDataModel import vtkPiecewiseFunction
     from vtkmodules.vtkRenderingCore import vtkColorTransferFunction, vtkVolumeProperty
 
     def grey(share: float) -> float:
+        share = 1.0 - share if inverted else share  # MONOCHROME1: air has the highest values
         return (window.low + share * window.width - span.low) * 255.0 / span.width
 
     opacity, colour, gradient = (

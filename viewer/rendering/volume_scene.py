@@ -91,7 +91,7 @@ def grey_slice(state: SceneState, axis: int, index: int) -> np.ndarray:
     window = state.window
     grey = (state.volume.real(stored) - window.low) * (255.0 / max(window.width, 1e-9))
     grey = np.clip(np.nan_to_num(grey), 0, 255).astype(np.uint8)
-    tissue = grey > AIR_GREY
+    tissue = (255 - grey if state.volume.inverted else grey) > AIR_GREY
     inside = np.ones(grey.shape, bool)
     for line in (0, 1):
         inside &= np.logical_or.accumulate(tissue, axis=line)
@@ -206,7 +206,7 @@ class VolumeScene:
         if self._ray_cast is None:
             self._ray_cast = RayCast(volume, self.software)
             self._renderer.AddViewProp(self._ray_cast.prop)
-        self._ray_cast.set_window(state.window, state.inverted)
+        self._ray_cast.set_window(state.window)
 
     def _show_bodies(self, bodies: tuple[Body, ...]) -> None:
         wanted = {id(body): body for body in bodies}

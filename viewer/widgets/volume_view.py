@@ -12,7 +12,7 @@ from time import monotonic
 
 import numpy as np
 from PySide6.QtCore import QObject, QPoint, QPointF, QRectF, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QImage, QMouseEvent, QPainter, QWheelEvent
+from PySide6.QtGui import QImage, QMouseEvent, QPainter, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from imaging.analysis.lesions import Lesion
@@ -21,19 +21,18 @@ from imaging.errors import ImagingError
 from imaging.volume import Volume
 from viewer.rendering.frame_maker import Frame, FrameMaker, FrameRequest
 from viewer.rendering.framing import head_corners
+from viewer.rendering.lesion_bodies import LesionBodies
 from viewer.rendering.orbit import Orbit
 from viewer.rendering.picking import first_hit, into_label
-from viewer.rendering.surface_builder import SurfaceBuilder
-from viewer.rendering.surfaces import Surface
-from viewer.rendering.volume_scene import Body, SceneState
+from viewer.rendering.volume_scene import SceneState
 from viewer.state.display import Cell, DisplayState
 from viewer.state.linking import cursor_in
 from viewer.state.windows import shown_inverted, shown_window
 from viewer.widgets import slice_paint as marks
+from viewer.widgets.volume_paint import paint_letters
 
 log = logging.getLogger(__name__)
 
-LETTER_GAP_MM = 12.0
 CLICK_PIXELS = 4  #: a press that moves less is a click
 REFINE_MS = 300  #: pause after an edit before surfaces are built in full
 REFRAME_MS = 500  #: between looks for the head while a series is loading
@@ -43,8 +42,6 @@ SHORTEST_GAP_MS, LONGEST_GAP_MS = 60, 600  #: between frames that follow the oth
 FILLING = 1.15
 ZOOM_PER_NOTCH, ZOOM_PER_PIXEL = 1.15, 1.01
 UNEXPECTED = "3D cannot be shown on this machine. The other views and all tools work without it."
-_AXES = {"L": (1, 0, 0), "P": (0, 1, 0), "S": (0, 0, 1)}
-_OTHER_SIDE = {"L": "R", "P": "A", "S": "I"}
 
 
 class _Bell(QObject):
@@ -90,8 +87,6 @@ class VolumeView(QWidget):
         self._touched = False
         self._orbit = Orbit()
         self._state = SceneState()
-        self._bodies: dict[tuple[str, int], tuple[tuple, Body]] = {}
-        self._highlight: tuple[str, Lesion] | None = None
         self._frame: Frame | None = None
         self._image = QImage()
         self._failure = ""
@@ -103,12 +98,12 @@ class VolumeView(QWidget):
         bell.rung.connect(self._collect, Qt.ConnectionType.QueuedConnection)
         self._bell = bell
         self._frames = FrameMaker(bell.rung.emit)
-        self._surfaces = SurfaceBuilder(bell.rung.emit)
+        self._bodies = LesionBodies(bell.rung.emit)
         self._soon = _single_shot(self, self._ask_following, SHORTEST_GAP_MS)
         self._reframe = _single_shot(self, self._find_head, REFRAME_MS)
         self._still = _single_shot(self, self._ask_still, STILL_MS)
-        self._refine = _single_shot(self, self._surfaces.refine, REFINE_MS)
-        frames, surfaces = self._frames, self._surfaces
+        self._refine = _single_shot(self, self._bodies.builder.refine, REFINE_MS)
+        frames, surfaces = self._frames, self._bodies.builder
         self.destroyed.connect(lambda: (frames.close(0.0), surfaces.close(0.0)))
 
     # --- what to show ------------------------------------------------------------------------
@@ -130,13 +125,13 @@ class VolumeView(QWidget):
             self._filled += 1
             if not self._reframe.isActive():
                 self._reframe.start()
-        if self._surfaces.follow(self._masks()):
+        if self._bodies.follow(case, volume):
             self._refine.start()
         self._refresh()
 
     def highlight(self, segmentation_id: str, lesion: Lesion | None) -> None:
         """Make one lesion stand out, or none."""
-        self._highlight = None if lesion is None else (segmentation_id, lesion)
+        self._bodies.highlight(segmentation_id, lesion)
         self._refresh()
 
     def look_from(self, letter: str) -> None:
@@ -179,18 +174,12 @@ class VolumeView(QWidget):
         QImage
             In device pixels.
         """
-        self._surfaces.wait(timeout_s)
+        self._bodies.builder.wait(timeout_s)
         self._collect()
         self._request(moving=False)
         self._frames.wait(timeout_s)
         self._collect()
         return self.grab().toImage()
-
-    def _masks(self):
-        if self._volume is None:
-            return []
-        grid = self._volume.geometry
-        return [s for s in self._case.segmentations if s.geometry.same_frame(grid)]
 
     def _refresh(self) -> None:
         volume = self._volume
@@ -207,7 +196,7 @@ class VolumeView(QWidget):
             shown_window(volume, self._display),
             shown_inverted(volume, self._display),
             cursor,
-            self._shown_bodies(),
+            self._bodies.shown(self._display),
             self._display.volume_rendering,
             self._filled,
         )
@@ -216,31 +205,6 @@ class VolumeView(QWidget):
             self._follow()
         else:
             self.update()
-
-    def _shown_bodies(self) -> tuple[Body, ...]:
-        old, self._bodies = self._bodies, {}
-        if not self._display.overlays_shown:
-            return ()
-        for mask in self._masks():
-            overlay = self._display.overlay(mask.id)
-            surfaces = self._surfaces.surfaces(mask.id) if overlay.visible else {}
-            for segment in mask.segments:
-                surface = surfaces.get(segment.number)
-                if surface is None or surface.empty or segment.number in overlay.hidden_segments:
-                    continue
-                key = mask.id, segment.number
-                lesion = self._chosen(*key)
-                look = surface, segment.colour, lesion
-                kept = old.get(key)
-                body = kept[1] if kept and kept[0] == look else _body(*look)
-                self._bodies[key] = look, body
-        return tuple(body for _, body in self._bodies.values())
-
-    def _chosen(self, mask_id: str, label: int) -> Lesion | None:
-        if self._highlight is None:
-            return None
-        chosen_id, lesion = self._highlight
-        return lesion if (chosen_id, lesion.label) == (mask_id, label) else None
 
     # --- frames ------------------------------------------------------------------------------
     def _follow(self) -> None:
@@ -276,7 +240,7 @@ class VolumeView(QWidget):
 
     def _collect(self) -> None:
         """Something is ready: newer surfaces, or a frame."""
-        if self._surfaces.collect():
+        if self._bodies.builder.collect():
             self._refresh()
         for outcome in self._frames.collect():
             if isinstance(outcome, Frame):
@@ -327,8 +291,9 @@ class VolumeView(QWidget):
         elif self._frame is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             painter.drawImage(QRectF(self.rect()), self._image)
-            if self._display.text_shown:
-                self._paint_letters(painter)
+            if self._display.text_shown and self._corners is not None:
+                orbit = self._frame.request.orbit
+                paint_letters(painter, orbit, self._corners, self.size())
         else:
             marks.paint_message(painter, "Building the 3D view …", size)
         marks.paint_frame(painter, size, self._active)
@@ -383,37 +348,14 @@ class VolumeView(QWidget):
         hit = first_hit([body.surface for body in bodies], origin, direction)
         if hit is None:
             return
-        keys = {id(body): key for key, (_, body) in self._bodies.items()}
-        mask_id, label = keys[id(bodies[hit[0]])]
-        mask = self._case.segmentation(mask_id)
+        mask, label = self._bodies.owner(bodies[hit[0]])
         self.picked.emit(into_label(mask.labels, mask.geometry, label, hit[1], direction))
-
-    # --- painting ----------------------------------------------------------------------------
-    def _paint_letters(self, painter: QPainter) -> None:
-        """The six sides of the patient, where the camera of the shown frame sees them."""
-        assert self._frame is not None
-        assert self._corners is not None
-        orbit = self._frame.request.orbit
-        painter.setFont(marks.font(marks.LETTER_PIXELS, bold=True))
-        for letter, spot, depth in _letters(orbit, self._corners, self.size()):
-            colour = QColor(marks.LETTER)
-            colour.setAlpha(255 if depth < orbit.distance * 1.01 else 110)
-            box = QRectF(spot.x() - 12, spot.y() - 12, 24, 24)
-            marks.haloed(painter, box, Qt.AlignmentFlag.AlignCenter, letter, colour)
 
 
 def _single_shot(parent: QObject, slot, interval_ms: int) -> QTimer:
     timer = QTimer(parent, singleShot=True, interval=interval_ms)
     timer.timeout.connect(slot)
     return timer
-
-
-def _body(surface: Surface, colour: tuple[int, int, int], lesion: Lesion | None) -> Body:
-    red, green, blue = (c / 255.0 for c in colour)
-    bright = None
-    if lesion is not None:
-        bright = surface.touching(lesion.mask, lesion.box, lesion.geometry)
-    return Body(surface, (red, green, blue), bright)
 
 
 def _dragged(orbit: Orbit, buttons: Qt.MouseButton, step: QPointF, height: int) -> Orbit:
@@ -424,22 +366,3 @@ def _dragged(orbit: Orbit, buttons: Qt.MouseButton, step: QPointF, height: int) 
     if buttons & Qt.MouseButton.RightButton:
         return orbit.zoomed(ZOOM_PER_PIXEL ** -step.y())
     return orbit
-
-
-def _letters(orbit: Orbit, corners: np.ndarray, size: QSize) -> list[tuple[str, QPointF, float]]:
-    """Letter, place in the widget and depth; none for an axis that is seen end on."""
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    middle, reach = (low + high) / 2.0, (high - low) / 2.0 + LETTER_GAP_MM
-    found = []
-    for letter, axis in _AXES.items():
-        if abs(float(np.dot(orbit.axes[2], axis))) > 0.96:
-            continue
-        ends = np.array([middle + reach * axis, middle - reach * axis])
-        for name, (x, y, depth) in zip(
-            (letter, _OTHER_SIDE[letter]),
-            orbit.projected(ends, size.width(), size.height()),
-            strict=True,
-        ):
-            if depth > 0:
-                found.append((name, QPointF(x, y), float(depth)))
-    return found
