@@ -12,8 +12,9 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
 from imaging.case import VOXELS, Case, Change
-from imaging.edits.edit import HeaderEdit, VoxelEdit
+from imaging.edits.edit import AddItem, Group, HeaderEdit, RemoveItem, VoxelEdit
 from imaging.geometry import Box
+from imaging.heatmap import Heatmap
 from imaging.segmentation import Segment
 from imaging.volume import Volume, Window
 from viewer.state.display import Brush, Camera, Cell, DisplayState, Layout, Overlay, Plane
@@ -297,6 +298,42 @@ def test_slices_that_arrive_are_drawn(open_grid, axial_geometry):
     box = Box((1, 0, 0), (2, 20, 20))
     desk.grid.apply(desk.case, desk.display, (Change("v", frozenset({VOXELS}), box),))
     assert pixels(view(desk))[200, 200].min() == 255
+
+
+def test_a_map_put_in_anew_under_the_same_name_is_drawn(open_grid, painted_case):
+    geometry = painted_case.volume("v").geometry
+
+    def flat(value):
+        values = np.full(geometry.shape, value, np.float32)
+        return Heatmap("h", "map", values, "probability", geometry, "v")
+
+    desk = open_grid(overlays={"h": Overlay(opacity=1.0, colour_table="viridis", low=0.0)})
+    desk.execute(AddItem(flat(0.0), "add"))
+    before = pixels(view(desk))[200, 200]
+    old = desk.case.heatmap("h")
+    desk.execute(Group.of("again", [RemoveItem(old, "x"), AddItem(flat(1.0), "y")]))
+    assert tuple(pixels(view(desk))[200, 200]) == (253, 231, 37)
+    assert tuple(before) == (68, 1, 84)
+
+
+def test_voxels_that_arrive_beside_the_slice_are_seen_when_it_is_scrolled_to(
+    open_grid, axial_geometry
+):
+    geometry = axial_geometry((3, 20, 20))
+    voxels = np.zeros(geometry.shape, np.int16)
+    volume = Volume("v", "x", voxels, geometry, window=Window(5, 2))
+    desk = open_grid((Cell("a", Plane.SAGITTAL, "v"),), case=Case({"v": volume}))
+    for _ in range(2):
+        wheel(view(desk), -120)
+        pixels(view(desk))
+    index = view(desk).plan.cut.index
+    voxels[:, :, index - 1] = 9
+    box = Box((0, 0, index - 1), (3, 20, index))
+    desk.grid.apply(desk.case, desk.display, (Change("v", frozenset({VOXELS}), box),))
+    assert pixels(view(desk))[200, 150].max() == 0
+    wheel(view(desk), -120)
+    assert view(desk).plan.cut.index == index - 1
+    assert pixels(view(desk))[200, 150].min() == 255
 
 
 def test_loading_is_said_in_every_view_of_the_volume(open_grid):

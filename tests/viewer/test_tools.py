@@ -277,6 +277,20 @@ def test_painting_beside_the_mask_says_why_nothing_happens(scene):
     assert scene.said
 
 
+@pytest.mark.parametrize(
+    "look", [{"visible": False}, {"opacity": 0.0}, {"hidden_segments": frozenset({1, 2})}]
+)
+def test_painting_shows_a_hidden_mask_and_says_so(scene, look):
+    scene.show(scene.display.with_overlay("s", **look).but(overlays_shown=False))
+    play(scene, brush, [(100, 100)])
+    overlay = scene.display.overlay("s")
+    assert scene.display.overlays_shown
+    assert overlay.visible
+    assert overlay.opacity > 0
+    assert 1 not in overlay.hidden_segments
+    assert len(scene.said) == len(scene.edits) == 1
+
+
 def test_brush_size_has_ends(scene):
     assert brush_sized(scene.display, 1).brush.radius_mm == pytest.approx(3.3)
     assert brush_sized(scene.display, 1000).brush.radius_mm == 60.0

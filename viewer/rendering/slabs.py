@@ -8,6 +8,7 @@ slices are copied at once and kept.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import ref
 
 import numpy as np
 
@@ -24,7 +25,7 @@ _NEAR = 2
 class _Slab:
     """Slices ``start`` and following side by side: shape (k, j, slices), contiguous."""
 
-    owner: object
+    owner: ref
     version: int
     start: int
     slices: np.ndarray
@@ -57,12 +58,12 @@ class Slabs:
             return cut_array(array, cut)
         last, self._last[name] = self._last.get(name, -100), cut.index
         slab = self._slabs.get(name)
-        fresh = slab is not None and slab.owner is owner and slab.version == version
+        fresh = slab is not None and slab.owner() is owner and slab.version == version
         if slab is None or not fresh or not slab.start <= cut.index < slab.start + SLAB:
             if abs(cut.index - last) > _NEAR:
                 return cut_array(array, cut)
             start = cut.index - cut.index % SLAB
             block = np.ascontiguousarray(array[:, :, start : start + SLAB])
-            slab = _Slab(owner, version, start, block)
+            slab = _Slab(ref(owner), version, start, block)
             self._slabs[name] = slab
         return oriented(slab.slices[:, :, cut.index - slab.start], cut)

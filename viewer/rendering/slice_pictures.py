@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -40,6 +41,7 @@ class Patch(NamedTuple):
 class MaskPicture:
     """A mask on the slice: label numbers and colours of shape (rows, columns), patched in place."""
 
+    item: ref[Segmentation]
     layer: MaskLayer
     grid: PixelGrid
     revision: int
@@ -117,12 +119,15 @@ class SlicePictures:
     def forget_voxels(self) -> None:
         """The voxels of the image have changed under the slice."""
         self._stored_key = None
+
+    def forget_neighbours(self) -> None:
+        """The voxels of the image have changed somewhere."""
         self._slabs.clear()
 
     def patch_mask(self, segmentation: Segmentation, block: np.ndarray, box: Box) -> Patch | None:
         """Draw other labels inside a block of one mask; None where nothing of it is seen."""
         for picture in self.masks:
-            if picture.layer.item_id == segmentation.id:
+            if picture.item() is segmentation:
                 return picture.patch(block, box, segmentation.geometry)
         return None
 
@@ -130,12 +135,12 @@ class SlicePictures:
         """The labels inside a block have changed for good."""
         patch = self.patch_mask(segmentation, segmentation.labels[box.slices], box)
         for picture in self.masks:
-            if picture.layer.item_id == segmentation.id:
+            if picture.item() is segmentation:
                 picture.revision = segmentation.revision
         return patch
 
     def _make_grey(self, plan: SlicePlan, volume: Volume) -> None:
-        key = (id(volume), plan.cut or (plan.grid, plan.inverted))
+        key = (ref(volume), plan.cut or (plan.grid, plan.inverted))
         if key != self._stored_key:
             if plan.cut is None:
                 stored = stored_slice(volume, plan)
@@ -151,7 +156,7 @@ class SlicePictures:
 
     def _make_maps(self, plan: SlicePlan, items: Mapping[str, Item]) -> None:
         keys: list[object] = [
-            (id(items[layer.item_id]), layer, None if layer.cut else plan.grid)
+            (ref(items[layer.item_id]), layer, None if layer.cut else plan.grid)
             for layer in plan.maps
         ]
         if keys == self._map_keys:
@@ -190,6 +195,7 @@ class SlicePictures:
         assert isinstance(item, Segmentation)
         same_place = (
             old is not None
+            and old.item() is item
             and old.revision == item.revision
             and old.layer.cut == layer.cut
             and old.grid == plan.grid
@@ -205,7 +211,7 @@ class SlicePictures:
         else:
             labels = old.labels
         colours = mask_picture(labels, layer, None if old is None else old.colours)
-        return MaskPicture(layer, plan.grid, item.revision, labels, colours)
+        return MaskPicture(ref(item), layer, plan.grid, item.revision, labels, colours)
 
 
 def _pixels_of(box: Box, geometry: Geometry, grid: PixelGrid) -> tuple[slice, slice] | None:

@@ -75,6 +75,7 @@ def pick_label(at: PointerEvent, scene: Scene) -> None:
 def _paint(start: PointerEvent, scene: Scene, erase: bool) -> Gesture:
     segmentation = _target(scene)
     stroke = _stroke(start, scene, segmentation, erase)
+    _make_visible(scene, segmentation)
     event, covered = start, False
     try:
         while True:
@@ -109,6 +110,21 @@ def _stroke(start: PointerEvent, scene: Scene, segmentation: Segmentation, erase
         intensity_range=(window.low, window.high) if window else None,
         volume=volume,
     )
+
+
+def _make_visible(scene: Scene, segmentation: Segmentation) -> None:
+    """Nobody paints on a mask that is not seen: show it, and say so."""
+    display = scene.display
+    look = display.overlay(segmentation.id)
+    hidden = look.hidden_segments - {display.brush.label}
+    if display.overlays_shown and look.visible and look.opacity and hidden == look.hidden_segments:
+        return
+    opacity = look.opacity or 0.5
+    shown = display.with_overlay(
+        segmentation.id, visible=True, opacity=opacity, hidden_segments=hidden
+    )
+    scene.show(shown.but(overlays_shown=True))
+    scene.say(f"{segmentation.name} was hidden and is shown again")
 
 
 def _preview(stroke: Stroke, dirty: Box) -> Preview:

@@ -67,6 +67,7 @@ class SliceView(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setMinimumSize(64, 64)
+        self.setCursor(Qt.CursorShape.CrossCursor)
         self.setAccessibleName(f"slice view {cell}")
 
     # --- told ---------------------------------------------------------------------------------
@@ -79,6 +80,8 @@ class SliceView(QWidget):
         """Show a plan; nothing is drawn where it equals the one before."""
         same = plan == self._plan and case is self._case
         self._plan, self._case = plan, case
+        if plan.volume_id not in case.items:
+            self._pictures = SlicePictures()
         if not same:
             self._mark_pointer()
             self.update()
@@ -86,6 +89,7 @@ class SliceView(QWidget):
     def voxels_changed(self, item: object, box: Box | None) -> None:
         """Voxels of a volume or mask have changed inside a block, or anywhere."""
         if isinstance(item, Volume) and item.id == self._plan.volume_id:
+            self._pictures.forget_neighbours()
             if self._meets(item, box):
                 self._pictures.forget_voxels()
                 self.update()
@@ -260,6 +264,13 @@ class SliceView(QWidget):
             event.accept()
         else:
             event.ignore()
+
+    def hideEvent(self, event) -> None:
+        """Keep no pictures that nobody sees."""
+        self.hand.cancel()
+        self._pictures, self._backdrop = SlicePictures(), QImage()
+        self._backdrop_key = None
+        super().hideEvent(event)
 
     def focusOutEvent(self, event) -> None:
         """A gesture does not outlive the focus."""

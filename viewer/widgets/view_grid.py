@@ -13,7 +13,7 @@ from PySide6.QtCore import QPoint, QRect, Signal
 from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QWidget
 
-from imaging.case import VOXELS, Case, Change
+from imaging.case import ADDED, REMOVED, VOXELS, Case, Change
 from imaging.geometry import Box
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
@@ -208,6 +208,8 @@ class ViewGrid(QWidget):
             view.apply(slice_plan, case)
             view.set_loading(self._loading.get(slice_plan.volume_id, ""))
             for change in changes:
+                if change.parts & {ADDED, REMOVED}:
+                    view.update()
                 item = case.items.get(change.item)
                 if VOXELS in change.parts and isinstance(item, Volume | Segmentation):
                     view.voxels_changed(item, change.box)
