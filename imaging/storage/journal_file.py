@@ -126,8 +126,9 @@ class JournalFile:
                 )
             run("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:
-                run("ROLLBACK")
+            with contextlib.suppress(apsw.Error):  # the first error is the one to tell
+                if self._connection.in_transaction:
+                    run("ROLLBACK")
             raise
 
     def holds(self, digest: str) -> bool:

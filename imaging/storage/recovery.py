@@ -185,9 +185,10 @@ def _inspect(path: Path) -> Recovery:
         for row in rows:
             refs |= {ref.id: ref for ref in map(VolumeRef.read, body_of(row)["volumes"])}
         strokes, case_file = _unsaved(rows)
+        work = last > len(rows) or _begun_with_recovered_work(rows)
     except _DAMAGE:
-        strokes, case_file = 1, ""
-    if last > len(rows) or _begun_with_recovered_work(rows):
+        strokes, case_file, work = 1, "", True
+    if work:
         strokes = max(1, strokes)
     when = rows[-1].time if rows else ""
     return Recovery(path, when, strokes, description, tuple(refs.values()), case_file)

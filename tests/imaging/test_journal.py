@@ -24,6 +24,7 @@ from imaging.case import Case
 from imaging.edits.edit import AddItem, Edit, Group, HeaderEdit, RemoveItem, VoxelEdit
 from imaging.edits.history import History
 from imaging.geometry import Box
+from imaging.storage import file_lock
 from imaging.storage import journal as journal_module
 from imaging.storage.case_file import snapshot
 from imaging.storage.file_lock import CaseInUse, FileLock, is_locked
@@ -347,6 +348,24 @@ def test_replay_ends_before_a_bad_record_and_says_so(desk, tmp_path, damage):
     assert recoverable(path.parent)[0].strokes >= 1
 
 
+@pytest.mark.parametrize("body", ["[]", "nonsense", "{}", '{"volumes": [{}], "edit": {}}'])
+def test_a_first_record_that_makes_no_sense_gives_nothing_and_raises_nothing(desk, tmp_path, body):
+    desk.paint(1)
+    path = crash_copy(desk, tmp_path / "after")
+    file = JournalFile(path)
+    first, second = file.rows()
+    file.close()
+    _sql(path, "DELETE FROM record")
+    file = JournalFile(path)
+    file.write([first._replace(body=body), second], {})
+    file.close()
+    (found,) = recoverable(path.parent)
+    assert found.strokes >= 1
+    items, report = recover(path)
+    assert items == []
+    assert report.damaged
+
+
 def test_a_record_with_a_right_checksum_that_does_not_fit_ends_the_replay(desk, tmp_path):
     states = long_story(desk)
     path = crash_copy(desk, tmp_path / "after")
@@ -477,10 +496,18 @@ class Faulty(apsw.VFS):
 
     def __init__(self) -> None:
         self.failing: set[str] = set()
+        self.countdown = 0
         self.real = apsw.vfs_names()[0]
         super().__init__("faulty", self.real, makedefault=True)
 
+    def count(self, error: type[Exception]) -> None:
+        """Fail once, at the call the countdown ends with."""
+        self.countdown -= 1
+        if self.countdown == 0:
+            raise error("told to")
+
     def xOpen(self, name, flags):
+        self.count(apsw.CantOpenError)
         if "open" in self.failing:
             raise apsw.CantOpenError("told to")
         return FaultyFile(self, name, flags)
@@ -492,6 +519,7 @@ class FaultyFile(apsw.VFSFile):
         super().__init__(owner.real, name, flags)
 
     def xWrite(self, data, offset):
+        self.owner.count(apsw.IOError)
         if "full" in self.owner.failing:
             raise apsw.FullError("told to")
         if "write" in self.owner.failing:
@@ -499,6 +527,7 @@ class FaultyFile(apsw.VFSFile):
         return super().xWrite(data, offset)
 
     def xSync(self, flags):
+        self.owner.count(apsw.IOError)
         if "sync" in self.owner.failing:
             raise apsw.IOError("told to")
         return super().xSync(flags)
@@ -544,6 +573,53 @@ def test_editing_goes_on_in_memory_until_the_disk_is_back(
     assert same_items(case, desk.case)
     assert (report.strokes, report.unreadable) == (13, 0)
     assert found.description == "Case one"
+    desk.journal.close(discard=True)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("first", [1, 11, 21, 31])
+def test_one_error_at_any_call_loses_nothing(tmp_path, monkeypatch, faulty, first):
+    """Every write, flush and opening fails once in turn (SQLite's own way of testing)."""
+    quick(monkeypatch)
+    for call in range(first, first + 10):
+        folder = tmp_path / str(call)
+        faulty.countdown = call
+        desk = Desk(folder / "journals")
+        for number in range(4):
+            desk.paint(1 + number % 2, Box((number, 0, 0), (number + 1, 5, 5)))
+        _until(lambda desk=desk: desk.journal.waiting == 0)
+        faulty.countdown = 0
+        path = crash_copy(desk, folder / "after")
+        found = recoverable(path.parent)
+        assert path in [recovery.path for recovery in found]
+        case, report = recovered(path)
+        assert same_items(case, desk.case), call
+        assert (report.strokes, report.unreadable) == (4, 0)
+        desk.journal.close(discard=True)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_disk_that_fails_again_while_the_file_is_written_anew(tmp_path, monkeypatch, faulty):
+    quick(monkeypatch)
+    desk = Desk(tmp_path / "journals")
+    for value in (1, 2, 1):
+        desk.paint(value)
+    assert desk.journal.wait(10)
+    for _ in range(3):
+        faulty.failing.add("sync")
+        desk.paint(2)
+        desk.journal.wait(0.2)
+        faulty.failing.clear()
+        faulty.countdown = 9  # in the middle of writing the rows of before
+        _until(lambda: desk.journal.waiting == 0)
+        desk.paint(1)
+        assert desk.journal.wait(10)
+    faulty.countdown = 0
+    path = crash_copy(desk, tmp_path / "after")
+    assert [recovery.path for recovery in recoverable(path.parent)] == [path]
+    case, report = recovered(path)
+    assert same_items(case, desk.case)
+    assert report.strokes == 9
     desk.journal.close(discard=True)
 
 
@@ -749,6 +825,23 @@ def test_a_lock_file_left_by_a_dead_program_does_not_lock(tmp_path):
     path.touch()
     assert not is_locked(path)
     FileLock(path).release()
+
+
+def test_a_lock_on_a_file_that_was_just_removed_is_taken_again(tmp_path, monkeypatch):
+    """The holder before us removed the file between our opening and our locking it."""
+    answers = iter([False, True])
+    monkeypatch.setattr(file_lock, "_same_file", lambda *_: next(answers))
+    lock = FileLock(tmp_path / "x.lock")
+    assert next(answers, None) is None
+    lock.release()
+
+
+def test_a_removed_lock_file_is_noticed(tmp_path):
+    path = tmp_path / "x"
+    with open(path, "w") as file:
+        assert file_lock._same_file(file.fileno(), path)
+        path.unlink()
+        assert not file_lock._same_file(file.fileno(), path)
 
 
 def test_a_lock_whose_file_cannot_be_opened_is_not_held(tmp_path):

@@ -51,9 +51,12 @@ def test_an_automatic_window_always_has_a_width(values):
     assert np.isfinite(window.centre)
 
 
-def test_an_automatic_window_ignores_air_and_broken_values():
+def test_an_automatic_window_does_not_follow_the_amount_of_air():
     tissue = np.linspace(100, 200, 1000)
-    values = np.concatenate([np.zeros(9000), tissue, [np.nan, np.inf]])
-    window = auto_window(values)
-    assert 95 < window.low < 110
-    assert 190 < window.high < 205
+    windows = [
+        auto_window(np.concatenate([np.zeros(air), tissue, [np.nan, np.inf]]))
+        for air in (100, 1000, 9000)
+    ]
+    for window in windows:
+        assert window.low == pytest.approx(0, abs=1)
+        assert 199 < window.high < 220
