@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QSlider,
     QStyle,
@@ -136,6 +137,16 @@ def rule() -> QFrame:
 def column(parent: QWidget | None = None, margin: int = GAP, gap: int = GAP) -> QVBoxLayout:
     """A vertical layout with the spacing of the theme."""
     return _spaced(QVBoxLayout(parent) if parent else QVBoxLayout(), margin, gap)  # type: ignore[return-value]
+
+
+def scrolling(inner: QWidget) -> QScrollArea:
+    """Let a page be lower than its content; it never scrolls sideways."""
+    area = QScrollArea()
+    area.setWidgetResizable(True)
+    area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    area.setWidget(inner)
+    return area
 
 
 def row(*parts: QWidget | int, gap: int = SMALL_GAP) -> QHBoxLayout:

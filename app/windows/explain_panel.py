@@ -6,7 +6,7 @@ import numpy as np
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QProgressBar, QWidget
 
-from app.windows.controls import allow, button, column, field, rule, sentence
+from app.windows.controls import allow, button, column, field, rule, scrolling, sentence
 from app.windows.listening import listen
 from app.workspace import Workspace
 from imaging.heatmap import GRAD_CAM, Heatmap
@@ -97,7 +97,9 @@ class ExplainPanel(QWidget):
         self._show_result()
 
     def _arrange(self) -> None:
-        layout = column(self)
+        inner = QWidget()
+        column(self, margin=0).addWidget(scrolling(inner))
+        layout = column(inner)
         layout.addWidget(
             sentence(
                 "Grad-CAM shows which parts of the image moved the model towards its answer. "

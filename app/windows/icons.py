@@ -82,8 +82,8 @@ def icon(name: str, colour: str = DARK.text) -> QIcon:
     return QIcon(_Glyph(GLYPHS[name][1], colour))
 
 
-def swatch(colour: tuple[int, int, int], pixels: int = 14) -> QPixmap:
-    """A round dot in the colour of a segment, twice the size for sharp screens."""
+def swatch(colour: tuple[int, int, int], pixels: int = 14) -> QIcon:
+    """A round dot in the colour of a segment; the same colour in a selected or disabled row."""
     pixmap = QPixmap(2 * pixels, 2 * pixels)
     pixmap.setDevicePixelRatio(2)
     pixmap.fill(Qt.GlobalColor.transparent)
@@ -93,7 +93,10 @@ def swatch(colour: tuple[int, int, int], pixels: int = 14) -> QPixmap:
     painter.setBrush(QColor(*colour))
     painter.drawEllipse(1, 1, pixels - 3, pixels - 3)
     painter.end()
-    return pixmap
+    dot = QIcon()
+    for mode in (QIcon.Mode.Normal, QIcon.Mode.Selected, QIcon.Mode.Disabled):
+        dot.addPixmap(pixmap, mode)
+    return dot
 
 
 @cache

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QLabel,
     QProgressBar,
-    QScrollArea,
     QSizePolicy,
     QWidget,
 )
 
-from app.windows.controls import allow, button, check_box, column, field, row, sentence
+from app.windows.controls import allow, button, check_box, column, field, row, scrolling, sentence
 from app.windows.jobs_bar import time_left
 from app.windows.listening import listen
 from app.windows.model_card_view import ModelCardView
@@ -91,14 +90,10 @@ class ModelPanel(QWidget):
         upper.addLayout(field("Device", self.device, 48))
         upper.addWidget(self.explain)
         upper.addStretch(1)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(inner)
         buttons = row(self.run, self.cancel, gap=GAP)
         buttons.setStretch(0, 1)
         layout = column(self)
-        layout.addWidget(scroll, 1)
+        layout.addWidget(scrolling(inner), 1)
         layout.addLayout(row(self.stage, 1, self.left))
         layout.addWidget(self.bar)
         layout.addWidget(self.result)

@@ -7,13 +7,21 @@ from PySide6.QtGui import QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QFrame,
-    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
-from app.windows.controls import ValueSlider, check_box, column, field, flat_button, row, sentence
+from app.windows.controls import (
+    ValueSlider,
+    check_box,
+    column,
+    field,
+    flat_button,
+    row,
+    scrolling,
+    sentence,
+)
 from app.windows.listening import listen
 from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
@@ -179,10 +187,7 @@ class OverlaysPanel(QWidget):
         self._list.setSpacing(GAP)
         self._list.addWidget(self.empty)
         self._list.addStretch(1)
-        self.scroll_area = QScrollArea()
-        self.scroll_area.setWidgetResizable(True)
-        self.scroll_area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.scroll_area.setWidget(inner)
+        self.scroll_area = scrolling(inner)
         layout = column(self)
         layout.addWidget(self.all)
         layout.addWidget(self.scroll_area, 1)

@@ -181,7 +181,7 @@ def _show_segment(
     item.setText(MADE, _MADE.get(segment.algorithm_type, "edited"))
     item.setToolTip(MADE, _HOW.get(segment.algorithm_type, "Made by a model, corrected by hand"))
     _show_eye(item, segment.number not in overlay.hidden_segments, "this label")
-    item.setIcon(COLOUR, QIcon(swatch(segment.colour)))
+    item.setIcon(COLOUR, swatch(segment.colour))
     item.setToolTip(COLOUR, "Change the colour")
     item.setIcon(
         LOCK, icon("lock", DARK.warning) if segment.locked else icon("lock-open", DARK.dim)

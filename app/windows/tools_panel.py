@@ -23,6 +23,7 @@ from app.windows.controls import (
     keyboard_stays,
     row,
     rule,
+    scrolling,
     sentence,
 )
 from app.windows.icons import GLYPHS, icon, swatch
@@ -74,14 +75,17 @@ class ToolsPanel(QWidget):
         self.label.setMinimumContentsLength(12)
         self.label.activated.connect(self._choose_label)
         self.state = sentence()
-        layout = column(self)
+        inner = QWidget()
+        outer = column(self)
+        outer.addWidget(scrolling(inner), 1)
+        outer.addWidget(self.state)  # outside: what is masked must never be scrolled away
+        layout = column(inner, margin=0)
         layout.addLayout(grid)
         layout.addWidget(rule())
         layout.addLayout(field("Radius", self.radius, 48))
         layout.addLayout(row(self.disc, self.ball, 1))
         layout.addWidget(self.only_range)
         layout.addLayout(field("Paints", self.label, 48))
-        layout.addWidget(self.state)
         layout.addStretch(1)
         listen(self, workspace.display_changed, self._on_display)
         listen(self, workspace.case_changed, self._on_case)
@@ -179,7 +183,8 @@ class ToolsPanel(QWidget):
                 self._targets.append(("", 1))
                 target = ("", 1)
             self.label.setCurrentIndex(self._targets.index(target))
-        because = "" if len(self._targets) > 1 else "There is no mask with labels yet: paint one"
+        any_label = any(mask for mask, _ in self._targets)
+        because = "" if any_label else "There is no mask with labels yet: paint one"
         allow(self.label, "The label the brush paints (Q and W change it)", because)
 
     def _show_brush(self) -> None:

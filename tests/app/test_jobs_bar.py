@@ -206,6 +206,17 @@ def test_what_masks_the_brush_is_always_said(tools, workspace) -> None:
     assert "Overlays are off" in tools.state.text()
 
 
+def test_what_is_masked_stays_visible_in_a_low_window(tools) -> None:
+    tools.resize(340, 150)
+    assert not tools.state.visibleRegion().isEmpty()
+    assert tools.minimumSizeHint().height() <= 150
+
+
+def test_a_single_label_can_still_be_chosen(tools, workspace) -> None:
+    add_answer(workspace)
+    assert tools.label.isEnabled()
+
+
 def test_the_label_that_is_painted_can_be_chosen(tools, workspace) -> None:
     assert tools.label.currentText() == NEW_MASK
     assert not tools.label.isEnabled()
