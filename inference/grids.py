@@ -6,7 +6,7 @@ source grid short, also for a source of a hundred million voxels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -51,8 +51,7 @@ def _covering(part: Geometry, grid: Geometry) -> Box:
     index = grid.index(part.world(corners))
     start = np.floor(index.min(axis=0)).astype(int) - BORDER
     stop = np.ceil(index.max(axis=0)).astype(int) + 1 + BORDER
-    (a, b, c), (d, e, f) = start.tolist(), stop.tolist()
-    return Box((a, b, c), (d, e, f)).clipped(grid.shape)
+    return Box(_triple(start), _triple(stop)).clipped(grid.shape)
 
 
 def into_source(
@@ -93,9 +92,10 @@ def into_source(
 
 
 def _shifted(box: Box, by: tuple[int, int, int]) -> Box:
-    (a, b, c), (d, e, f) = box.start, box.stop
-    k, j, i = by
-    return Box((a + k, b + j, c + i), (d + k, e + j, f + i))
+    return Box(
+        _triple(a + b for a, b in zip(box.start, by, strict=True)),
+        _triple(a + b for a, b in zip(box.stop, by, strict=True)),
+    )
 
 
 def _parts(box: Box) -> list[Box]:
@@ -125,15 +125,26 @@ def target_on_model(target: np.ndarray, start: tuple[int, int, int], grid: Model
         also where the model's voxels are larger than the finding.
     """
     result = np.zeros(grid.shape, bool)
-    a, n = start, target.shape
-    source = Box(a, (a[0] + n[0], a[1] + n[1], a[2] + n[2]))
+    border = _border_of(grid)
+    padded = np.pad(target, [(b, b) for b in border]).astype(np.float32)
+    first = tuple(a - b for a, b in zip(start, border, strict=True))
+    source = Box(_triple(first), _triple(a + n for a, n in zip(first, padded.shape, strict=True)))
     model = model_box(grid, source)
     if model.empty or not target.any():
         return result
-    share = resample_to_model(
-        target.astype(np.float32), sub_grid(grid, source, model), order=1, fill=0.0
-    )
+    share = resample_to_model(padded, sub_grid(grid, source, model), order=1, fill=0.0)
     highest = float(share.max())
     if highest > 0:
         result[model.slices] = share >= min(0.5, 0.99 * highest)
     return result
+
+
+def _border_of(grid: ModelGrid) -> tuple[int, int, int]:
+    """Source voxels around a block that a model voxel inside it may take its value from."""
+    spacing = np.linalg.norm(grid.source_affine[:3, :3], axis=0)
+    return _triple(np.ceil(2 * grid.spacing_mm / spacing).astype(int) + 1)
+
+
+def _triple(values: Iterable[int]) -> tuple[int, int, int]:
+    a, b, c = (int(v) for v in values)
+    return a, b, c

@@ -8,7 +8,10 @@ class. Two ways to weigh the activations of a layer with its gradient:
 - ``"xres"``, Seg-XRes-CAM (Hasany et al., CVPR workshops 2023): the gradient of each place weighs
   the activation of that place, after pooling over small windows. This is the default.
 
-The mask says where a lesion is; these maps say only what the network looked at.
+The mask says where a lesion is; these maps say only what the network looked at. In a fine layer
+only places near the marked voxels can matter, so a part of such a map's form comes from the
+question itself: on a phantom the 4 mm map of the shipped network and those of the same network
+with random weights correlate by 0.6 on average, the 16 mm maps not at all (-0.1 to 0.4).
 """
 
 from __future__ import annotations
