@@ -106,6 +106,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.empty.demo_wanted.connect(cases.open_demo)
     window.empty.recent_chosen.connect(lambda path: window.dropped.emit([path], False))
     window.browser.recent_activated.connect(lambda path: window.dropped.emit([path], False))
+    window.banner.set_notice(program.settings.notice)
+    window.models.prefer(program.settings.device, program.settings.explain)
     window.empty.set_recent(program.settings.recent)
     window.browser.set_recent(program.settings.recent)
     cases.opened.connect(lambda paths: _remember(program, paths))
@@ -160,6 +162,8 @@ def _remember_layout(program: Program) -> None:
         window_state=state,
         layout=program.workspace.display.layout.value,
         export_folder=program.export.last_folder,
+        device=str(program.window.models.device.currentData()),
+        explain=program.window.models.explain.isChecked(),
         brush_mm=brush.radius_mm,
         brush_shape=brush.shape,
     )

@@ -112,6 +112,11 @@ class ModelPanel(QWidget):
         self._show_model()
         self._choose_fitting_series()
 
+    def prefer(self, device: str, explain: bool) -> None:
+        """Start from what was chosen last time."""
+        self.device.setCurrentIndex(max(0, self.device.findData(device)))
+        self.explain.setChecked(explain)
+
     def set_progress(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
         """A run is on; ``fraction`` is 0 to 1, or below 0 where it is not known yet."""
         if not self._running:

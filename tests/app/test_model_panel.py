@@ -122,6 +122,15 @@ def test_run_hands_over_every_choice(qtbot, ready) -> None:
     assert asked.args == ["test-model", "flair", "cpu", False]
 
 
+def test_the_last_device_can_be_brought_back(qtbot, ready) -> None:
+    ready.prefer("cpu", False)
+    with qtbot.waitSignal(ready.run_requested) as asked:
+        ready.start()
+    assert asked.args[2:] == ["cpu", False]
+    ready.prefer("a device of tomorrow", True)
+    assert ready.device.currentData() == "auto"
+
+
 def test_a_model_that_cannot_run_says_why(qtbot, ready) -> None:
     ready.model.setCurrentIndex(ready.model.findData("broken"))
     assert "weights are missing" in ready.unavailable.text()
