@@ -24,7 +24,7 @@ from imaging.case import Case
 from imaging.edits.edit import AddItem, Edit, Group, HeaderEdit, RemoveItem, VoxelEdit
 from imaging.edits.history import History
 from imaging.geometry import Box
-from imaging.storage import file_lock
+from imaging.storage import file_lock, recovery
 from imaging.storage import journal as journal_module
 from imaging.storage.case_file import snapshot
 from imaging.storage.file_lock import CaseInUse, FileLock, is_locked
@@ -214,6 +214,19 @@ def test_an_open_journal_is_not_offered(desk):
     assert desk.journal.path.exists()
 
 
+def test_a_journal_without_work_that_cannot_be_removed_is_still_not_offered(
+    desk, tmp_path, monkeypatch
+):
+    path = crash_copy(desk, tmp_path / "after")
+
+    def refuse(path):
+        raise PermissionError(13, "in use")
+
+    monkeypatch.setattr(recovery, "remove", refuse)
+    assert recoverable(path.parent) == []
+    assert path.exists()
+
+
 def test_no_folder_no_journals(tmp_path):
     assert recoverable(tmp_path / "nowhere") == []
 
@@ -376,6 +389,22 @@ def test_a_record_with_a_right_checksum_that_does_not_fit_ends_the_replay(desk, 
     case, report = recovered(path)
     assert same_items(case, states[-1])
     assert report.unreadable == 2
+
+
+def test_what_is_wrong_before_a_good_base_does_not_matter(desk, tmp_path):
+    desk.paint(1)
+    desk.journal.compact(desk.case)
+    path = crash_copy(desk, tmp_path / "after")
+    file = JournalFile(path)
+    first, stroke, base = file.rows()
+    file.close()
+    _sql(path, "DELETE FROM record")
+    file = JournalFile(path)
+    file.write([first, stroke._replace(body='{"volumes": 5}'), base], {})
+    file.close()
+    case, report = recovered(path)
+    assert same_items(case, desk.case)
+    assert report.unreadable == 0
 
 
 def test_half_a_group_is_taken_back(desk, tmp_path):
@@ -662,6 +691,21 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path, monkeypatch):
     desk.paint(1)
     assert desk.journal.state.kind == "failed"
     (tmp_path / "journals").unlink()
+    _until(lambda: desk.journal.waiting == 0)
+    desk.journal.close(discard=True)
+
+
+def test_a_case_taken_by_another_window_meanwhile_is_said_and_waited_for(tmp_path, monkeypatch):
+    quick(monkeypatch)
+    folder = tmp_path / "journals"
+    folder.write_text("a file where the folder should be")
+    desk = Desk(folder)
+    desk.paint(1)
+    folder.unlink()
+    folder.mkdir()
+    other = FileLock(folder / f"{desk.journal._stem}.lock")
+    _until(lambda: "another window" in desk.journal.state.sentence)
+    other.release()
     _until(lambda: desk.journal.waiting == 0)
     desk.journal.close(discard=True)
 
