@@ -11,7 +11,7 @@ FEWEST_SLICES = 5
 LARGEST_EDGE = 256  #: voxels along an axis, at most
 #: Opacity per mm and brightness over the window (0 = low end, 1 = high end): air gone, skin a veil,
 #: brain clearer than its edges, the brightest tissue denser.
-OPACITY = ((0.0, 0.0), (0.08, 0.0), (0.2, 0.015), (0.35, 0.012), (0.6, 0.008), (1.0, 0.04))
+OPACITY = ((0.0, 0.0), (0.08, 0.0), (0.2, 0.02), (0.35, 0.01), (0.6, 0.006), (1.0, 0.022))
 COLOUR = (
     (0.0, (0.10, 0.09, 0.09)),
     (0.25, (0.52, 0.44, 0.40)),
@@ -19,7 +19,7 @@ COLOUR = (
     (1.0, (1.0, 0.98, 0.94)),
 )
 #: Share of that opacity by the step in grey per mm: flat inside is clear, edges are seen.
-GRADIENT = ((0.0, 0.1), (5.0, 0.2), (25.0, 1.0), (255.0, 1.0))
+GRADIENT = ((0.0, 0.06), (8.0, 0.15), (30.0, 1.0), (255.0, 1.0))
 
 
 def shrunken(volume: Volume, edge: int = LARGEST_EDGE) -> tuple[np.ndarray, Geometry, Window]:

@@ -21,8 +21,9 @@ from viewer.rendering.surfaces import Surface
 BACKGROUND_TOP, BACKGROUND_BOTTOM = (0.085, 0.095, 0.115), (0.02, 0.022, 0.028)
 OUTLINE_COLOUR = (0.20, 0.23, 0.28)
 HIGHLIGHT_COLOUR = (1.0, 1.0, 0.82)
-#: Pixels below this grey (of 255), outside the head, are left out of the three planes.
-AIR_GREY = 14
+#: Pixels darker than this (of 255) outside the head are left out of the three planes; their mean
+#: over so many pixels squared counts, so that the noise of air does not.
+AIR_GREY, AIR_BLUR = 20, 5
 SOFTWARE_RENDERERS = ("llvmpipe", "softpipe", "swrast", "swr", "gdi generic", "basic render")
 
 
@@ -84,14 +85,16 @@ def index_matrix(geometry: Geometry):
 def grey_slice(state: SceneState, axis: int, index: int) -> np.ndarray:
     """One array slice through the window, with transparent air; uint8, shape (h, w, 2).
 
-    The second channel is 0 where a dark pixel is connected with the edge along its row or column.
+    The second channel is 0 where dark pixels lead along a row or column to the edge.
     """
+    from scipy.ndimage import uniform_filter
+
     assert state.volume is not None
     stored = np.take(state.volume.voxels, index, axis=axis)
     window = state.window
     grey = (state.volume.real(stored) - window.low) * (255.0 / max(window.width, 1e-9))
     grey = np.clip(np.nan_to_num(grey), 0, 255).astype(np.uint8)
-    tissue = (255 - grey if state.volume.inverted else grey) > AIR_GREY
+    tissue = uniform_filter(255 - grey if state.volume.inverted else grey, AIR_BLUR) > AIR_GREY
     inside = np.ones(grey.shape, bool)
     for line in (0, 1):
         inside &= np.logical_or.accumulate(tissue, axis=line)
