@@ -30,6 +30,8 @@ MARGIN = 8.0
 LETTER_PIXELS = 14
 #: Half the width kept free for the letters in the middle of the top and bottom edge.
 LETTER_ROOM = 20.0
+#: A rim all round, for words that are drawn once and kept.
+FULL_RIM = ((-1, -1), (1, 1), (-1, 1), (1, -1), (-1, 0), (1, 0), (0, -1), (0, 1))
 #: Half the gap in the middle of the crosshair, logical pixels.
 GAP = 9
 #: A colour legend needs a view at least this large (logical pixels).
@@ -48,10 +50,17 @@ def font(pixels: int, bold: bool = False) -> QFont:
     return made
 
 
-def haloed(painter: QPainter, rect: QRectF, flags: Qt.AlignmentFlag, text: str, colour: QColor):
-    """Text with a dark rim, readable on any picture."""
+def haloed(
+    painter: QPainter,
+    rect: QRectF,
+    flags: Qt.AlignmentFlag,
+    text: str,
+    colour: QColor,
+    rim: tuple[tuple[int, int], ...] = ((-1, -1), (1, 1), (-1, 1), (1, -1)),
+) -> None:
+    """Text with a dark rim, readable on any picture; ``rim`` says where the dark copies go."""
     painter.setPen(HALO)
-    for dx, dy in ((-1, -1), (1, 1)):
+    for dx, dy in rim:
         painter.drawText(rect.translated(dx, dy), flags, text)
     painter.setPen(colour)
     painter.drawText(rect, flags, text)
@@ -126,7 +135,7 @@ def _scale_bar_image(mm: float, length: int, ratio: float) -> QImage:
             painter.fillRect(x - grow, top - grow, wide + 2 * grow, high + 2 * grow, colour)
     painter.setFont(font(SMALL_PIXELS))
     rect = QRectF(0.0, 1.0, 2.0 * middle, 17.0)
-    haloed(painter, rect, Qt.AlignmentFlag.AlignCenter, words, TEXT)
+    haloed(painter, rect, Qt.AlignmentFlag.AlignCenter, words, TEXT, FULL_RIM)
     painter.end()
     return image
 
@@ -139,14 +148,14 @@ def _legend_image(legend: Legend, room: int, high: int, ratio: float) -> QImage:
     flags = _RIGHT | Qt.AlignmentFlag.AlignVCenter
     metrics = QFontMetricsF(painter.font())
     name = metrics.elidedText(legend.name, Qt.TextElideMode.ElideRight, room - 2.0)
-    haloed(painter, QRectF(0.0, 0.0, room - 1.0, 18.0), flags, name, TEXT)
+    haloed(painter, QRectF(0.0, 0.0, room - 1.0, 18.0), flags, name, TEXT, FULL_RIM)
     wide = LEGEND_BAR[0]
     bar = QRectF(room - wide - 1, 29.0, wide, high)
     painter.fillRect(bar.adjusted(-1.0, -1.0, 1.0, 1.0), HALO)
     painter.drawImage(bar, _gradient(legend.colour_table))
     for value, y in ((legend.high, bar.top()), (legend.low, bar.bottom())):
         place = QRectF(0.0, y - 9.0, bar.left() - 6.0, 18.0)
-        haloed(painter, place, flags, number(value), TEXT)
+        haloed(painter, place, flags, number(value), TEXT, FULL_RIM)
     painter.end()
     return image
 
