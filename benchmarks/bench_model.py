@@ -35,6 +35,7 @@ def head_volume(path: Path = REAL_HEAD) -> tuple[Volume, str]:
 
         image = nibabel.load(path)  # type: ignore[attr-defined]
         assert isinstance(image, Nifti1Image)
+        assert image.affine is not None
         voxels = np.asarray(image.dataobj, np.float32).transpose(2, 1, 0)
         geometry = Geometry.from_nifti(image.shape, image.affine)
         return Volume("head", "FLAIR", voxels, geometry, Source("nifti", sequence="FLAIR")), "real"
