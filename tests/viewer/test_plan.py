@@ -18,7 +18,8 @@ from imaging.volume import Patient, Source, Volume, Window
 from viewer.state.cameras import flipped, panned, rotated, zoomed
 from viewer.state.display import Camera, Cell, DisplayState, Layout, Plane
 from viewer.state.linking import cursor_in, with_cursor
-from viewer.state.plan import edge_letters, plan, scale_bar, slice_plan
+from viewer.state.marks import edge_letters, scale_bar
+from viewer.state.plan import plan, slice_plan
 from viewer.state.planes import ARRAY_PLANE_TOLERANCE_DEG
 
 PATIENT = (Plane.AXIAL, Plane.SAGITTAL, Plane.CORONAL)

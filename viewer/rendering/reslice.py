@@ -78,37 +78,35 @@ def nearest(
     straight = _straight_lookup(array.shape, index_map, columns, rows)
     if straight is None:
         return reslice(array, index_map, columns, rows, linear=False, outside=outside)
-    row_axis, index, masks = straight
-    plane = array[np.ix_(*index)]
-    plane = plane.reshape(len(index[row_axis[0]]), -1)
-    if row_axis[0] > row_axis[1]:
-        plane = array[np.ix_(*index)].squeeze(axis=3 - row_axis[0] - row_axis[1]).T
-    plane = np.where(masks[0][:, None] & masks[1], plane, np.asarray(outside, array.dtype))
-    return plane
+    index, inside, row_axis, column_axis = straight
+    block = array[
+        np.ix_(*(np.clip(n, 0, size - 1) for n, size in zip(index, array.shape, strict=True)))
+    ]
+    plane = block.squeeze(axis=3 - row_axis - column_axis)
+    if row_axis > column_axis:
+        plane = plane.T
+    seen = inside[row_axis][:, None] & inside[column_axis] & inside[3 - row_axis - column_axis]
+    return np.where(seen, plane, np.asarray(outside, array.dtype))
 
 
-def _straight_lookup(shape: tuple[int, ...], index_map: np.ndarray, columns: int, rows: int):
+def _straight_lookup(
+    shape: tuple[int, ...], index_map: np.ndarray, columns: int, rows: int
+) -> tuple[list[np.ndarray], list[np.ndarray], int, int] | None:
+    """For each array axis the indices wanted and which of them exist; row and column axis.
+
+    None where a screen axis runs along more than one array axis.
+    """
     reach = np.abs(index_map[:, :2]) * (columns, rows)
     column_axis, row_axis = int(reach[:, 0].argmax()), int(reach[:, 1].argmax())
-    if column_axis == row_axis:
+    reach[column_axis, 0] = reach[row_axis, 1] = 0.0
+    if column_axis == row_axis or reach.max() > _STRAIGHT_VOXELS:
         return None
-    rest = reach.copy()
-    rest[column_axis, 0] = rest[row_axis, 1] = 0.0
-    if rest.max() > _STRAIGHT_VOXELS:
-        return None
-    axis = 3 - column_axis - row_axis
-    fixed = int(np.floor(index_map[axis, 2] + 0.5))
-    along_row = index_map[row_axis, 2] + index_map[row_axis, 1] * np.arange(rows)
-    along_column = index_map[column_axis, 2] + index_map[column_axis, 0] * np.arange(columns)
-    wanted = {
-        row_axis: np.floor(along_row + 0.5).astype(np.intp),
-        column_axis: np.floor(along_column + 0.5).astype(np.intp),
-        axis: np.array([fixed]),
-    }
-    inside = {a: (v >= 0) & (v < shape[a]) for a, v in wanted.items()}
-    index = [np.clip(wanted[a], 0, shape[a] - 1) for a in range(3)]
-    here = inside[axis][0]
-    return (row_axis, column_axis), index, (inside[row_axis] & here, inside[column_axis])
+    steps: list[np.ndarray] = [np.zeros(1)] * 3
+    steps[column_axis] = index_map[column_axis, 0] * np.arange(columns)
+    steps[row_axis] = index_map[row_axis, 1] * np.arange(rows)
+    index = [np.floor(s + index_map[a, 2] + 0.5).astype(np.intp) for a, s in enumerate(steps)]
+    inside = [(n >= 0) & (n < size) for n, size in zip(index, shape, strict=True)]
+    return index, inside, row_axis, column_axis
 
 
 def _borrowed(array: np.ndarray):

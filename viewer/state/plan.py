@@ -14,17 +14,16 @@ import numpy as np
 from imaging.case import Case
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
-from imaging.orientation import direction_letters, opposite_letters
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 from viewer.state.display import Cell, DisplayState, Layout, Plane, Point
 from viewer.state.linking import cursor_in
+from viewer.state.marks import edge_letters, scale_bar, traces_in
 from viewer.state.planes import (
     ArrayCut,
     PixelGrid,
     Way,
     array_cut,
-    cross,
     cut_grid,
     dot,
     extent,
@@ -34,13 +33,10 @@ from viewer.state.planes import (
 )
 from viewer.state.slice_plan import (
     CornerTexts,
-    EdgeLetters,
     Legend,
-    Line,
     MapLayer,
     MaskLayer,
     PlaneTrace,
-    ScaleBar,
     SlicePlan,
     SlicePosition,
 )
@@ -226,23 +222,6 @@ def _resampled_position(geometry: Geometry, way: Way, cursor: np.ndarray) -> Sli
     return SlicePosition(min(max(number, 1), count), count, step, shown)
 
 
-def edge_letters(way: Way) -> EdgeLetters:
-    """Letters of the four edges from the vectors of the screen."""
-    right, bottom = (
-        direction_letters(np.asarray(way.right)),
-        direction_letters(np.asarray(way.down)),
-    )
-    return EdgeLetters(opposite_letters(right), right, opposite_letters(bottom), bottom)
-
-
-def scale_bar(mm_per_pixel: float, width: int) -> ScaleBar:
-    """The roundest length (1, 2 or 5 times a power of ten) of at most a quarter of the width."""
-    room = mm_per_pixel * width / 4.0
-    power = 10.0 ** math.floor(math.log10(room))
-    length = next(f * power for f in (5.0, 2.0, 1.0) if f * power <= room)
-    return ScaleBar(length, length / mm_per_pixel)
-
-
 def _layer_cut(geometry: Geometry, volume: Volume, cut: ArrayCut | None) -> ArrayCut | None:
     return cut if cut is not None and geometry.same_grid(volume.geometry) else None
 
@@ -306,31 +285,4 @@ def _lines_of(
     offset = tuple(c - m for c, m in zip(point(cursor), frame.centre, strict=True))
     x = size[0] / 2.0 + dot((offset[0], offset[1], offset[2]), frame.way.right) / frame.mm_per_pixel
     y = size[1] / 2.0 + dot((offset[0], offset[1], offset[2]), frame.way.down) / frame.mm_per_pixel
-    return (x, y), tuple(_traces(display, cell, frame.way, (x, y), size))
-
-
-def _traces(
-    display: DisplayState,
-    cell: Cell,
-    way: Way,
-    crosshair: tuple[float, float],
-    size: tuple[int, int],
-) -> list[PlaneTrace]:
-    traces = []
-    for other in display.shown_cells:
-        if other.plane != Plane.OBLIQUE or other.id == cell.id or other.normal is None:
-            continue
-        along = cross(way.normal, other.normal)
-        dx, dy = dot(along, way.right), dot(along, way.down)
-        length = math.hypot(dx, dy)
-        if length > 0.05:
-            traces.append(PlaneTrace(other.id, _through(crosshair, dx / length, dy / length, size)))
-    return traces
-
-
-def _through(middle: tuple[float, float], dx: float, dy: float, size: tuple[int, int]) -> Line:
-    reach = float(size[0] + size[1])
-    return (
-        middle[0] - dx * reach, middle[1] - dy * reach,
-        middle[0] + dx * reach, middle[1] + dy * reach,
-    )  # fmt: skip
+    return (x, y), tuple(traces_in(display, cell, frame.way, (x, y), size))

@@ -36,7 +36,8 @@ class PointerEvent:
     size : tuple of float
         Size of the cell in logical pixels.
     normal, right, down : ndarray, shape (3,)
-        Unit vectors of the plane in LPS: towards the viewer's back, screen right, screen down.
+        Unit vectors of the plane in LPS: into the screen (right cross down), screen right,
+        screen down.
     mm_per_pixel : float
         Size of a logical pixel on the plane.
     button : str
