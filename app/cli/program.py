@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -117,7 +118,8 @@ def run(arguments: list[str]) -> int:
             return code if isinstance(code, int) else 0
         except (KeyboardInterrupt, typer.Abort):
             return fail("Interrupted; files that were finished are whole.", INTERRUPTED)
-        except BrokenPipeError:
+        except BrokenPipeError:  # the reader (head, say) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return FAILED
         except Exception as error:
             if misuse := _misuse(error):

@@ -277,6 +277,39 @@ def test_the_dicom_seg_points_to_the_series_it_was_made_from(finding):
     assert int((volume.array > 0).sum()) == int((np.asarray(mask.dataobj) > 0).sum())
 
 
+def test_a_real_flair_gives_a_finding_that_overlaps_with_the_experts(shell, shared_data, tmp_path):
+    import nibabel
+    from pydicom import dcmread
+
+    pytest.importorskip("torch")
+    patient = shared_data / "ms_open_mni" / "MNI" / "patient19"
+    gold = nibabel.load(next(patient.glob("GOLD*.nii.gz")))
+    out = tmp_path / "out"
+    report = shell.json(
+        "segment", next(patient.glob("FLAIR*.nii.gz")), "--model", "flair-wml",
+        "-o", out, "--format", "nifti,dicom-seg",
+    )  # fmt: skip
+    mask = nibabel.load(out / "mask.nii.gz")
+    assert np.allclose(mask.affine, gold.affine, atol=1e-3)
+    found, true = np.asarray(mask.dataobj) > 0, np.asarray(gold.dataobj) > 0.5
+    assert 2 * (found & true).sum() / (found.sum() + true.sum()) > 0.45
+    images = sorted((out / "images").iterdir())
+    assert len(images) == mask.shape[2]
+    series = dcmread(images[0], stop_before_pixels=True).SeriesInstanceUID
+    for kind in ("dicom_seg", "dicom_probability"):
+        written = dcmread(report["files"][kind][0], stop_before_pixels=True)
+        assert written.ReferencedSeriesSequence[0].SeriesInstanceUID == series
+
+
+def test_a_reader_that_has_seen_enough_does_not_cause_noise(study):
+    run = subprocess.run(
+        f"{sys.executable} -m app scan {study} --json | head -c 1",
+        shell=True, capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert run.stderr == ""
+    assert run.stdout == "{"
+
+
 class FakeRun:
     """A run that ends as the test wants."""
 
