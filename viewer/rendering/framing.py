@@ -18,7 +18,7 @@ def head_corners(volume: Volume) -> np.ndarray:
 
     The corners of the whole grid where nothing stands out (an empty image, one still loading).
     """
-    steps = [max(1, n // SAMPLES) for n in volume.voxels.shape]
+    steps = [-(-n // SAMPLES) for n in volume.voxels.shape]
     sample = volume.real(volume.voxels[tuple(slice(None, None, s) for s in steps)])
     sample = np.nan_to_num(-sample if volume.inverted else sample)
     low, high = float(sample.min()), float(np.percentile(sample, 99.5))
