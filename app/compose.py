@@ -25,6 +25,7 @@ from app.windows.main_window import MainWindow
 from app.windows.theme import apply as apply_theme
 from app.workspace import Workspace
 from imaging.errors import ImagingError
+from viewer.state.display import Brush, Layout
 from viewer.widgets.view_grid import ViewGrid
 
 
@@ -69,6 +70,8 @@ def compose(application: QApplication, settings: Settings | None = None) -> Prog
     _join(program, grid)
     window.bind(program)
     window.resize(1500, 940)
+    brush = Brush(radius_mm=settings.brush_mm, shape=settings.brush_shape)
+    workspace.show(workspace.display.but(layout=_layout_of(settings), brush=brush))
     window.restore_layout(settings.window_geometry, settings.window_state)
     if problem:
         window.jobs.say(problem)
@@ -79,6 +82,10 @@ def compose(application: QApplication, settings: Settings | None = None) -> Prog
 def new_id(kind: str) -> str:
     """A fresh id for an item of the case."""
     return f"{kind}-{secrets.token_hex(6)}"
+
+
+def _layout_of(settings: Settings) -> Layout:
+    return Layout(settings.layout) if settings.layout in set(Layout) else Layout.ONE_AND_THREE
 
 
 def _volume_view():
@@ -118,6 +125,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     models.answered.connect(lambda _id: window.show_findings())
     window.closing.connect(lambda: _remember_layout(program))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
+    cases.loading_changed.connect(grid.set_loading)
     grid.activated.connect(views.activate)
     grid.maximise_requested.connect(views.toggle_maximised)
     grid.jump_requested.connect(views.jump)
@@ -127,8 +135,23 @@ def _join(program: Program, grid: ViewGrid) -> None:
 
 def _when_idle(program: Program) -> None:
     """What the first painted window did not need."""
+    program.tasks.run(lambda _ticket: _warm())
     program.models.refresh()
     program.journal.offer_recovery()
+
+
+def _warm() -> None:
+    """Import what the first stroke, lesion list and oblique plane need, off the hand's time."""
+    from importlib import import_module
+
+    for name in (
+        "scipy.ndimage",
+        "scipy.spatial",
+        "vtkmodules.vtkImagingCore",
+        "imaging.edits.operations",
+        "imaging.storage.journal",
+    ):
+        import_module(name)
 
 
 def _show_job(window: MainWindow, id: str, words: str, fraction: float) -> None:

@@ -9,17 +9,17 @@ import logging.handlers  # noqa: F401
 import secrets  # noqa: F401
 import uuid  # noqa: F401
 
-import app.commands  # noqa: F401
-import app.messages  # noqa: F401
-import app.settings  # noqa: F401
+import app.commands
+import app.messages
+import app.settings
 import app.workspace  # noqa: F401
-import imaging.analysis.lesions  # noqa: F401
-import imaging.edits.edit  # noqa: F401
+import imaging.analysis.lesions
+import imaging.edits.edit
 import imaging.heatmap  # noqa: F401
-import viewer.rendering.slice_engine  # noqa: F401
-import viewer.rendering.slice_pictures  # noqa: F401
-import viewer.state.colour_tables  # noqa: F401
-import viewer.state.display_json  # noqa: F401
-import viewer.state.navigation  # noqa: F401
-import viewer.state.plan  # noqa: F401
+import viewer.rendering.slice_engine
+import viewer.rendering.slice_pictures
+import viewer.state.colour_tables
+import viewer.state.display_json
+import viewer.state.navigation
+import viewer.state.plan
 import viewer.tools.table  # noqa: F401

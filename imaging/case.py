@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from imaging.errors import EditRefused
 from imaging.geometry import Box
@@ -12,6 +13,7 @@ from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 
 Item = Volume | Segmentation | Heatmap
+_Kind = TypeVar("_Kind", Volume, Segmentation, Heatmap)
 
 #: Parts of an item that a :class:`Change` can name.
 ADDED, REMOVED, VOXELS, HEADER = "added", "removed", "voxels", "header"
@@ -76,7 +78,7 @@ class Case:
         """The map with this id; raises EditRefused where there is none."""
         return self._get(id, Heatmap)
 
-    def _get(self, id, kind):
+    def _get(self, id: str, kind: type[_Kind]) -> _Kind:
         item = self.items.get(id)
         if not isinstance(item, kind):
             raise EditRefused(f"The case has no {kind.__name__.lower()} with this id", id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ from app.workspace import Workspace
 from imaging.case import Case
 from imaging.errors import ImagingError
 from imaging.geometry import Box
-from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.state.display_json import display_from_json, display_to_json
@@ -42,12 +42,17 @@ class CaseController(QObject):
         A scan found something; for the recent list.
     job(str, str, float)
         Id, words and fraction (below 0: unknown, 1: done) of background work.
+    saved(path)
+        A case file was written and read back.
+    loading_changed(volume_id, words)
+        Voxels are still arriving; empty words: they are all there.
     """
 
     said = Signal(str)
     opened = Signal(list)
     job = Signal(str, str, float)
     saved = Signal(str)
+    loading_changed = Signal(str, str)
 
     def __init__(self, workspace: Workspace, tasks: Tasks, browser: Any) -> None:
         super().__init__()
@@ -213,6 +218,7 @@ class CaseController(QObject):
         def done(whole: Volume) -> None:
             self._loads.pop(key, None)
             self._workspace.volume_whole(whole)
+            self.loading_changed.emit(whole.id, "")
             self.job.emit(key, f"{whole.name} loaded", 1.0)
             for note in whole.notes:
                 self.said.emit(note)
@@ -228,6 +234,7 @@ class CaseController(QObject):
             return
         self._workspace.add_volume(volume)
         self._show(volume, cell_id)
+        self.loading_changed.emit(volume.id, "Loading …")
 
     def _show(self, volume: Volume, cell_id: str) -> None:
         self._workspace.show(
@@ -274,7 +281,9 @@ class CaseController(QObject):
         self._volume_of.clear()
         self._browser.clear()
         self.case_path = None
-        self._workspace.replace_case(Case(), DisplayState(), "close")
+        old = self._workspace.display
+        kept = DisplayState(layout=old.layout, brush=replace(old.brush, segmentation_id=""))
+        self._workspace.replace_case(Case(), kept, "close")
         for result in self._results:
             result.close()
         self._results.clear()
@@ -348,13 +357,13 @@ class CaseController(QObject):
         target = path or self.case_path
         if target is None:
             target = Path(_documents()) / f"{_file_stem(self._workspace.case)}.isocase"
-        case = frozen_copy(self._workspace.case)
+        from imaging.storage.case_file import save_case, snapshot
+
+        case = snapshot(self._workspace.case)
         display = display_to_json(self._workspace.display)
         self.job.emit("save", "Saving the case", -1.0)
 
         def work(_ticket: Ticket) -> Path:
-            from imaging.storage.case_file import save_case
-
             return Path(save_case(target, case, display))
 
         self._tasks.run(work, self._case_saved, self._failed("save"))
@@ -418,21 +427,6 @@ def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket):
             volumes.append((series, load_series(series)))
             break
     return result, volumes
-
-
-def frozen_copy(case: Case) -> Case:
-    """A case whose masks no longer change, for writers in other threads."""
-    copy = Case()
-    for item in case:
-        if isinstance(item, Segmentation):
-            header = item.header()
-            item = Segmentation.from_labels(
-                item.id, item.name, item.geometry, item.volume_id, item.labels,
-                revision=item.revision,
-            )  # fmt: skip
-            item.set_header(header)
-        copy.items[item.id] = item
-    return copy
 
 
 def _documents() -> str:

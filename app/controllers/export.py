@@ -6,20 +6,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
-from app.controllers.cases import frozen_copy
 from app.controllers.findings import FindingsController
 from app.messages import is_ours, sentence
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
-from imaging.analysis.lesions import Lesion, find_lesions
 from imaging.case import Case
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
+
+if TYPE_CHECKING:
+    from imaging.analysis.lesions import Lesion
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,9 @@ class ExportController(QObject):
     def export(self, choice: Any) -> None:
         """Write what an :class:`~app.windows.export_dialog.ExportChoice` names."""
         self.last_folder = str(choice.folder)
-        case = frozen_copy(self._workspace.case)
+        from imaging.storage.case_file import snapshot
+
+        case = snapshot(self._workspace.case)
         lesions = self._lesions_of(choice.segmentation_id)
         jobs = plan_export(choice, case, lesions, self._findings)
         if "screenshot_png" in choice.kinds:
@@ -169,6 +172,7 @@ def plan_export(
     lesions : list of Lesion or None
         As the list shows them; measured anew where None.
     """
+    from imaging.analysis.lesions import find_lesions
     from imaging.atomic import next_version
     from imaging.dicom.derived import write_derived_series
     from imaging.dicom.parametric_map import write_parametric_map

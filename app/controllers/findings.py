@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
@@ -103,7 +104,10 @@ class FindingsController(QObject):
             from imaging.analysis.lesions import find_lesions
 
             frame = head or _head_frame(volume)
-            return frame, find_lesions(frozen, probability, frame, previous)
+            lesions = find_lesions(frozen, probability, frame, previous)
+            for lesion in lesions:
+                _ = lesion.longest_diameter_mm  # worked out once, here and not in the list
+            return frame, lesions
 
         self._ticket = self._tasks.run(
             work, lambda result: self._measured(frozen.id, mask.volume_id, mask.revision, result)
@@ -175,6 +179,11 @@ class FindingsController(QObject):
         """Bring every view to a lesion."""
         mask = self.mask
         self._jump_to(lesion.peak_world, mask.volume_id if mask else "")
+        if mask is not None:
+            # Whoever goes to a lesion and takes the brush means this label of this mask.
+            display = self._workspace.display
+            brush = replace(display.brush, segmentation_id=mask.id, label=lesion.label)
+            self._workspace.show(display.but(brush=brush))
 
     def accept(self, lesion: Lesion | None = None) -> None:
         """Take a lesion over as checked and go to the next one."""

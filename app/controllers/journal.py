@@ -153,18 +153,33 @@ class CaseJournal(QObject):
         self._cases.open_refs(recovery.volumes, lambda lookup: self._restore(recovery, lookup))
 
     def _restore(self, recovery: Recovery, lookup) -> None:
+        from imaging.storage.file_lock import CaseInUse
         from imaging.storage.journal import Journal
         from imaging.storage.recovery import recover
 
         if not self._workspace.case.volumes:
             self.said.emit("The images of this work were not found; the work was kept")
             return
+        if self._journal is not None:
+            self.said.emit("Edits of the last study still wait for the disk; try again later")
+            return
         items, report = recover(recovery.path, lookup)
-        self._workspace.adopt(items)
-        if items:
+        if not items:
+            self.said.emit(report.sentence)
+            return
+        try:
+            case = Case(dict(self._workspace.case.items) | {item.id: item for item in items})
             self._journal = Journal.resume(
-                recovery.path, self._workspace.case, damaged=report.damaged, on_state=self._state
+                recovery.path,
+                case,
+                damaged=report.damaged,
+                description=recovery.description,
+                on_state=self._state,
             )
+        except CaseInUse:
+            self.said.emit("This work is open in another Isocenter window")
+            return
+        self._workspace.adopt(items)
         self.said.emit(report.sentence)
 
     def _discard(self, recovery: Recovery) -> None:

@@ -13,6 +13,7 @@ from imaging.case import Change
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
+from viewer.state.cameras import flipped, rotated
 from viewer.state.display import Camera, Cell, DisplayState, Layout, Plane
 from viewer.state.linking import cursor_in, with_cursor
 from viewer.state.navigation import plane_cells, presets, with_plane
@@ -155,23 +156,15 @@ class ViewController(QObject):
             self._workspace.show(self._display.but(inverted=frozenset(wanted)))
 
     # --- camera ------------------------------------------------------------------------------
-    def _camera(self, **changes) -> None:
-        if active := self._active():
-            cell = active[0]
-            self._workspace.show(
-                self._display.with_cell(replace(cell, camera=replace(cell.camera, **changes)))
-            )
-
     def flip(self, way: str) -> None:
         """Mirror the active view; the letters follow."""
         if active := self._active():
-            field = f"flip_{way}"
-            self._camera(**{field: not getattr(active[0].camera, field)})
+            self._workspace.show(flipped(self._display, active[0].id, way == "horizontal"))
 
     def rotate(self) -> None:
         """A quarter turn of the active view."""
         if active := self._active():
-            self._camera(quarter_turns=(active[0].camera.quarter_turns + 1) % 4)
+            self._workspace.show(rotated(self._display, active[0].id))
 
     def reset(self) -> None:
         """Fit every view, take back flips and turns, automatic window."""

@@ -19,7 +19,7 @@ from imaging.segmentation import Segmentation
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
-_WIDTHS = {"#": 46, "ml": 46, "mm": 40, "p": 38, "State": 46}
+_WIDTHS = {"#": 46, "ml": 46, "mm": 48, "p": 38, "State": 46}
 
 
 def totals(lesions: Sequence[Lesion], accepted: int) -> str:
