@@ -45,20 +45,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 def open_window(paths: list[str]) -> int:
     """Show the window, open what was named, and stay until it is closed."""
-    import app.groundwork  # noqa: F401  (before Qt: see there)
+    from app.settings import load
 
-    from PySide6.QtWidgets import QApplication  # isort: skip
+    settings, problem = load()
+
+    from PySide6.QtWidgets import QApplication
+
+    from app.first_window import first_window
+
+    application = QApplication.instance() or QApplication(["isocenter"])
+    assert isinstance(application, QApplication)
+    workspace, window = first_window(application, settings)
+    window.show()
+    application.processEvents()
 
     from app.compose import compose, quit_program
     from app.logs import catch_crashes, start_log
     from app.messages import sentence
 
-    application = QApplication.instance() or QApplication(["isocenter"])
-    assert isinstance(application, QApplication)
-    program = compose(application)
+    program = compose(settings, workspace, window)
     start_log()
-    catch_crashes(lambda error: program.window.jobs.say(sentence(error), "bad"))
-    program.window.show()
+    catch_crashes(lambda error: window.jobs.say(sentence(error), "danger"))
+    if problem:
+        window.jobs.say(problem)
     if paths == ["demo"]:
         program.tasks.post(program.cases.open_demo)
     elif paths:

@@ -43,6 +43,11 @@ def needs_lesion(program: Program) -> str:
     return "" if program.workspace.selection is not None else "Choose a lesion in the list first"
 
 
+def needs_3d(program: Program) -> str:
+    """Why a command on the 3D view cannot run, or nothing."""
+    return "" if program.views.shows_3d else "No 3D view is on screen (F2 or F3 shows one)"
+
+
 @dataclass(frozen=True)
 class Command:
     """One row.
@@ -130,7 +135,6 @@ def _rows() -> list[Command]:
         row("view.plane_coronal", "Coronal", "View", lambda p: p.views.set_plane("coronal"), ("Alt+4",), why_not=needs_volume),
         row("view.plane_oblique", "Oblique", "View", lambda p: p.views.set_plane("oblique"), ("Alt+5",), why_not=needs_volume),
         row("view.plane_3d", "3D", "View", lambda p: p.views.set_plane("3D"), ("Alt+6",), why_not=needs_volume),
-        row("view.volume_rendering", "Volume rendering in 3D", "View", lambda p: p.views.toggle("volume_rendering"), ("Ctrl+3",), why_not=needs_volume),
         row("view.overlays", "Overlays on / off", "View", lambda p: p.views.toggle("overlays_shown"), ("Space",), "read", "views"),
         row("view.text", "Text on / off", "View", lambda p: p.views.toggle("text_shown"), ("Tab",), "any", "views"),
         row("view.crosshair", "Crosshair on / off", "View", lambda p: p.views.toggle("crosshair_shown"), ("Shift+Space",), "any", "views"),
@@ -148,6 +152,17 @@ def _rows() -> list[Command]:
             row(f"view.window_{n}", ("Window: auto" if n == 0 else f"Window preset {n}"), "View",
                 lambda p, n=n: p.views.preset(n), (str(n),), "read", menu=n == 0)
             for n in range(10)
+        ),
+    ]
+    solid = [
+        row("solid.rendering", "Volume rendering", "3D", lambda p: p.views.toggle("volume_rendering"), ("Ctrl+3",), why_not=needs_volume),
+        row("solid.fit", "Fit the head", "3D", lambda p: p.views.fit_3d(), why_not=needs_3d),
+        *(
+            row(f"solid.from_{letter}", f"Look from {words}", "3D", lambda p, a=letter: p.views.look_from(a), (f"Ctrl+Alt+{letter}",), why_not=needs_3d)
+            for letter, words in (
+                ("A", "the front"), ("P", "the back"), ("L", "the left"),
+                ("R", "the right"), ("S", "above"), ("I", "below"),
+            )
         ),
     ]
     scroll = [
@@ -174,7 +189,7 @@ def _rows() -> list[Command]:
         row("help.log", "Open the log folder", "Help", lambda p: p.window.open_logs()),
         row("help.about", "About Isocenter", "Help", lambda p: p.window.show_about()),
     ]
-    return file + edit + lesion + view + scroll + ai + help_rows
+    return file + edit + lesion + view + solid + scroll + ai + help_rows
 # fmt: on
 
 

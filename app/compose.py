@@ -6,7 +6,6 @@ import secrets
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QApplication
 
 from app.controllers.cases import CaseController
 from app.controllers.export import ExportController
@@ -18,28 +17,21 @@ from app.controllers.views import ViewController
 from app.messages import sentence
 from app.program import Program
 from app.settings import Settings
-from app.settings import load as load_settings
 from app.settings import save as save_settings
 from app.tasks import Tasks
 from app.windows.main_window import MainWindow
-from app.windows.theme import apply as apply_theme
 from app.workspace import Workspace
 from imaging.errors import ImagingError
 from viewer.state.display import Brush, Layout
 from viewer.widgets.view_grid import ViewGrid
 
 
-def compose(application: QApplication, settings: Settings | None = None) -> Program:
-    """Make every part and join them; nothing is shown and nothing heavy is imported yet."""
-    problem = ""
-    if settings is None:
-        settings, problem = load_settings()
-    apply_theme(application)
-    workspace = Workspace()
+def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Program:
+    """Make every other part and join them; nothing heavy is imported yet."""
     tasks = Tasks()
     tools = ToolController(workspace, new_id)
     grid = ViewGrid(workspace, tools, _volume_view)
-    window = MainWindow(workspace, grid)
+    window.furnish(grid)
     views = ViewController(workspace, grid)
     cases = CaseController(workspace, tasks, window.browser)
     findings = FindingsController(workspace, tasks, window.findings, views.jump)
@@ -69,12 +61,8 @@ def compose(application: QApplication, settings: Settings | None = None) -> Prog
     )
     _join(program, grid)
     window.bind(program)
-    window.resize(1500, 940)
     brush = Brush(radius_mm=settings.brush_mm, shape=settings.brush_shape)
     workspace.show(workspace.display.but(layout=_layout_of(settings), brush=brush))
-    window.restore_layout(settings.window_geometry, settings.window_state)
-    if problem:
-        window.jobs.say(problem)
     QTimer.singleShot(0, lambda: _when_idle(program))
     return program
 
@@ -115,12 +103,13 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.browser.recent_activated.connect(lambda path: window.dropped.emit([path], False))
     window.banner.set_notice(program.settings.notice)
     window.models.prefer(program.settings.device, program.settings.explain)
-    window.empty.set_recent(program.settings.recent)
-    window.browser.set_recent(program.settings.recent)
     cases.opened.connect(lambda paths: _remember(program, paths))
     workspace = program.workspace
     workspace.case_changed.connect(
         lambda _changes, _origin: window.show_views(bool(workspace.case.volumes))
+    )
+    workspace.selection_changed.connect(
+        lambda lesion: views.highlight(findings.mask.id if findings.mask else "", lesion)
     )
     models.answered.connect(lambda _id: window.show_findings())
     window.closing.connect(lambda: _remember_layout(program))

@@ -18,6 +18,8 @@ import numpy as np
 from PySide6.QtWidgets import QApplication
 
 from app.compose import compose, quit_program
+from app.first_window import first_window
+from app.settings import Settings
 from imaging.edits.edit import AddItem
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
@@ -31,7 +33,9 @@ def _fill(workspace, shape=(192, 256, 256)) -> Volume:
     rng = np.random.default_rng(0)
     k, j, i = np.ogrid[: shape[0], : shape[1], : shape[2]]
     centre = [n / 2 for n in shape]
-    r = np.sqrt(((k - centre[0]) / 80) ** 2 + ((j - centre[1]) / 95) ** 2 + ((i - centre[2]) / 80) ** 2)
+    r = np.sqrt(
+        ((k - centre[0]) / 80) ** 2 + ((j - centre[1]) / 95) ** 2 + ((i - centre[2]) / 80) ** 2
+    )
     voxels = (600 * (r < 1) + 200 * (r < 0.9) + rng.normal(0, 30, shape)).clip(0).astype(np.int16)
     affine = np.array([[0, 0, 1, -128], [0, 1, 0, -128], [1, 0, 0, -96], [0, 0, 0, 1]], float)
     geometry = Geometry(shape, affine)
@@ -73,7 +77,8 @@ def _row(name: str, times: list[float]) -> None:
 def main() -> None:
     """Measure idle, then with the model, and print medians and their ratio."""
     application = QApplication.instance() or QApplication([])
-    program = compose(application)
+    settings = Settings()
+    program = compose(settings, *first_window(application, settings))
     program.window.resize(1500, 940)
     program.window.show()
     volume = _fill(program.workspace)
@@ -81,11 +86,7 @@ def main() -> None:
 
     model = next(m for m in installed_models() if m.available)
     program.models._set_installed([model])
-    program.workspace.show(
-        program.workspace.display.with_cell(
-            program.workspace.display.cells[3]
-        )
-    )
+    program.workspace.show(program.workspace.display.with_cell(program.workspace.display.cells[3]))
     _frames(program, application, 2)
     idle = _frames(program, application, 6)
     busy: list[float] = []

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from app.controllers.findings import FindingsController
+from app.lesion_table import TABLE_HEADER, lesion_row
 from app.messages import is_ours, sentence
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
 log = logging.getLogger(__name__)
-
-TABLE_HEADER = (
-    "number", "label", "state", "place", "volume_ml", "longest_diameter_mm", "mean_probability",
-    "centroid_left_mm", "centroid_posterior_mm", "centroid_superior_mm", "made_by",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -270,26 +266,6 @@ def with_labels(mask: Segmentation, wanted: list[int]) -> Segmentation:
     segments = tuple(s for s in mask.segments if s.number in wanted)
     copy.set_header(mask.header(segments=segments))
     return copy
-
-
-def lesion_row(mask: Segmentation, lesion: Lesion, accepted: bool) -> dict[str, object]:
-    """One line of the lesion table; positions in LPS mm."""
-    segment = mask.segment(lesion.label)
-    probability = lesion.mean_probability
-    left, posterior, superior = (round(float(v), 1) for v in lesion.centroid_world)
-    return {
-        "number": lesion.number,
-        "label": segment.name if segment else lesion.label,
-        "state": "accepted" if accepted else "draft",
-        "place": lesion.place,
-        "volume_ml": round(lesion.volume_ml, 4),
-        "longest_diameter_mm": round(lesion.longest_diameter_mm, 1),
-        "mean_probability": None if probability is None else round(probability, 3),
-        "centroid_left_mm": left,
-        "centroid_posterior_mm": posterior,
-        "centroid_superior_mm": superior,
-        "made_by": mask.provenance.sentence,
-    }
 
 
 def _write_surfaces(path: Path, mask: Segmentation, wanted: list[int]) -> Path:

@@ -183,6 +183,27 @@ class ViewController(QObject):
                 display = display.with_overlay(item.id, opacity=round(opacity, 2))
         self._workspace.show(display)
 
+    # --- 3D ----------------------------------------------------------------------------------
+    @property
+    def shows_3d(self) -> bool:
+        """True where a 3D view is on screen."""
+        return any(cell.plane == Plane.VOLUME for cell in self._display.shown_cells)
+
+    def look_from(self, letter: str) -> None:
+        """Turn every 3D view to look from A, P, L, R, S or I."""
+        for view in self._grid.volume_views().values():
+            view.look_from(letter)
+
+    def fit_3d(self) -> None:
+        """The whole head in every 3D view."""
+        for view in self._grid.volume_views().values():
+            view.fit()
+
+    def highlight(self, segmentation_id: str, lesion: object) -> None:
+        """Mark the chosen lesion in 3D."""
+        for view in self._grid.volume_views().values():
+            view.highlight(segmentation_id, lesion)
+
     # --- words -------------------------------------------------------------------------------
     def describe(self, world: np.ndarray | None, volume_id: str) -> str:
         """Position in mm, value, label and map values under the pointer."""

@@ -30,22 +30,16 @@ from PySide6.QtWidgets import (
 from app.commands import COMMANDS, Command
 from app.windows.banner import Banner
 from app.windows.empty_state import EmptyState
-from app.windows.explain_panel import ExplainPanel
-from app.windows.findings_panel import FindingsPanel
 from app.windows.jobs_bar import JobsBar
-from app.windows.model_panel import ModelPanel
 from app.windows.notice import Notice
-from app.windows.overlays_panel import OverlaysPanel
-from app.windows.segments_panel import SegmentsPanel
 from app.windows.study_browser import StudyBrowser
-from app.windows.tools_panel import ToolsPanel
 from app.workspace import Workspace
-from viewer.widgets.view_grid import ViewGrid
 
 if TYPE_CHECKING:
     from app.program import Program
+    from viewer.widgets.view_grid import ViewGrid
 
-MENUS = ("File", "Edit", "Lesion", "View", "AI", "Help")
+MENUS = ("File", "Edit", "Lesion", "View", "3D", "AI", "Help")
 _SEPARATOR_AFTER = {
     "file.demo",
     "file.save_as",
@@ -54,8 +48,8 @@ _SEPARATOR_AFTER = {
     "edit.swap",
     "view.series",
     "view.plane_3d",
-    "view.volume_rendering",
     "view.crosshair",
+    "solid.fit",
     "view.cine",
 }
 
@@ -63,7 +57,7 @@ _SEPARATOR_AFTER = {
 _VIEW_MENU = (
     "view.plane_acquired", "view.plane_axial", "view.plane_sagittal", "view.plane_coronal",
     "view.plane_oblique", "view.plane_3d", "", "view.maximise", "view.reset", "view.invert",
-    "view.flip_h", "view.flip_v", "view.rotate", "", "view.volume_rendering", "view.cine", "",
+    "view.flip_h", "view.flip_v", "view.rotate", "", "solid.rendering", "view.cine", "",
     "file.screenshot",
 )  # fmt: skip
 
@@ -82,38 +76,56 @@ class MainWindow(QMainWindow):
     dropped = Signal(list, bool)
     closing = Signal()
 
-    def __init__(self, workspace: Workspace, grid: ViewGrid) -> None:
+    def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self.setWindowTitle("Isocenter")
         self.setAcceptDrops(True)
         self._workspace = workspace
         self._program: Program | None = None
-        self._actions: dict[str, list[QAction]] = {}
+        self._actions: dict[str, QAction] = {}
+        self._menus: list[QMenu] = []
         self._held_overlays = False
-        self.grid = grid
         self.banner = Banner(workspace)
         self.notice = Notice()
         self.browser = StudyBrowser(workspace)
+        self.jobs = JobsBar(workspace)
+        self.empty = EmptyState()
+        self._arrange()
+        self._make_commands()
+
+    def furnish(self, grid: ViewGrid) -> None:
+        """Bring in the views and the panels on the right, which the first painting can spare."""
+        from app.windows.explain_panel import ExplainPanel
+        from app.windows.findings_panel import FindingsPanel
+        from app.windows.model_panel import ModelPanel
+        from app.windows.overlays_panel import OverlaysPanel
+        from app.windows.segments_panel import SegmentsPanel
+        from app.windows.tools_panel import ToolsPanel
+
+        workspace = self._workspace
+        self.grid = grid
         self.findings = FindingsPanel(workspace)
         self.models = ModelPanel(workspace)
         self.explain = ExplainPanel(workspace)
         self.tools = ToolsPanel(workspace)
         self.segments = SegmentsPanel(workspace)
         self.overlays = OverlaysPanel(workspace)
-        self.jobs = JobsBar(workspace)
-        self.empty = EmptyState()
-        self._arrange()
+        upper = (self.findings, self.models, self.explain)
+        lower = (self.tools, self.segments, self.overlays)
+        for tabs, panels in ((self._upper, upper), (self._lower, lower)):
+            for index, panel in enumerate(panels):
+                _fill_page(tabs.widget(index), panel)
+        self._stack.addWidget(grid)
+        for row in COMMANDS:
+            if row.scope == "views":
+                grid.addAction(self._actions[row.id])
+        grid.installEventFilter(self)
 
     def _arrange(self) -> None:
         self._stack = QStackedWidget()
         self._stack.addWidget(self.empty)
-        self._stack.addWidget(self.grid)
-        self._upper = _tabs(
-            ("Findings", self.findings), ("AI model", self.models), ("Explain", self.explain)
-        )
-        self._lower = _tabs(
-            ("Tools", self.tools), ("Masks", self.segments), ("Overlays", self.overlays)
-        )
+        self._upper = _tabs("Findings", "AI model", "Explain")
+        self._lower = _tabs("Tools", "Masks", "Overlays")
         self._right = QSplitter(Qt.Orientation.Vertical)
         self._right.addWidget(self._upper)
         self._right.addWidget(self._lower)
@@ -136,9 +148,8 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(page)
 
     # --- commands ----------------------------------------------------------------------------
-    def bind(self, program: Program) -> None:
-        """Make menus and shortcuts from the table of commands."""
-        self._program = program
+    def _make_commands(self) -> None:
+        """Menus and shortcuts from the table of commands."""
         menus: dict[str, QMenu] = {name: self.menuBar().addMenu(name) for name in MENUS}
         for row in COMMANDS:
             action = self._action(row)
@@ -147,15 +158,14 @@ class MainWindow(QMainWindow):
                 if row.id in _SEPARATOR_AFTER:
                     menus[row.group].addSeparator()
         for menu in menus.values():
-            menu.aboutToShow.connect(self.refresh_commands)
+            menu.setToolTipsVisible(True)
+            menu.aboutToShow.connect(lambda: self._grey_out(True))
+            menu.aboutToHide.connect(lambda: self._grey_out(False))
+        self._menus = list(menus.values())
         layouts = QActionGroup(self)
         for id in ("view.one", "view.one_three", "view.two_two"):
-            action = self._actions[id][0]
-            action.setCheckable(True)
-            layouts.addAction(action)
-        self._workspace.display_changed.connect(self._display_changed)
-        self.grid.installEventFilter(self)
-        self.refresh_commands()
+            self._actions[id].setCheckable(True)
+            layouts.addAction(self._actions[id])
 
     def _action(self, row: Command) -> QAction:
         action = QAction(row.title, self)
@@ -165,11 +175,17 @@ class MainWindow(QMainWindow):
         action.triggered.connect(lambda _checked=False, row=row: self._run(row))
         if row.scope == "views":
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            self.grid.addAction(action)
         else:
             self.addAction(action)
-        self._actions.setdefault(row.id, []).append(action)
+        self._actions[row.id] = action
         return action
+
+    def bind(self, program: Program) -> None:
+        """From now on commands work on this program."""
+        self._program = program
+        self._workspace.display_changed.connect(self._display_changed)
+        self._workspace.case_changed.connect(self._case_changed)
+        self.refresh_commands()
 
     def _run(self, row: Command) -> None:
         if self._program is None:
@@ -185,34 +201,38 @@ class MainWindow(QMainWindow):
         self._run(next(row for row in COMMANDS if row.id == id))
 
     def refresh_commands(self) -> None:
-        """Which menu entries can be used now, and why not."""
+        """Which commands can be used now, and why not."""
         if self._program is None:
             return
         for row in COMMANDS:
             reason = row.why_not(self._program)
-            for action in self._actions[row.id]:
-                # Shortcuts stay alive so that a key pressed too early says why; menus show it.
-                action.setToolTip(reason or row.title)
-                action.setStatusTip(reason)
+            self._actions[row.id].setToolTip(reason or row.title)
         history = self._workspace.history
-        self._actions["edit.undo"][0].setText(f"Undo {history.undo_name or ''}".strip())
-        self._actions["edit.redo"][0].setText(f"Redo {history.redo_name or ''}".strip())
+        self._actions["edit.undo"].setText(f"Undo {history.undo_name or ''}".strip())
+        self._actions["edit.redo"].setText(f"Redo {history.redo_name or ''}".strip())
         for id, layout in (("view.one", "1"), ("view.one_three", "1+3"), ("view.two_two", "2×2")):
-            self._actions[id][0].setChecked(self._workspace.display.layout == layout)
-        self._show_reasons()
+            self._actions[id].setChecked(self._workspace.display.layout == layout)
         self._set_mode_keys()
 
-    def _show_reasons(self) -> None:
-        for menu in self.menuBar().findChildren(QMenu):
-            menu.setToolTipsVisible(True)
+    def _grey_out(self, menu_open: bool) -> None:
+        """Grey in an open menu what cannot be used; else keys stay alive and say why not."""
+        self.refresh_commands()
+        for row in COMMANDS:
+            usable = self._program is not None and not row.why_not(self._program)
+            self._actions[row.id].setEnabled(usable or not menu_open)
 
     def _set_mode_keys(self) -> None:
+        """A key never means two things: rows of the other mode lose theirs."""
         assert self._program is not None
         mode = "edit" if self._program.tools.editing else "read"
         for row in COMMANDS:
             if row.mode != "any":
-                for action in self._actions[row.id]:
-                    action.setEnabled(row.mode == mode)
+                keys = row.keys if row.mode == mode else ()
+                self._actions[row.id].setShortcuts([QKeySequence(key) for key in keys])
+
+    def _case_changed(self, changes, _origin) -> None:
+        if any(change.parts & {"added", "removed"} for change in changes):
+            self.refresh_commands()
 
     def _display_changed(self, old, new) -> None:
         if old.tool != new.tool or old.layout != new.layout:
@@ -250,7 +270,6 @@ class MainWindow(QMainWindow):
 
     def show_findings(self) -> None:
         """Bring the lesion list to the front."""
-        self._upper.setCurrentWidget(self.findings.parentWidget() or self.findings)
         self._upper.setCurrentIndex(0)
 
     def show_model_panel(self) -> None:
@@ -334,12 +353,14 @@ class MainWindow(QMainWindow):
     def show_view_menu(self, cell_id: str, place: QPoint) -> None:
         """The right-click menu of a view."""
         self._workspace.show(self._workspace.display.but(active=cell_id))
-        self.refresh_commands()
         menu = QMenu(self)
+        menu.setToolTipsVisible(True)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.aboutToShow.connect(lambda: self._grey_out(True))
+        menu.aboutToHide.connect(lambda: self._grey_out(False))
         for id in _VIEW_MENU:
             if id:
-                menu.addAction(self._actions[id][0])
+                menu.addAction(self._actions[id])
             else:
                 menu.addSeparator()
         menu.popup(place)
@@ -364,12 +385,19 @@ class MainWindow(QMainWindow):
         super().closeEvent(event)
 
 
-def _tabs(*pages: tuple[str, QWidget]) -> QTabWidget:
+def _tabs(*titles: str) -> QTabWidget:
     tabs = QTabWidget()
     tabs.setDocumentMode(True)
-    for title, widget in pages:
-        tabs.addTab(widget, title)
+    for title in titles:
+        tabs.addTab(QWidget(), title)
     return tabs
+
+
+def _fill_page(page: QWidget | None, panel: QWidget) -> None:
+    assert page is not None
+    column = QVBoxLayout(page)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.addWidget(panel)
 
 
 def _text(data: QByteArray) -> str:

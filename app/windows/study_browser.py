@@ -33,7 +33,7 @@ from app.windows.series_delegate import (
 from app.windows.series_text import patient_text, study_text, tooltip_text
 from app.windows.theme import DARK, SMALL_GAP, set_role
 from app.workspace import Workspace
-from viewer.widgets.view_grid import SERIES_MIME
+from viewer.state.display import SERIES_MIME
 
 if TYPE_CHECKING:
     from imaging.dicom.series import Series

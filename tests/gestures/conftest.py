@@ -13,6 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QWidget
 
 from app.compose import compose, quit_program
+from app.first_window import first_window
 from app.program import Program
 from app.settings import Settings
 
@@ -107,7 +108,8 @@ def start(private_home, qtbot, qapp) -> Iterator[Callable[[], Hand]]:
     running: list[Program] = []
 
     def begin() -> Hand:
-        program = compose(qapp, Settings())
+        settings = Settings()
+        program = compose(settings, *first_window(qapp, settings))
         running.append(program)
         program.window.resize(1500, 940)
         program.window.show()

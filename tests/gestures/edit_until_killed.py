@@ -13,6 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from app.compose import compose
+from app.first_window import first_window
 from app.settings import Settings
 
 
@@ -20,7 +21,8 @@ def main() -> None:
     """Arguments: the study and the file to write the state after the last stroke to."""
     study, note = Path(sys.argv[1]), Path(sys.argv[2])
     application = QApplication([])
-    program = compose(application, Settings())
+    settings = Settings()
+    program = compose(settings, *first_window(application, settings))
     program.window.resize(1200, 800)
     program.window.show()
     program.cases.open_paths([study])

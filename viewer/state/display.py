@@ -12,6 +12,9 @@ from types import MappingProxyType
 
 from imaging.volume import Window
 
+#: The drag and drop format of a series: its key as UTF-8.
+SERIES_MIME = "application/x-isocenter-series"
+
 Point = tuple[float, float, float]  #: LPS mm
 
 

@@ -17,7 +17,7 @@ from imaging.case import ADDED, REMOVED, VOXELS, Case, Change
 from imaging.geometry import Box
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
-from viewer.state.display import Cell, DisplayState, Layout, Plane
+from viewer.state.display import SERIES_MIME, Cell, DisplayState, Layout, Plane
 from viewer.state.plan import ViewPlan, plan
 from viewer.tools.tool import Preview, Scene
 from viewer.widgets.slice_view import SliceView
@@ -26,8 +26,6 @@ from viewer.widgets.slice_view import SliceView
 GAP = 2
 #: What shows between views.
 GROUND = QColor("#23272c")
-#: The drag and drop format of a series: its key as UTF-8.
-SERIES_MIME = "application/x-isocenter-series"
 
 
 class Readable(Protocol):
