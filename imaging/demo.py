@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imaging.phantom.canvas import Head
 
 #: Grows with every change to what is drawn or written; old caches are then left alone.
-DEMO_VERSION = 3
+DEMO_VERSION = 4
 DEMO_PATIENT = Patient("Synthetic^Demo", "ISOCENTER-DEMO", "", "O")
 _FRAME = new_uid("demo", "frame of reference")
 _FULL_SCALE = 1000.0
