@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from imaging.phantom.canvas import Head
 
 #: Grows with every change to what is drawn or written; old caches are then left alone.
-DEMO_VERSION = 4
+DEMO_VERSION = 5
 DEMO_PATIENT = Patient("Synthetic^Demo", "ISOCENTER-DEMO", "", "O")
 _FRAME = new_uid("demo", "frame of reference")
 _FULL_SCALE = 1000.0
@@ -61,7 +61,7 @@ def sequences() -> tuple[Sequence, ...]:
         Sequence(
             "FLAIR", 2,
             _grid((148, 196, 240), (1.2, 1.0, 1.0), [right, down, backwards], (0, 0, -1)),
-            (0.55, 0.55, 0.6), 0.019, Window(420, 840), (0.05, -0.10, 0.07),
+            (0.55, 0.55, 0.6), 0.019, Window(390, 600), (0.05, -0.10, 0.07),
             {
                 "ScanningSequence": ["SE", "IR"], "SequenceVariant": ["SK", "SP", "MP"],
                 "ScanOptions": "FS", "MRAcquisitionType": "3D", "SequenceName": "*spcir_demo",
