@@ -28,7 +28,7 @@ def scan(path: Path, output: Output) -> None:
         listed = [described(series, name) for series, name in _named(result)]
         problems = [{"file": p.path, "reason": p.reason} for p in result.problems]
         output.table(
-            ("#", "Series", "Kind", "Voxels i×j×k", "Spacing mm", "Axes i,j,k", "Series UID"),
+            ("#", "Series", "Kind", "Voxels i×j×k", "Spacing mm", "Axes i,j,k", "For --series"),
             [_row(n, series) for n, series in enumerate(listed, 1)],
         )
         for n, series in enumerate(listed, 1):
