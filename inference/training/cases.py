@@ -41,6 +41,9 @@ MNI_AFFINE = ((0.0, 0.0, 1.0, -90.0), (0.0, 1.0, 0.0, -91.0), (1.0, 0.0, 0.0, -7
 UNSURE_MM = {"03": 16.0}
 """Bright voxels this far outside the brain mask still count as unknown: the brain mask of
 patient 03 misses part of the frontal poles."""
+LESION_LEVEL = 0.32
+"""Unlabelled voxels above this may be lesions; moderately bright ones far from the ventricles
+are taught as normal, since they are cortex nearly everywhere."""
 MASK_PATIENTS = tuple(f"{n:02d}" for n in range(1, 21))
 
 
@@ -69,11 +72,11 @@ class Fold:
 def _fold(left_out: str) -> Fold:
     keep = tuple(p for p in MASK_PATIENTS if p != left_out)
     images = tuple(p for p in IMAGE_PATIENTS if p != left_out)
-    return Fold(left_out, images, keep, ("01", "03") if left_out == "all" else ("01",))
+    return Fold(left_out, images, keep, ("01", "03"))
 
 
 FOLDS = {name: _fold(name) for name in (*IMAGE_PATIENTS, "all")}
-"""Raw heads of patient 03 stay out of the folds, so that one raw pair remains unseen there."""
+"""A run for each left-out patient, and ``all`` for the weights that ship."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,53 +224,94 @@ def inpaint(image: Array, lesions: Mask, place: Array, rng: np.random.Generator)
     return (image * (1 - blend) + smooth * blend).astype(np.float32)
 
 
-def mni_anatomy(patient: str, tissues: dict[str, Array], healthy: bool, seed: int = 0) -> Anatomy:
+def mni_anatomy(patient: str, healthy: bool, seed: int = 0) -> Anatomy:
     """Anatomy of a labelled patient, as it is or with its lesions inpainted."""
     case = load_labelled(patient)
     image = normalise(np.asarray(_mni(case.flair)))
     gold = np.asarray(_mni(case.gold))
     brain = brain_of(image)
+    distance = signed_distance(brain)
     parenchyma = ndimage.gaussian_filter(((image > -0.3) & brain).astype(np.float32), 0.7)
+    tissues = t1_tissues(patient, ndimage.binary_dilation(gold, iterations=2))
     place = np.maximum(tissues["wm"], 0.35 * parenchyma) * parenchyma
+    ventricles = ventricle_distance((image < -0.35) & (distance < -20))
     if healthy:
         image = inpaint(image, gold, tissues["wm"], np.random.default_rng(seed))
         gold = np.zeros_like(gold)
-    none = np.zeros_like(gold)
-    kind = "inpainted" if healthy else "real"
-    grey = grey_matter(patient, ndimage.binary_dilation(_mni(case.gold), iterations=2))
     return Anatomy(
-        kind=kind,
+        kind="inpainted" if healthy else "real",
         image=image,
         gold=gold,
-        brain=signed_distance(brain),
-        unknown=none,
+        brain=distance,
+        unknown=np.zeros_like(gold),
         place=place.astype(np.float32),
         to_mni=np.eye(4),
-        extra={"grey": grey},
+        extra={"grey": tissues["gm"], "ventricles": ventricles},
     )
 
 
-def grey_matter(patient: str, lesions: Mask) -> Array:
-    """Rough share of grey matter from the patient's T1, so that its brightness can be varied.
+def tissue_anatomy(patient: str) -> Anatomy:
+    """Tissue shares from a labelled patient's T1: real folds, made-up contrast, no lesion."""
+    case = load_labelled(patient)
+    gold = ndimage.binary_dilation(_mni(case.gold), iterations=2)
+    tissues = t1_tissues(patient, gold)
+    brain = brain_of(normalise(np.asarray(_mni(case.flair))))
+    return _from_tissues(tissues, brain, np.eye(4))
+
+
+def _from_tissues(
+    tissues: dict[str, Array], brain: Mask, to_mni: npt.NDArray[np.float64]
+) -> Anatomy:
+    none = np.zeros_like(brain)
+    distance = signed_distance(brain)
+    ventricles = ventricle_distance((tissues["csf"] > 0.6) & (distance < -20))
+    return Anatomy(
+        kind="template",
+        image=None,
+        gold=none,
+        brain=distance,
+        unknown=none,
+        place=tissues["wm"],
+        to_mni=to_mni,
+        extra={**tissues, "ventricles": ventricles},
+    )
+
+
+def ventricle_distance(deep_fluid: Mask) -> Array:
+    """Signed distance to the ventricles: larger, thick pieces of deep fluid near the midline."""
+    middle = deep_fluid.shape[2] // 2
+    near = np.abs(np.arange(deep_fluid.shape[2]) - middle) < 32
+    pieces, _ = ndimage.label(ndimage.binary_opening(deep_fluid) & near)
+    keep = np.bincount(pieces.ravel()) > 300
+    keep[0] = False
+    mask = keep[pieces]
+    return signed_distance(mask) if mask.any() else np.full(mask.shape, 45, np.float32)
+
+
+def t1_tissues(patient: str, lesions: Mask) -> dict[str, Array]:
+    """Rough shares ``csf``, ``gm``, ``wm`` from the patient's T1 (three means).
 
     Parameters
     ----------
     patient : str
         A patient with images.
     lesions : ndarray
-        Taken out: lesions look like grey matter on T1.
+        Taken as white matter: lesions look like grey matter on T1.
     """
     t1 = np.asarray(_mni(read_nifti(_mni_file(patient, "T1"))[0]), np.float32)
+    t1 = np.maximum(t1, 0)
     values = t1[t1 > 0.05 * t1.max()][::7]
     levels = np.percentile(values, [15, 45, 85])
     for _ in range(30):
         nearest = np.abs(values[:, None] - levels).argmin(1)
         levels = np.array([values[nearest == n].mean() for n in range(3)])
     fluid, grey, white = levels
-    above = (white - t1) / (white - grey)
-    below = 1 - 1.2 * (grey - t1) / (grey - fluid)
-    share = np.clip(np.where(t1 > grey, above, below), 0, 1) * ~lesions
-    return np.asarray(share, np.float32)
+    inside = t1 > 0.2 * fluid
+    wm = np.clip((t1 - grey) / (white - grey), 0, 1)
+    csf = np.clip(1.2 * (grey - t1) / (grey - fluid), 0, 1) * inside
+    wm, csf = np.where(lesions, 1, wm), np.where(lesions, 0, csf)
+    gm = (1 - wm - csf) * inside
+    return {n: np.asarray(m, np.float32) for n, m in (("csf", csf), ("gm", gm), ("wm", wm))}
 
 
 def template_anatomy(tissues: dict[str, Array], references: Sequence[Mask]) -> Anatomy:
@@ -277,24 +321,14 @@ def template_anatomy(tissues: dict[str, Array], references: Sequence[Mask]) -> A
     the template is matched to the brains of the training patients.
     """
     brain = (tissues["csf"] + tissues["gm"] + tissues["wm"]) > 0.5
-    none = np.zeros_like(brain)
-    return Anatomy(
-        kind="template",
-        image=None,
-        gold=none,
-        brain=signed_distance(brain),
-        unknown=none,
-        place=tissues["wm"],
-        to_mni=match_moments(brain, references),
-        extra=tissues,
-    )
+    return _from_tissues(tissues, brain, match_moments(brain, references))
 
 
 def raw_head(patient: str, study: int, references: Sequence[Mask]) -> Anatomy:
     """Raw whole head of a longitudinal patient: no lesion label, but a known outside.
 
-    Bright voxels inside the brain are marked unknown and take no part in training; voxels
-    outside the brain are certain negatives.
+    Voxels inside the brain that may be lesions (very bright, or bright near the ventricles) are
+    marked unknown and take no part in training; voxels outside the brain are certain negatives.
     """
     import SimpleITK as sitk
 
@@ -311,13 +345,25 @@ def raw_head(patient: str, study: int, references: Sequence[Mask]) -> Anatomy:
     image = normalise(model)
     inside = resample_to_model(brain, grid, fill=0.0) > 0.5
     distance = signed_distance(inside)
+    ventricles = ventricle_distance((image < -0.3) & (distance < -20))
+    lesion_like = ndimage.gaussian_filter(image, 0.7) > LESION_LEVEL
     unknown = (distance < UNSURE_MM.get(patient, 4.0)) & (image > 0.14)
+    unknown &= lesion_like | (ventricles < 12)
     unknown = ndimage.binary_dilation(unknown, iterations=1)
     parenchyma = ((image > -0.25) & (image < 0.25) & (distance < -4)).astype(np.float32)
     place = ndimage.gaussian_filter(parenchyma, 0.7) * (distance < -4)
     none = np.zeros(image.shape, bool)
     to_mni = match_moments(inside, references)
-    return Anatomy("head", image, none, distance, unknown, np.asarray(place, np.float32), to_mni)
+    return Anatomy(
+        kind="head",
+        image=image,
+        gold=none,
+        brain=distance,
+        unknown=unknown,
+        place=np.asarray(place, np.float32),
+        to_mni=to_mni,
+        extra={"ventricles": ventricles},
+    )
 
 
 def match_moments(moving: Mask, references: Sequence[Mask]) -> npt.NDArray[np.float64]:
@@ -341,7 +387,8 @@ def _moments(profile: npt.NDArray[np.generic]) -> tuple[float, float]:
 def anatomies(fold: Fold) -> list[Anatomy]:
     """Everything a fold may draw from."""
     tissues = template_tissues()
-    patients = [mni_anatomy(p, tissues, h) for p in fold.images for h in (False, True)]
+    patients = [mni_anatomy(p, healthy) for p in fold.images for healthy in (False, True)]
+    made_up = [tissue_anatomy(p) for p in fold.images]
     references = [a.brain < 0 for a in patients]
     heads = [raw_head(p, s, references) for p in fold.heads for s in (1, 2)]
-    return [template_anatomy(tissues, references), *patients, *heads]
+    return [template_anatomy(tissues, references), *made_up, *patients, *heads]

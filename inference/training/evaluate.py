@@ -283,10 +283,11 @@ def healthy_report(network: UNet, patient: str) -> dict[str, float]:
     result = {}
     for seed in range(4):
         image = lesion_free_brain(tissues, seed)
-        mask = segment(network, image + 1, np.array(cases.MNI_AFFINE))
-        result[f"template {seed}"] = float(mask.sum()) / 1000
+        affine = np.array(cases.MNI_AFFINE) @ np.diag([0.84, 0.84, 0.84, 1.0])
+        mask = segment(network, image + 1, affine)
+        result[f"template {seed}"] = float(mask.sum()) * 0.84**3 / 1000
     if patient != "all":
-        clean = cases.mni_anatomy(patient, tissues, healthy=True)
+        clean = cases.mni_anatomy(patient, healthy=True)
         assert clean.image is not None
         mask = segment(network, clean.image + 1, np.array(cases.MNI_AFFINE))
         result["patient inpainted"] = float(mask.sum()) / 1000

@@ -23,6 +23,8 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Shape = tuple[int, int, int]
 
+GREY_CONTRAST = (0.1, 0.2)
+"""Grey above white matter where it was not measured (raw heads)."""
 LABEL_LEVEL = 0.4
 """Share of lesion above which a voxel is labelled: readers draw a little outside half height."""
 
@@ -61,7 +63,7 @@ class Synthesiser:
         How often each kind of anatomy is used.
     """
 
-    shares: Mapping[str, float] = {"real": 0.3, "inpainted": 0.3, "template": 0.15, "head": 0.25}
+    shares: Mapping[str, float] = {"real": 0.22, "inpainted": 0.23, "template": 0.2, "head": 0.35}
 
     def __init__(
         self,
@@ -90,21 +92,28 @@ class Synthesiser:
         centre = self._centre(number, mask_picks)
         size = 1 / float(np.mean(np.diag(anatomy.to_mni)[:3])) if anatomy.image is None else 1.0
         points = _warped_points(rng, shape, centre, size)
+        points = _grown_ventricles(rng, anatomy, points)
         place = _look(anatomy.place, points)
         distance = _look(anatomy.brain, points, 45.0)
+        grey = float(rng.uniform(*GREY_CONTRAST))
         if anatomy.image is None:
-            image, place = _template_image(rng, anatomy, points, place)
+            grey = float(rng.uniform(-0.03, 0.26))
+            image = _template_image(rng, anatomy, points, place, grey)
         else:
             image = _look(anatomy.image, points, -1.0)
             image += _field(rng, shape, 5) * np.float32(rng.uniform(0, 0.06)) * (distance < 0)
-        if "grey" in anatomy.extra and rng.random() < 0.75:
-            grey = _look(anatomy.extra["grey"], points)
-            shift = rng.uniform(0.0, 0.24) - self.contrast[number]
-            shift = shift + rng.uniform(0, 0.05) * _field(rng, shape, 6)
-            image += grey * shift.astype(np.float32)
+            if "grey" in anatomy.extra:
+                grey = self.contrast[number]
+                if rng.random() < 0.75:
+                    grey = float(rng.uniform(0.0, 0.26))
+                    shift = grey - self.contrast[number]
+                    shift = shift + rng.uniform(0, 0.1) * _field(rng, shape, 6)
+                    image += _look(anatomy.extra["grey"], points) * shift.astype(np.float32)
+        image = _tight_sulci(rng, anatomy, points, image, distance)
         lesion = _look(anatomy.gold.view(np.uint8), points)
         planted = self._plant(anatomy, mask_picks, points, place, shape)
-        image += _lesion_light(rng, planted)
+        planted *= np.clip((image + 0.45) * 6, 0, 1)
+        image += _lesion_light(rng, planted, grey)
         image = _distract(rng, image, distance, place)
         soft = np.maximum(lesion, planted)
         known = _look(anatomy.unknown.view(np.uint8), points) < 0.1
@@ -169,6 +178,8 @@ class Synthesiser:
             soft *= _field(rng, shape, 5) > rng.normal(0, 0.7)
         if anatomy.kind != "real" and rng.random() < 0.3:
             soft = np.maximum(soft, _ellipsoids(rng, place))
+        if anatomy.kind != "real" and rng.random() < 0.35:
+            soft = np.maximum(soft, _periventricular(rng, anatomy, points))
         if not soft.any():
             return soft
         soft = ndimage.gaussian_filter(soft, rng.uniform(0.5, 1.0))
@@ -273,20 +284,54 @@ def _warped_points(
     return points.astype(np.float32)
 
 
+def _grown_ventricles(rng: np.random.Generator, anatomy: Anatomy, points: Array) -> Array:
+    """Widen or narrow the ventricles, pushing the tissue around them."""
+    if "ventricles" not in anatomy.extra or rng.random() < 0.5:
+        return points
+    distance = _look(anatomy.extra["ventricles"], points, 45.0)
+    if distance.min() > 25:
+        return points
+    shift = rng.uniform(-1.5, 4.5) * np.exp(-np.maximum(distance, 0) / 10)
+    slopes = np.gradient(distance)
+    signs = [np.sign(np.diff(points[axis], axis=axis).mean()) for axis in range(3)]
+    steps = [slope * sign * shift for slope, sign in zip(slopes, signs, strict=True)]
+    return (points - np.stack(steps)).astype(np.float32)
+
+
+def _tight_sulci(
+    rng: np.random.Generator, anatomy: Anatomy, points: Array, image: Array, distance: Array
+) -> Array:
+    """Sometimes fill the outer fluid, as in a young brain whose folds touch."""
+    if "ventricles" not in anatomy.extra or rng.random() < 0.6:
+        return image
+    outer = _look(anatomy.extra["ventricles"], points, 45.0) > 5
+    fluid = outer & (image < 0) & (distance < -2)
+    share = ndimage.gaussian_filter(fluid.astype(np.float32), 0.5) * rng.uniform(0.3, 1.0)
+    return (image - share * np.minimum(image, 0)).astype(np.float32)
+
+
+def _periventricular(rng: np.random.Generator, anatomy: Anatomy, points: Array) -> Array:
+    """Bands and caps of lesion along the ventricles, of uneven thickness."""
+    shape = (points.shape[1], points.shape[2], points.shape[3])
+    if "ventricles" not in anatomy.extra:
+        return np.zeros(shape, np.float32)
+    distance = _look(anatomy.extra["ventricles"], points, 45.0)
+    thickness = rng.uniform(-1, 4.5) + rng.uniform(0.5, 3.5) * _field(rng, shape, 6)
+    return np.clip(np.minimum(thickness, 11) - distance + 0.5, 0, 1).astype(np.float32)
+
+
 def _template_image(
-    rng: np.random.Generator, anatomy: Anatomy, points: Array, place: Array
-) -> tuple[Array, Array]:
+    rng: np.random.Generator, anatomy: Anatomy, points: Array, place: Array, grey: float
+) -> Array:
     """FLAIR-like picture of the template; white matter is ``place``."""
     shape = (place.shape[0], place.shape[1], place.shape[2])
     gm = _look(anatomy.extra["gm"], points)
     csf = _look(anatomy.extra["csf"], points)
     total = np.clip(place + gm + csf, 0, 1)
     wm_level = rng.uniform(-0.15, 0.05)
-    gm_level = wm_level + rng.uniform(-0.05, 0.25)
+    gm_level = wm_level + grey
     csf_level = rng.uniform(-0.95, -0.5)
-    if rng.random() < 0.1:
-        wm_level, gm_level, csf_level = rng.uniform(-0.5, 0.2, 3)
-    gm_map = gm_level + _field(rng, shape, 7) * np.float32(rng.uniform(0, 0.08))
+    gm_map = gm_level + _field(rng, shape, 7) * np.float32(rng.uniform(0, 0.1))
     wm_map = wm_level + _field(rng, shape, 6) * np.float32(rng.uniform(0, 0.05))
     image = place * wm_map + gm * gm_map + csf * csf_level - (1 - total)
     if rng.random() < 0.6:
@@ -297,7 +342,7 @@ def _template_image(
         image += ndimage.gaussian_filter(choroid.astype(np.float32), 0.8) * rng.uniform(0.3, 1.0)
     rough = ndimage.gaussian_filter(rng.standard_normal(shape).astype(np.float32), 0.7)
     image += rough * np.float32(rng.uniform(0.01, 0.07) / 0.25) * (total > 0.5)
-    return image.astype(np.float32), place
+    return image.astype(np.float32)
 
 
 def _ellipsoids(rng: np.random.Generator, place: Array) -> Array:
@@ -319,12 +364,12 @@ def _ellipsoids(rng: np.random.Generator, place: Array) -> Array:
     return soft
 
 
-def _lesion_light(rng: np.random.Generator, soft: Array) -> Array:
-    """Brightness that planted lesions add."""
+def _lesion_light(rng: np.random.Generator, soft: Array, grey: float) -> Array:
+    """Brightness that planted lesions add; lesions are brighter than grey matter (``grey``)."""
     if not soft.any():
         return soft
     shape = (soft.shape[0], soft.shape[1], soft.shape[2])
-    strength = np.clip(rng.lognormal(np.log(0.32), 0.4), 0.15, 0.9)
+    strength = max(0.08, grey) + np.clip(rng.lognormal(np.log(0.16), 0.5), 0.03, 0.6)
     varied = np.clip(1 + 0.25 * _field(rng, shape, 8), 0.5, 1.6) * strength
     rough = ndimage.gaussian_filter(rng.standard_normal(shape).astype(np.float32), 0.8)
     core = soft * (1 - 0.3 * rng.random() + 0.3 * ndimage.gaussian_filter(soft, 1.5))

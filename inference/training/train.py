@@ -33,13 +33,16 @@ class Settings:
     """Everything that decides a run besides the data.
 
     From step ``settle`` on, batch normalisation keeps its averaged statistics: three patches say
-    little about a whole head, and the network then trains as it will be used.
+    little about a whole head, and the network then trains as it will be used. Of the ``batch``
+    patches of a step ``fresh`` are new, the others come from the last ``memory`` ones.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 96)
     thin: int = 8
     patch: tuple[int, int, int] = (48, 64, 48)
     batch: int = 3
+    fresh: int = 1
+    memory: int = 90
     rate: float = 2e-3
     weight_decay: float = 1e-2
     warmup: int = 60
@@ -50,10 +53,10 @@ class Settings:
 
 
 def small_lesion_weight(label: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Weight of each voxel: up to 3 in small lesions, 1 elsewhere."""
+    """Weight of each voxel: up to 1.5 in small lesions, 1 elsewhere."""
     pieces, count = ndimage.label(label > 0.5, np.ones((3, 3, 3)))
     sizes = np.bincount(pieces.ravel(), minlength=count + 1).astype(np.float32)
-    table = np.clip(np.sqrt(200.0 / np.maximum(sizes, 1)), 1.0, 3.0)
+    table = np.clip(np.sqrt(200.0 / np.maximum(sizes, 1)), 1.0, 1.5)
     table[0] = 1.0
     return table[pieces].astype(np.float32)
 
@@ -98,6 +101,7 @@ class Trainer:
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(), settings.rate, weight_decay=settings.weight_decay
         )
+        self.remembered: list[Patch] = []
         self.steps = 0
         self.seconds = 0.0
         self.cpu_seconds = 0.0
@@ -111,9 +115,7 @@ class Trainer:
             Share of the run already done, 0 to 1; sets the learning rate.
         """
         settings = self.settings
-        image, label, weight = _stack(
-            [self.source.sample(settings.patch) for _ in range(settings.batch)]
-        )
+        image, label, weight = _stack(self._patches())
         rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup)
         rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
         for group in self.optimiser.param_groups:
@@ -127,6 +129,17 @@ class Trainer:
         self.steps += 1
         self._average()
         return float(loss.detach())
+
+    def _patches(self) -> list[Patch]:
+        """Some new patches and some remembered ones, those mirrored and in another brightness."""
+        settings, rng = self.settings, self.source.rng
+        new = [self.source.sample(settings.patch) for _ in range(settings.fresh)]
+        while len(self.remembered) < settings.batch:
+            self.remembered.append(self.source.sample(settings.patch))
+        picks = rng.integers(0, len(self.remembered), settings.batch - settings.fresh)
+        old = [_varied(self.remembered[n], rng) for n in picks]
+        self.remembered = (self.remembered + new)[-settings.memory :]
+        return new + old
 
     @torch.no_grad()
     def _normalisation(self) -> None:
@@ -175,6 +188,14 @@ class Trainer:
         self.seconds = state["seconds"]
         self.cpu_seconds = state["cpu_seconds"]
         self.source.rng = np.random.default_rng([self.settings.seed, self.steps])
+
+
+def _varied(patch: Patch, rng: np.random.Generator) -> Patch:
+    flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
+    gain, lift = rng.normal(1, 0.05), rng.normal(0, 0.02)
+    light = patch.image[..., flip] + 1
+    image = np.clip(light * gain + lift * (light > 0.1) - 1, -1, 2)
+    return Patch(image.astype(np.float32), patch.label[..., flip], patch.weight[..., flip])
 
 
 def _stack(patches: list[Patch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
