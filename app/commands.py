@@ -93,7 +93,7 @@ def _rows() -> list[Command]:
         row("file.open_file", "Open file or zip…", "File", lambda p: p.window.ask_file(), ("Ctrl+Shift+O",)),
         row("file.add", "Add folder to this case (a prior, say)…", "File", lambda p: p.window.ask_folder(add=True), why_not=needs_volume),
         row("file.demo", "Open the demo study", "File", lambda p: p.cases.open_demo()),
-        row("file.save", "Save case", "File", lambda p: p.cases.save(), ("Ctrl+S",), why_not=needs_volume),
+        row("file.save", "Save case", "File", lambda p: p.window.save(), ("Ctrl+S",), why_not=needs_volume),
         row("file.save_as", "Save case as…", "File", lambda p: p.window.ask_save(), ("Ctrl+Shift+S",), why_not=needs_volume),
         row("file.export", "Export…", "File", lambda p: p.window.ask_export(), ("Ctrl+E",), why_not=needs_volume),
         row("file.screenshot", "Save screenshot…", "File", lambda p: p.window.ask_screenshot(), ("Ctrl+P",), why_not=needs_volume),

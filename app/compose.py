@@ -118,6 +118,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     grid.activated.connect(views.activate)
     grid.maximise_requested.connect(views.toggle_maximised)
     grid.jump_requested.connect(views.jump)
+    grid.jump_requested.connect(findings.choose_at)
+    grid.clicked.connect(findings.choose_at)
     grid.series_dropped.connect(cases.activate)
     grid.menu_requested.connect(window.show_view_menu)
 

@@ -65,6 +65,7 @@ class CaseController(QObject):
         self._loads: dict[str, Ticket] = {}
         self._results: list[Any] = []
         self._chosen = False
+        self._first_pictures: dict[str, Series] = {}
         self.case_path: Path | None = None
         browser.series_activated.connect(self.activate)
 
@@ -126,11 +127,16 @@ class CaseController(QObject):
         self.job.emit("scan", f"Reading headers {done} / {total}", min(fraction, 0.99))
 
     def _found(self, series: Series) -> None:
+        grown = self._series.get(series.key)
         self._series[series.key] = series
         self._browser.add_series(series)
+        # A first picture while headers are still being read, the true middle slice at the end.
+        if grown is None:
+            self._make_thumbnails([series])
 
     def _scanned(self, paths: list[Path], result) -> None:
         self._results.append(result)
+        pictured = {key: series.shape for key, series in self._first_pictures.items()}
         for series in result.series:
             self._found(series)
         self._browser.set_progress("")
@@ -143,7 +149,7 @@ class CaseController(QObject):
         self.opened.emit([str(p) for p in paths])
         note = f", {problems} file(s) not read" if problems else ""
         self.said.emit(f"{len(result.series)} series found{note}")
-        self._make_thumbnails(list(result.series))
+        self._make_thumbnails([s for s in result.series if pictured.get(s.key) != s.shape])
         if not self._chosen:
             self.activate(self._best(result.series).key)
 
@@ -159,6 +165,8 @@ class CaseController(QObject):
         return min(usable, key=rank)
 
     def _make_thumbnails(self, series: list[Series]) -> None:
+        self._first_pictures |= {one.key: one for one in series}
+
         def work(ticket: Ticket) -> None:
             from imaging.open import thumbnail
 
@@ -279,6 +287,7 @@ class CaseController(QObject):
         self._loads.clear()
         self._series.clear()
         self._volume_of.clear()
+        self._first_pictures.clear()
         self._browser.clear()
         self.case_path = None
         old = self._workspace.display
@@ -338,7 +347,6 @@ class CaseController(QObject):
         for series, volume in volumes:
             self._volume_of[series.key] = volume.id
             self._workspace.add_volume(volume)
-        self._make_thumbnails(list(result.series))
         self.job.emit("scan", "Images opened", 1.0)
         if volumes:
             self._show(volumes[0][1], "")
@@ -352,11 +360,14 @@ class CaseController(QObject):
         then(lookup)
 
     # --- case files --------------------------------------------------------------------------
+    @property
+    def proposed_path(self) -> Path:
+        """Where to save a case that has no file yet; the name holds no patient data."""
+        return Path(_documents()) / f"{_file_stem(self._workspace.case)}.isocase"
+
     def save(self, path: Path | None = None) -> None:
         """Write the next version of the case file; nothing is ever overwritten."""
-        target = path or self.case_path
-        if target is None:
-            target = Path(_documents()) / f"{_file_stem(self._workspace.case)}.isocase"
+        target = path or self.case_path or self.proposed_path
         from imaging.storage.case_file import save_case, snapshot
 
         case = snapshot(self._workspace.case)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PySide6.QtCore import QObject, Signal
 
 from app.tasks import Tasks, Ticket
@@ -184,6 +185,20 @@ class FindingsController(QObject):
             display = self._workspace.display
             brush = replace(display.brush, segmentation_id=mask.id, label=lesion.label)
             self._workspace.show(display.but(brush=brush))
+
+    def choose_at(self, world: np.ndarray, _volume_id: str = "") -> None:
+        """Choose the listed lesion at a patient position (LPS mm), if there is one."""
+        mask = self.mask
+        index = mask.geometry.nearest(world) if mask else None
+        if mask is None or index is None or not mask.labels[index]:
+            return
+        for lesion in self._lesions:
+            offset = tuple(i - s for i, s in zip(index, lesion.box.start, strict=True))
+            inside = all(0 <= o < n for o, n in zip(offset, lesion.mask.shape, strict=True))
+            if inside and lesion.mask[offset]:
+                self._workspace.select(lesion)
+                self._jump_to(world, mask.volume_id)
+                return
 
     def accept(self, lesion: Lesion | None = None) -> None:
         """Take a lesion over as checked and go to the next one."""

@@ -179,7 +179,9 @@ class ModelController(QObject):
         if not self.running:
             return
         self._panel.set_progress(progress.stage, progress.fraction, progress.seconds_left)
-        self.job.emit("model", progress.stage, min(progress.fraction, 0.99))
+        left = progress.seconds_left
+        words = f"{progress.stage} · {left:.0f} s left" if left is not None else progress.stage
+        self.job.emit("model", words, min(progress.fraction, 0.99))
 
     def _ended(self, words: str) -> None:
         self._run = None

@@ -303,13 +303,27 @@ class MainWindow(QMainWindow):
         if files:
             self.dropped.emit(files, False)
 
+    def save(self) -> None:
+        """Save the next version of the case; the first time ask where."""
+        assert self._program is not None
+        if self._program.cases.case_path is None:
+            self.ask_save()
+        else:
+            self._program.cases.save()
+
     def ask_save(self) -> None:
         """Choose where to save the case."""
+        assert self._program is not None
+        cases = self._program.cases
         name, _kind = QFileDialog.getSaveFileName(
-            self, "Save case", "case.isocase", "Isocenter case (*.isocase)"
+            self,
+            "Save case",
+            str(cases.case_path or cases.proposed_path),
+            "Isocenter case (*.isocase)",
+            options=QFileDialog.Option.DontConfirmOverwrite,  # nothing is ever overwritten
         )
-        if name and self._program is not None:
-            self._program.cases.save(Path(name).with_suffix(".isocase"))
+        if name:
+            cases.save(Path(name).with_suffix(".isocase"))
 
     def ask_export(self) -> None:
         """Open the export dialog."""

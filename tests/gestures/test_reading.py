@@ -7,6 +7,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLabel
 
+from imaging.edits.edit import AddItem
+from imaging.segmentation import Segment, Segmentation
 from viewer.state.display import Layout
 
 
@@ -141,3 +143,21 @@ def test_a_folder_without_images_says_so_and_loses_nothing(hand, tmp_path):
     (tmp_path / "notes.txt").write_text("nothing")
     hand.program.window.dropped.emit([str(tmp_path / "notes.txt")], False)
     hand.wait(lambda: any("No images" in words for words in hand.said), 20)
+
+
+def test_a_click_on_a_lesion_chooses_it_and_brings_the_views_there(hand, demo):
+    hand.open(demo)
+    volume = hand.program.workspace.case.volumes[0]
+    labels = np.zeros(volume.geometry.shape, np.uint8)
+    middle = tuple(n // 2 for n in labels.shape)
+    labels[middle[0] - 3 : middle[0] + 4, middle[1] - 5 : middle[1] + 6, 30:50] = 1
+    mask = Segmentation.from_labels(
+        "m", "mask", volume.geometry, volume.id, labels, segments=(Segment(1, "Lesion", (9, 9, 9)),)
+    )
+    hand.program.workspace.execute(AddItem(mask, "New mask"))
+    hand.wait(lambda: hand.program.findings.lesions, 30)
+    target = volume.geometry.world((middle[0], middle[1], 40))
+    place = hand.place_of(target)
+    hand.drag([place, place])
+    assert hand.program.findings.chosen is hand.program.findings.lesions[0]
+    assert np.allclose(hand.program.workspace.display.cursor, target, atol=1.5)

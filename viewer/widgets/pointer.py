@@ -114,6 +114,16 @@ class Hand:
             world = plan.world(event.position().x(), event.position().y())
             self.scene.show(pointed_at(self.scene.case, self.scene.display, plan.cell, world))
 
+    def is_click(self, event: QMouseEvent) -> bool:
+        """True where the left button is let go where it was pressed, while reading."""
+        way = event.position() - self._pressed
+        return (
+            self._button == "left"
+            and _BUTTONS.get(event.button(), "") == "left"
+            and abs(way.x()) + abs(way.y()) < CLICK_PIXELS
+            and not self._editing
+        )
+
     def release(self, event: QMouseEvent, plan: SlicePlan) -> bool:
         """End the gesture; True where it was a right click, which asks for a menu."""
         if not self.busy or _BUTTONS.get(event.button(), "") != self._button:

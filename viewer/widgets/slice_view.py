@@ -45,12 +45,15 @@ class SliceView(QWidget):
         Double click.
     menu_requested(cell, place)
         Right click at a global screen position.
+    clicked(world, volume_id)
+        A left click without a drag while reading.
     """
 
     hovered = Signal(object, str)
     activated = Signal(str)
     maximise_requested = Signal(str)
     menu_requested = Signal(str, QPoint)
+    clicked = Signal(object, str)
 
     def __init__(self, cell: str, scene: Scene, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -242,8 +245,12 @@ class SliceView(QWidget):
 
     def mouseReleaseEvent(self, event) -> None:
         """The gesture ends; a right click asks for the menu."""
+        still = self.hand.is_click(event)
         if self.hand.release(event, self._plan):
             self.menu_requested.emit(self.cell, event.globalPosition().toPoint())
+        elif still and self._plan.volume_id:
+            world = self._plan.world(event.position().x(), event.position().y())
+            self.clicked.emit(world, self._plan.volume_id)
 
     def mouseDoubleClickEvent(self, event) -> None:
         """Maximise or restore; while editing the second click of two is a dab like the first."""

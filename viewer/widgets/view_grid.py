@@ -66,6 +66,8 @@ class ViewGrid(QWidget):
         A point was picked in 3D.
     series_dropped(key, cell)
         A series was dropped on a view.
+    clicked(world, volume_id)
+        A left click without a drag on a slice while reading (LPS mm).
     """
 
     hovered = Signal(object, str)
@@ -74,6 +76,7 @@ class ViewGrid(QWidget):
     menu_requested = Signal(str, QPoint)
     jump_requested = Signal(object, str)
     series_dropped = Signal(str, str)
+    clicked = Signal(object, str)
 
     def __init__(
         self,
@@ -168,6 +171,7 @@ class ViewGrid(QWidget):
     def _new_slice_view(self, id: str) -> SliceView:
         view = SliceView(id, self._scene, self)
         view.hovered.connect(self.hovered)
+        view.clicked.connect(self.clicked)
         view.activated.connect(self._activate)
         view.maximise_requested.connect(self.maximise_requested)
         view.menu_requested.connect(self.menu_requested)
