@@ -1,0 +1,169 @@
+"""Makes the pictures of the README from the real program, on the synthetic demo study.
+
+Run with ``.venv/bin/python docs/make_pictures.py``; needs no screen. Opens the demo, runs the
+shipped model, walks to a lesion, asks why, corrects by hand, and saves ``docs/pictures/*.png``.
+Settings, journals and logs go to a temporary home.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+PICTURES = PROJECT / "docs" / "pictures"
+SIZE = (1500, 940)
+LARGEST = 400_000  # bytes of one picture
+
+sys.path.insert(0, str(PROJECT))
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+if os.environ["QT_QPA_PLATFORM"] == "offscreen":
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+
+import numpy as np  # noqa: E402
+from PIL import Image  # noqa: E402
+from PySide6.QtCore import QPoint, Qt  # noqa: E402
+from PySide6.QtTest import QTest  # noqa: E402
+from PySide6.QtWidgets import QApplication, QTabWidget  # noqa: E402
+
+from app.compose import compose, quit_program  # noqa: E402
+from app.first_window import first_window  # noqa: E402
+from app.program import Program  # noqa: E402
+from app.settings import Settings  # noqa: E402
+
+
+class Photographer:
+    """The running program, somebody to press its keys, and a camera."""
+
+    def __init__(self, program: Program, application: QApplication) -> None:
+        self.program = program
+        self.application = application
+
+    def wait(self, true: Callable[[], object], seconds: float = 60) -> None:
+        """Let the program work until something holds.
+
+        Raises
+        ------
+        TimeoutError
+            Where it does not within the time.
+        """
+        end = time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                raise TimeoutError("the program did not get there")
+            self.rest(0.01)
+
+    def rest(self, seconds: float) -> None:
+        """Let the program work for a while."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.application.processEvents()
+            time.sleep(0.002)
+
+    def turn_to(self, title: str) -> None:
+        """Bring a page of the side panels to the front."""
+        for tabs in self.program.window.findChildren(QTabWidget):
+            for index in range(tabs.count()):
+                if tabs.tabText(index) == title:
+                    tabs.setCurrentIndex(index)
+                    return
+        raise LookupError(title)
+
+    def view(self, cell: str = "a"):
+        """A slice view."""
+        view = self.program.window.grid.slice_view(cell)
+        assert view is not None
+        return view
+
+    def shoot(self, name: str) -> None:
+        """Save the window when 3D and jobs have come to rest."""
+        self.rest(0.8)
+        for solid in self.program.window.grid.volume_views().values():
+            solid.picture()  # type: ignore[attr-defined]
+        self.rest(0.2)
+        path = PICTURES / f"{name}.png"
+        image = self.program.window.grab().toImage()
+        rgb = image.convertToFormat(image.Format.Format_RGB888)
+        rows = np.frombuffer(rgb.constBits(), np.uint8).reshape(rgb.height(), rgb.bytesPerLine())
+        pixels = rows[:, : 3 * rgb.width()].reshape(rgb.height(), rgb.width(), 3)
+        # A palette halves the file; the noise of an MR image does not pack any other way.
+        Image.fromarray(pixels).quantize(256, kmeans=2, dither=Image.Dither.NONE).save(
+            path, optimize=True
+        )
+        size = path.stat().st_size
+        print(f"{path.relative_to(PROJECT)}: {rgb.width()}×{rgb.height()}, {size // 1000} kB")
+        if size > LARGEST:
+            raise SystemExit(f"{path.name} is larger than {LARGEST // 1000} kB")
+
+
+def series(camera: Photographer) -> None:
+    """The whole story, one picture after the other."""
+    program = camera.program
+    camera.wait(lambda: program.window.models.model_id, 30)
+    camera.shoot("start")
+
+    program.cases.open_demo()
+    camera.wait(lambda: program.workspace.case.volumes and not program.cases.loading)
+    camera.wait(lambda: len(program.window.browser.keys) == 3)
+    camera.shoot("reading")
+
+    program.models.run()
+    camera.wait(lambda: not program.models.running, 200)
+    camera.wait(lambda: program.findings.lesions)
+    program.findings.step(1)
+    camera.shoot("review")
+
+    program.models.explain_lesion()
+    camera.wait(lambda: not program.models.running, 120)
+    camera.turn_to("Explain")
+    camera.shoot("explain")
+
+    camera.turn_to("Findings")
+    program.tools.undo()  # the map of the last picture would lie over the edited edge
+    program.tools.choose("brush")
+    program.tools.scale_brush(1.5)
+    correct(camera)
+    camera.shoot("edit")
+
+
+def correct(camera: Photographer) -> None:
+    """Paint a short stroke onto the edge of the lesion, and leave the brush over the image."""
+    view = camera.view()
+    plan = view.plan
+    away = np.asarray(camera.program.workspace.display.cursor) - plan.centre
+    right = float(away @ np.asarray(plan.way.right)) / plan.mm_per_pixel
+    down = float(away @ np.asarray(plan.way.down)) / plan.mm_per_pixel
+    lesion = QPoint(round(plan.size[0] / 2 + right), round(plan.size[1] / 2 + down))
+    points = [lesion + QPoint(x, 14 + x // 3) for x in range(0, 30, 6)]
+    QTest.mousePress(view, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, points[0])
+    for point in points[1:]:
+        QTest.mouseMove(view, point)
+    QTest.mouseRelease(view, Qt.MouseButton.LeftButton, pos=points[-1])
+    camera.rest(0.3)
+    QTest.mouseMove(view, points[-1] + QPoint(30, 10))
+
+
+def main() -> None:
+    """Run the program in a private home and take the pictures."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home:
+        for name in ("CONFIG", "DATA", "STATE"):
+            os.environ[f"XDG_{name}_HOME"] = home
+        application = QApplication([])
+        program = compose(Settings(), *first_window(application, Settings()))
+        program.window.resize(*SIZE)
+        program.window.show()
+        program.window.activateWindow()
+        try:
+            series(Photographer(program, application))
+        finally:
+            quit_program(program)
+            program.window.close()
+
+
+if __name__ == "__main__":
+    main()
