@@ -113,6 +113,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     )
     models.answered.connect(lambda _id: window.show_findings())
     window.closing.connect(lambda: _remember_layout(program))
+    window.keys_chosen.connect(lambda chosen: _remember_keys(program, chosen))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
     cases.loading_changed.connect(grid.set_loading)
     grid.activated.connect(views.activate)
@@ -166,6 +167,11 @@ def _remember(program: Program, paths: list[str]) -> None:
     _save(program)
     program.window.empty.set_recent(program.settings.recent)
     program.window.browser.set_recent(program.settings.recent)
+
+
+def _remember_keys(program: Program, chosen: dict[str, str]) -> None:
+    program.settings = program.settings.but(keys=chosen)
+    _save(program)
 
 
 def _remember_layout(program: Program) -> None:

@@ -19,6 +19,7 @@ def first_window(application: QApplication, settings: Settings) -> tuple[Workspa
     workspace = Workspace()
     window = MainWindow(workspace)
     window.resize(1500, 940)
+    window.set_keys(settings.keys)
     window.restore_layout(settings.window_geometry, settings.window_state)
     window.empty.set_recent(settings.recent)
     window.browser.set_recent(settings.recent)

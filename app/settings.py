@@ -40,7 +40,7 @@ class Settings:
     presets : mapping
         Sequence name to the last ``(centre, width)`` as shares of the image's own range, or empty.
     keys : mapping
-        Command id to the shortcut the user chose instead of the usual one.
+        Command id to the keys the user chose instead of the usual ones, as ``app.keys`` joins them.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
     annotator : str

@@ -28,6 +28,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.commands import COMMANDS, Command
+from app.keys import Chosen, keys_of, sane
 from app.windows.banner import Banner
 from app.windows.empty_state import EmptyState
 from app.windows.jobs_bar import JobsBar
@@ -71,10 +72,13 @@ class MainWindow(QMainWindow):
         Files were dropped; ``add`` with Shift held.
     closing()
         The window is about to close.
+    keys_chosen(chosen)
+        The user changed keys (see ``app.keys``); they hold already.
     """
 
     dropped = Signal(list, bool)
     closing = Signal()
+    keys_chosen = Signal(dict)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -84,6 +88,7 @@ class MainWindow(QMainWindow):
         self._program: Program | None = None
         self._actions: dict[str, QAction] = {}
         self._menus: list[QMenu] = []
+        self._keys: Chosen = {}
         self._held_overlays = False
         self.banner = Banner(workspace)
         self.notice = Notice()
@@ -170,8 +175,7 @@ class MainWindow(QMainWindow):
     def _action(self, row: Command) -> QAction:
         action = QAction(row.title, self)
         action.setObjectName(row.id)
-        if row.keys:
-            action.setShortcuts([QKeySequence(key) for key in row.keys])
+        action.setShortcuts(self._shortcuts(row))
         action.triggered.connect(lambda _checked=False, row=row: self._run(row))
         if row.scope == "views":
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -179,6 +183,20 @@ class MainWindow(QMainWindow):
             self.addAction(action)
         self._actions[row.id] = action
         return action
+
+    def _shortcuts(self, row: Command) -> list[QKeySequence]:
+        return [QKeySequence(key) for key in keys_of(row, self._keys)]
+
+    def set_keys(self, chosen: Chosen) -> None:
+        """From now on commands answer to these keys; what makes no sense is left out."""
+        self._keys, _problems = sane(COMMANDS, chosen)
+        for row in COMMANDS:
+            self._actions[row.id].setShortcuts(self._shortcuts(row))
+        self._set_mode_keys()
+
+    def _choose_keys(self, chosen: dict[str, str]) -> None:
+        self.set_keys(chosen)
+        self.keys_chosen.emit(dict(self._keys))
 
     def bind(self, program: Program) -> None:
         """From now on commands work on this program."""
@@ -223,12 +241,13 @@ class MainWindow(QMainWindow):
 
     def _set_mode_keys(self) -> None:
         """A key never means two things: rows of the other mode lose theirs."""
-        assert self._program is not None
+        if self._program is None:
+            return
         mode = "edit" if self._program.tools.editing else "read"
         for row in COMMANDS:
             if row.mode != "any":
-                keys = row.keys if row.mode == mode else ()
-                self._actions[row.id].setShortcuts([QKeySequence(key) for key in keys])
+                keys = self._shortcuts(row) if row.mode == mode else []
+                self._actions[row.id].setShortcuts(keys)
 
     def _case_changed(self, changes, _origin) -> None:
         if any(change.parts & {"added", "removed"} for change in changes):
@@ -342,11 +361,11 @@ class MainWindow(QMainWindow):
             self._program.export.screenshot(Path(name).with_suffix(".png"))
 
     def show_keys(self) -> None:
-        """The list of all keys."""
+        """The list of all keys, to read and to change."""
         from app.windows.keys_dialog import KeysDialog
 
-        rows = [(row.title, ", ".join(row.keys), _where(row)) for row in COMMANDS if row.keys]
-        dialog = KeysDialog(rows, self)
+        dialog = KeysDialog(COMMANDS, self._keys, self)
+        dialog.chosen_changed.connect(self._choose_keys)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
 
@@ -420,8 +439,3 @@ def _text(data: QByteArray) -> str:
 
 def _raw(text: str) -> QByteArray:
     return QByteArray.fromBase64(text.encode())
-
-
-def _where(row: Command) -> str:
-    mode = {"read": "Reading", "edit": "Editing", "any": ""}[row.mode]
-    return f"{row.group} · {mode}" if mode else row.group

@@ -12,6 +12,7 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QColor, QIcon
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from app.commands import command
 from app.windows import icons, theme
 from app.windows.about_dialog import LIBRARIES, AboutDialog
 from app.windows.controls import ElidedLabel, ValueSlider, allow, button, check_box, flat_button
@@ -161,9 +162,7 @@ def test_a_long_label_may_shrink(qtbot) -> None:
 
 
 def test_keys_can_be_searched_by_any_word(qtbot) -> None:
-    dialog = KeysDialog(
-        [("Undo", "Ctrl+Z", "Edit"), ("Next lesion", "N", "Lesion"), ("Brush", "3", "Editing")]
-    )
+    dialog = KeysDialog([command(id) for id in ("edit.undo", "lesion.next", "edit.tool_3")])
     qtbot.addWidget(dialog)
     dialog.show()
     qtbot.keyClicks(dialog.search, "lesion")
