@@ -6,17 +6,19 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage
 
 from app.controllers.findings import FindingsController
+from app.export_choice import ExportChoice
 from app.lesion_table import TABLE_HEADER, lesion_row
 from app.messages import is_ours, sentence
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
 from imaging.case import Case
+from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 
@@ -24,14 +26,6 @@ if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One thing to write, with the words for the progress line."""
-
-    words: str
-    write: Callable[[], object]
 
 
 class ExportController(QObject):
@@ -66,32 +60,37 @@ class ExportController(QObject):
         self._ticket: Ticket | None = None
         self.last_folder = ""
 
-    def export(self, choice: Any) -> None:
-        """Write what an :class:`~app.windows.export_dialog.ExportChoice` names."""
-        self.last_folder = str(choice.folder)
+    def export(self, choice: ExportChoice) -> None:
+        """Write what was chosen, in a thread, from a copy of the case."""
         from imaging.storage.case_file import snapshot
 
-        case = snapshot(self._workspace.case)
-        lesions = self._lesions_of(choice.segmentation_id)
-        jobs = plan_export(choice, case, lesions, self._findings)
-        if "screenshot_png" in choice.kinds:
-            jobs.append(self._screenshot_job(choice.folder / "screenshot.png"))
+        self.last_folder = str(choice.folder)
+        material = Material(
+            choice,
+            snapshot(self._workspace.case),
+            self._lesions_of(choice.segmentation_id),
+            self._findings.accepted,
+        )
+        picture = self._picture() if "screenshot_png" in choice.kinds else None
+        jobs = [WRITERS[kind] for kind in choice.kinds if kind in WRITERS]
 
         def work(ticket: Ticket) -> list[Path]:
             written: list[Path] = []
-            for done, job in enumerate(jobs):
+            for done, (words, write) in enumerate(jobs):
                 if ticket.cancelled():
                     break
-                fraction = done / len(jobs)
-                self._tasks.post(
-                    lambda w=job.words, f=fraction: self.job.emit("export", f"Writing {w}", f)
-                )
-                written += _paths(job.write())
+                self._tell(f"Writing {words}", done / len(jobs))
+                written += write(material)
+            if picture is not None and not ticket.cancelled():
+                written.append(write_png(choice.folder / "screenshot.png", picture))
             return written
 
         self._ticket = self._tasks.run(
             work, lambda files: self._done(choice.folder, files), self._failed
         )
+
+    def _tell(self, words: str, fraction: float) -> None:
+        self._tasks.post(lambda: self.job.emit("export", words, fraction))
 
     def _lesions_of(self, mask_id: str) -> list[Lesion] | None:
         mask = self._findings.mask
@@ -116,23 +115,14 @@ class ExportController(QObject):
             self._ticket.cancel()
             self.job.emit("export", "Export cancelled; files written so far are whole", 1.0)
 
-    # --- pictures ----------------------------------------------------------------------------
     def screenshot(self, path: Path) -> None:
         """Save the views as they are on screen."""
-        job = self._screenshot_job(path)
+        picture = self._picture()
         self._tasks.run(
-            lambda _ticket: job.write(),
-            lambda files: self._done(path.parent, _paths(files)),
+            lambda _ticket: [write_png(path, picture)],
+            lambda files: self._done(path.parent, files),
             self._failed,
         )
-
-    def _screenshot_job(self, path: Path) -> _Job:
-        image = self._picture()
-
-        def write() -> Path:
-            return write_png(path, image)
-
-        return _Job("screenshot", write)
 
 
 def write_png(path: Path, image: QImage) -> Path:
@@ -156,99 +146,125 @@ def _save_png(image: QImage, path: Path) -> None:
         raise OSError(f"The picture could not be written to {path}")
 
 
-def plan_export(
-    choice: Any, case: Case, lesions: list[Lesion] | None, findings: FindingsController
-) -> list[_Job]:
-    """What has to be written for a choice, in order; nothing is written yet.
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What an export may draw on: a frozen case and what was chosen from it."""
 
-    Parameters
-    ----------
-    case : Case
-        A frozen copy: writers run in another thread.
-    lesions : list of Lesion or None
-        As the list shows them; measured anew where None.
-    """
-    from imaging.analysis.lesions import find_lesions
-    from imaging.atomic import next_version
-    from imaging.dicom.derived import write_derived_series
-    from imaging.dicom.parametric_map import write_parametric_map
+    choice: ExportChoice
+    case: Case
+    lesions: list[Lesion] | None
+    accepted: Callable[[Segmentation, Lesion], bool]
+
+    def free(self, name: str) -> Path:
+        """A path in the folder that nothing has yet."""
+        from imaging.atomic import next_version
+
+        return next_version(self.choice.folder / name)
+
+    @property
+    def mask(self) -> Segmentation:
+        """The chosen mask."""
+        return self.case.segmentation(self.choice.segmentation_id)
+
+    @property
+    def volume(self) -> Volume:
+        """The chosen image."""
+        return self.case.volume(self.choice.volume_id)
+
+    @property
+    def labels(self) -> list[int]:
+        """Numbers of the segments to write."""
+        return wanted_labels(self.mask, self.choice.accepted_only)
+
+    @property
+    def maps(self) -> list[tuple[str, Heatmap]]:
+        """The chosen maps with a file name for each."""
+        maps = [self.case.heatmap(id) for id in self.choice.heatmap_ids]
+        return [(_plain(f"{heat.meaning} {heat.about}"), heat) for heat in maps]
+
+
+def _mask_nifti(m: Material) -> list[Path]:
+    from imaging.storage.nifti import write_labels
+
+    return write_labels(m.free("mask.nii.gz"), with_labels(m.mask, m.labels))
+
+
+def _mask_seg(m: Material) -> list[Path]:
     from imaging.dicom.seg import write_seg
-    from imaging.storage import nifti, nrrd
+
+    source = m.case.volume(m.mask.volume_id)
+    report = write_seg(m.free("segmentation.dcm"), m.mask, source, segments=m.labels)
+    return [report.path, *report.images]
+
+
+def _surface_stl(m: Material) -> list[Path]:
+    return [_write_surfaces(m.free("surface.stl"), m.mask, m.labels)]
+
+
+def _volume_nifti(m: Material) -> list[Path]:
+    from imaging.storage.nifti import write_volume
+
+    return write_volume(m.free("volume.nii.gz"), m.volume)
+
+
+def _volume_nrrd(m: Material) -> list[Path]:
+    from imaging.storage.nrrd import write_volume
+
+    return write_volume(m.free("volume.nrrd"), m.volume)
+
+
+def _volume_dicom(m: Material) -> list[Path]:
+    from imaging.dicom.derived import write_derived_series
+
+    folder = m.free("series")
+    write_derived_series(folder, m.volume)
+    return [folder]
+
+
+def _maps_nifti(m: Material) -> list[Path]:
+    from imaging.storage.nifti import write_heatmap
+
+    return [p for stem, heat in m.maps for p in write_heatmap(m.free(f"{stem}.nii.gz"), heat)]
+
+
+def _maps_dicom(m: Material) -> list[Path]:
+    from imaging.dicom.parametric_map import write_parametric_map
+
+    written: list[Path] = []
+    for stem, heat in m.maps:
+        source = m.case.volume(heat.volume_id)
+        written += write_parametric_map(m.free(f"{stem}.dcm"), heat, source)
+    return written
+
+
+def _lesions_csv(m: Material) -> list[Path]:
+    from imaging.analysis.lesions import find_lesions
     from imaging.storage.table import write_table
 
-    folder: Path = choice.folder
+    heat = m.case.items.get(m.mask.probability_id)
+    probability = heat if isinstance(heat, Heatmap) else None
+    listed = find_lesions(m.mask, probability) if m.lesions is None else m.lesions
+    states = [(lesion, m.accepted(m.mask, lesion)) for lesion in listed]
+    rows = [
+        lesion_row(m.mask, lesion, accepted)
+        for lesion, accepted in states
+        if accepted or not m.choice.accepted_only
+    ]
+    return write_table(m.free("lesions.csv"), TABLE_HEADER, rows)
 
-    def free(name: str) -> Path:
-        return next_version(folder / name)
 
-    volume = case.items.get(choice.volume_id)
-    mask = case.items.get(choice.segmentation_id)
-    jobs: list[_Job] = []
-    for kind in choice.kinds:
-        if kind == "mask_nifti" and isinstance(mask, Segmentation):
-            wanted = wanted_labels(mask, choice.accepted_only)
-            kept = with_labels(mask, wanted)
-            jobs.append(_Job("mask", lambda m=kept: nifti.write_labels(free("mask.nii.gz"), m)))
-        elif kind == "mask_seg" and isinstance(mask, Segmentation):
-            source = case.volume(mask.volume_id)
-            wanted = wanted_labels(mask, choice.accepted_only)
-            jobs.append(
-                _Job(
-                    "DICOM SEG",
-                    lambda m=mask, v=source, w=wanted: write_seg(
-                        free("segmentation.dcm"), m, v, segments=w
-                    ),
-                )
-            )
-        elif kind == "surface_stl" and isinstance(mask, Segmentation):
-            wanted = wanted_labels(mask, choice.accepted_only)
-            jobs.append(
-                _Job(
-                    "surface",
-                    lambda m=mask, w=wanted: _write_surfaces(free("surface.stl"), m, w),
-                )
-            )
-        elif kind == "volume_nifti" and isinstance(volume, Volume):
-            jobs.append(
-                _Job("volume", lambda v=volume: nifti.write_volume(free("volume.nii.gz"), v))
-            )
-        elif kind == "volume_nrrd" and isinstance(volume, Volume):
-            jobs.append(_Job("volume", lambda v=volume: nrrd.write_volume(free("volume.nrrd"), v)))
-        elif kind == "volume_dicom" and isinstance(volume, Volume):
-            jobs.append(
-                _Job("DICOM series", lambda v=volume: write_derived_series(free("series"), v))
-            )
-        elif kind in ("maps_nifti", "maps_dicom"):
-            for id in choice.heatmap_ids:
-                heat = case.heatmap(id)
-                stem = _plain(heat.meaning + (f" {heat.about}" if heat.about else ""))
-                if kind == "maps_nifti":
-                    jobs.append(
-                        _Job(
-                            heat.name,
-                            lambda h=heat, s=stem: nifti.write_heatmap(free(f"{s}.nii.gz"), h),
-                        )
-                    )
-                else:
-                    jobs.append(
-                        _Job(
-                            heat.name,
-                            lambda h=heat, s=stem: write_parametric_map(
-                                free(f"{s}.dcm"), h, case.volume(h.volume_id)
-                            ),
-                        )
-                    )
-        elif kind == "lesions_csv" and isinstance(mask, Segmentation):
-            listed = find_lesions(mask, findings.probability(mask)) if lesions is None else lesions
-            rows = [
-                lesion_row(mask, lesion, findings.accepted(mask, lesion))
-                for lesion in listed
-                if not choice.accepted_only or findings.accepted(mask, lesion)
-            ]
-            jobs.append(
-                _Job("table", lambda r=rows: write_table(free("lesions.csv"), TABLE_HEADER, r))
-            )
-    return jobs
+#: What each kind of the export dialog writes, with the words for the progress line.
+WRITERS: dict[str, tuple[str, Callable[[Material], list[Path]]]] = {
+    "mask_nifti": ("mask", _mask_nifti),
+    "mask_seg": ("DICOM SEG", _mask_seg),
+    "surface_stl": ("surface", _surface_stl),
+    "volume_nifti": ("image", _volume_nifti),
+    "volume_nrrd": ("image", _volume_nrrd),
+    "volume_dicom": ("DICOM series", _volume_dicom),
+    "maps_nifti": ("maps", _maps_nifti),
+    "maps_dicom": ("parametric maps", _maps_dicom),
+    "lesions_csv": ("lesion table", _lesions_csv),
+}
 
 
 def wanted_labels(mask: Segmentation, accepted_only: bool) -> list[int]:
@@ -285,16 +301,6 @@ def _write_surfaces(path: Path, mask: Segmentation, wanted: list[int]) -> Path:
         surfaces.append(segment_surface(block, mask.geometry.cropped(grown), number))
     write_stl(path, surfaces)
     return path
-
-
-def _paths(written: object) -> list[Path]:
-    """The files a writer reports, whatever shape its report has."""
-    if isinstance(written, Path):
-        return [written]
-    if isinstance(written, list | tuple):
-        return [Path(str(item)) for item in written]
-    path, images = getattr(written, "path", None), getattr(written, "images", ())
-    return [Path(p) for p in (path, *images) if p is not None]
 
 
 def _plain(words: str) -> str:

@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.export_choice import ExportChoice
 from app.settings import NOTICE
 from app.windows.controls import allow, button, caption, column, field, row, rule, sentence
 from app.windows.findings_panel import list_name
@@ -58,34 +59,6 @@ KINDS: tuple[Kind, ...] = (
     Kind("screenshot_png", REPORT, "Screenshot PNG", "The views as they are on screen", "volume"),
 )  # fmt: skip
 _USUAL = frozenset({"mask_nifti", "mask_seg", "lesions_csv"})
-
-
-@dataclass(frozen=True)
-class ExportChoice:
-    """What shall be written, and where.
-
-    Parameters
-    ----------
-    folder : Path
-        An existing folder; nothing in it is overwritten.
-    kinds : tuple of str
-        Ids out of ``KINDS``.
-    segmentation_id : str
-        The mask; empty where none is written.
-    accepted_only : bool
-        Leave out labels nobody has taken over.
-    volume_id : str
-        The image, also the one a mask refers to.
-    heatmap_ids : tuple of str
-        The maps that are written.
-    """
-
-    folder: Path
-    kinds: tuple[str, ...]
-    segmentation_id: str = ""
-    accepted_only: bool = False
-    volume_id: str = ""
-    heatmap_ids: tuple[str, ...] = ()
 
 
 def accepted_labels(mask: Segmentation) -> tuple[int, ...]:

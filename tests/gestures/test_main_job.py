@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 
-from app.windows.export_dialog import ExportChoice
+from app.export_choice import ExportChoice
 from imaging.heatmap import GRAD_CAM
 
 pytest.importorskip("torch", reason="the AI extra is not installed")
