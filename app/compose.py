@@ -14,6 +14,7 @@ from app.controllers.journal import CaseJournal
 from app.controllers.models import ModelController
 from app.controllers.tools import ToolController
 from app.controllers.views import ViewController
+from app.controllers.window_memory import WindowMemory
 from app.messages import sentence
 from app.program import Program
 from app.settings import Settings
@@ -46,6 +47,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     export = ExportController(workspace, tasks, findings, lambda: grid.grab().toImage())
     export.last_folder = settings.export_folder
     journal = CaseJournal(workspace, tasks, cases, window.notice, window.jobs)
+    window_memory = WindowMemory(workspace, settings.presets)
     program = Program(
         workspace=workspace,
         tasks=tasks,
@@ -57,6 +59,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         models=models,
         export=export,
         journal=journal,
+        window_memory=window_memory,
         window=window,
     )
     _join(program, grid)
@@ -113,6 +116,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     )
     models.answered.connect(lambda _id: window.show_findings())
     window.closing.connect(lambda: _remember_layout(program))
+    views.window_reset.connect(program.window_memory.forget)
+    program.window_memory.changed.connect(lambda shares: _remember_windows(program, shares))
     window.keys_chosen.connect(lambda chosen: _remember_keys(program, chosen))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
     cases.loading_changed.connect(grid.set_loading)
@@ -174,6 +179,11 @@ def _remember_keys(program: Program, chosen: dict[str, str]) -> None:
     _save(program)
 
 
+def _remember_windows(program: Program, shares: dict[str, tuple[float, float]]) -> None:
+    program.settings = program.settings.but(presets=shares)
+    _save(program)
+
+
 def _remember_layout(program: Program) -> None:
     geometry, state = program.window.layout_state()
     brush = program.workspace.display.brush
@@ -186,6 +196,7 @@ def _remember_layout(program: Program) -> None:
         explain=program.window.models.explain.isChecked(),
         brush_mm=brush.radius_mm,
         brush_shape=brush.shape,
+        presets=program.window_memory.shares,
     )
     _save(program)
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from app.controllers.models import ModelController
     from app.controllers.tools import ToolController
     from app.controllers.views import ViewController
+    from app.controllers.window_memory import WindowMemory
     from app.settings import Settings
     from app.tasks import Tasks
     from app.windows.main_window import MainWindow
@@ -33,4 +34,5 @@ class Program:
     models: ModelController
     export: ExportController
     journal: CaseJournal
+    window_memory: WindowMemory
     window: MainWindow

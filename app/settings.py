@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from math import isfinite
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -38,7 +39,7 @@ class Settings:
     window_geometry, window_state : str
         What Qt gave for the main window, base64.
     presets : mapping
-        Sequence name to the last ``(centre, width)`` as shares of the image's own range, or empty.
+        Sequence name to the last ``(centre, width)`` as shares of the image's automatic window.
     keys : mapping
         Command id to the keys the user chose instead of the usual ones, as ``app.keys`` joins them.
     device : str
@@ -197,7 +198,11 @@ def _keys(value: Any) -> dict[str, str]:
 
 def _presets(value: Any) -> dict[str, tuple[float, float]]:
     pairs = {_text(k): tuple(float(x) for x in v) for k, v in dict(value).items()}
-    return {k: (v[0], v[1]) for k, v in pairs.items() if len(v) == 2 and v[1] > 0}
+    return {
+        k: (v[0], v[1])
+        for k, v in pairs.items()
+        if len(v) == 2 and v[1] > 0 and all(map(isfinite, v))
+    }
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

@@ -31,9 +31,12 @@ class ViewController(QObject):
     -------
     said(str)
         A sentence for the status line.
+    window_reset(volume_id)
+        The window of a volume goes back to what nobody chose.
     """
 
     said = Signal(str)
+    window_reset = Signal(str)
 
     def __init__(self, workspace: Workspace, grid: Any) -> None:
         super().__init__()
@@ -173,6 +176,8 @@ class ViewController(QObject):
         if active := self._active():
             windows.pop(active[1].id, None)
         self._workspace.show(self._display.but(cells=cells, windows=windows))
+        if active:
+            self.window_reset.emit(active[1].id)
 
     def step_opacity(self, step: float) -> None:
         """All visible masks more or less opaque."""

@@ -103,12 +103,11 @@ def private_home(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def start(private_home, qtbot, qapp) -> Iterator[Callable[[], Hand]]:
+def start(private_home, qtbot, qapp) -> Iterator[Callable[..., Hand]]:
     """Starts the program, as often as a test wants."""
     running: list[Program] = []
 
-    def begin() -> Hand:
-        settings = Settings()
+    def begin(settings: Settings = Settings()) -> Hand:  # noqa: B008 - frozen
         program = compose(settings, *first_window(qapp, settings))
         running.append(program)
         program.window.resize(1500, 940)
