@@ -188,9 +188,12 @@ class Supervisor:
 
     def _serve(self) -> None:
         while not self._closed:
-            with contextlib.suppress(queue.Empty):
-                self._inbox.get(timeout=self._next_look())()
-            self._watch()
+            try:
+                with contextlib.suppress(queue.Empty):
+                    self._inbox.get(timeout=self._next_look())()
+                self._watch()
+            except Exception as error:  # nothing may end the thread that ends the runs
+                self._our_mistake(error)
 
     def _accept(self, job: Job) -> None:
         if self._active is None:
@@ -309,6 +312,14 @@ class Supervisor:
             )
         elif now - self._last_progress > self._patience.stall_s:
             self._give_up(job, f"The model made no progress for {self._patience.stall_s:g} s")
+
+    def _our_mistake(self, error: Exception) -> None:
+        _log.error("the AI client made a mistake", exc_info=error)
+        self._kill()
+        job = self._active
+        if job is not None:
+            what = f"Isocenter made a mistake with this run ({type(error).__name__})"
+            self._finish(job, Failed(job.run.ticket, what, "Your work is safe; see the log"))
 
     def _give_up(self, job: Job, what: str) -> None:
         self._unexpected_ends += 1

@@ -289,3 +289,17 @@ print(int(answer.mask.sum()), client.worker_pid, "torch" in sys.modules, "PySide
         time.sleep(0.1)
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid), 0)
+
+
+def test_a_mistake_of_ours_ends_the_run_and_not_the_client(faulty):
+    client = faulty("hang")
+
+    def broken(_job):
+        raise KeyError("DOE^JANE")
+
+    for _ in range(2):  # the thread that serves runs is still there for the second one
+        run = client._supervisor.submit(broken, broken, lambda _p: None, lambda _e: None)
+        outcome = run.wait(10)
+        assert isinstance(outcome, Failed)
+        assert "KeyError" in outcome.what
+        assert "DOE" not in outcome.sentence
