@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
@@ -28,7 +29,7 @@ def start_log() -> None:
     handler = RotatingFileHandler(
         log_folder() / "isocenter.log", maxBytes=5_000_000, backupCount=9, delay=True
     )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     for name in ("app", "viewer", "inference", "imaging"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.INFO)
@@ -36,24 +37,42 @@ def start_log() -> None:
         logger.propagate = False
 
 
+class Discreet(logging.Formatter):
+    """Writes exceptions as types and places: their messages can quote headers and paths."""
+
+    def formatException(self, ei) -> str:
+        """One line instead of a trace with messages."""
+        return "" if ei[1] is None else frames_of(ei[1])
+
+
 def frames_of(error: BaseException) -> str:
-    """Type and places of an exception, without its message, which could quote a header."""
+    """Type and places of an exception and of what caused it, without their messages."""
     places = [
         f"{Path(f.filename).name}:{f.lineno} {f.name}"
         for f in traceback.extract_tb(error.__traceback__)
     ]
-    return f"{type(error).__name__} at " + " < ".join(reversed(places))
+    words = f"{type(error).__name__} at " + " < ".join(reversed(places))
+    cause = error.__cause__
+    return words if cause is None else f"{words}; because of {frames_of(cause)}"
 
 
 def catch_crashes(tell: Callable[[BaseException], None]) -> None:
-    """Send every exception nobody caught to the log and to the user."""
+    """Send every exception nobody caught to the log, and those of the main thread to the user."""
+    log = logging.getLogger("app")
 
-    def hook(_kind, error, trace) -> None:
+    def hook(kind, error, trace) -> None:
         if isinstance(error, KeyboardInterrupt):
-            sys.__excepthook__(_kind, error, trace)
+            sys.__excepthook__(kind, error, trace)
             return
-        logging.getLogger("app").error("not caught: %s", frames_of(error))
-        sys.__excepthook__(_kind, error, trace)
+        log.error("not caught: %s", frames_of(error))
+        sys.__excepthook__(kind, error, trace)
         tell(error)
 
+    def thread_hook(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None:
+            name = args.thread.name if args.thread else "a thread"
+            log.error("not caught in %s: %s", name, frames_of(args.exc_value))
+        threading.__excepthook__(args)
+
     sys.excepthook = hook
+    threading.excepthook = thread_hook
