@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from psygnal import EmitLoopError
+
 from imaging.errors import ImagingError
 
 _OS_ADVICE = {
@@ -15,13 +17,21 @@ _OS_ADVICE = {
 }
 
 
+def root_of(error: BaseException) -> BaseException:
+    """What really happened, where a listener of a signal failed."""
+    while isinstance(error, EmitLoopError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def is_ours(error: BaseException) -> bool:
     """True where the error is a mistake of the program, not of the world."""
-    return not isinstance(error, ImagingError | OSError | MemoryError)
+    return not isinstance(root_of(error), ImagingError | OSError | MemoryError)
 
 
 def sentence(error: BaseException) -> str:
     """What the user reads; never an exception's own text where that could name a patient."""
+    error = root_of(error)
     if isinstance(error, ImagingError):
         return str(error)
     if isinstance(error, MemoryError):
