@@ -58,6 +58,7 @@ class Workspace:
         self._display = DisplayState()
         self._selection: object = None
         self._rehearsed: Edit | None = None
+        self._revision = 0
         self.history = History()
         self.journal: EditLog | None = None
 
@@ -75,6 +76,16 @@ class Workspace:
     def selection(self) -> object:
         """The chosen lesion, or None."""
         return self._selection
+
+    @property
+    def revision(self) -> int:
+        """Grows with every edit, undo and redo, and when another case is opened."""
+        return self._revision
+
+    @property
+    def rehearsing(self) -> bool:
+        """True while the masks show something that is not an edit yet."""
+        return self._rehearsed is not None
 
     def execute(self, edit: Edit) -> None:
         """Check, apply, journal and remember an edit.
@@ -178,6 +189,7 @@ class Workspace:
     def replace_case(self, case: Case, display: DisplayState, origin: str = "open") -> None:
         """Close what is open and take over another case; the history starts empty."""
         self._rehearsed = None
+        self._revision += 1
         removed = [Change(id, frozenset({REMOVED})) for id in self._case.items]
         self._case = case
         self.history.clear()
@@ -193,6 +205,7 @@ class Workspace:
         if self.journal is not None:
             self.journal.prepare(self._case)
         changes = edit.apply(self._case)
+        self._revision += 1
         if self.journal is not None:
             self.journal.append(edit, self._case, how)
         return changes

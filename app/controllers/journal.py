@@ -106,7 +106,9 @@ class CaseJournal(QObject):
         return self._journal is None or self._journal.wait(seconds)
 
     def _compact(self) -> None:
-        if self._journal is not None and self._journal.wants_base:
+        if self._workspace.rehearsing:  # a base must hold nothing that is not an edit
+            self._idle.start()
+        elif self._journal is not None and self._journal.wants_base:
             self._journal.compact(self._workspace.case)
 
     def _saved(self, case_file: str) -> None:
