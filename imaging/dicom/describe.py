@@ -60,14 +60,19 @@ _BY_NAME = (
     ("SWI", r"\bswi\b|\bswan\b|suscept|venobold|\bswip\b|mip_swi"),
     ("FLAIR", r"flair|dark.?fluid|tirm"),
     ("DWI", r"\bdwi\b|\bdti\b|diff|trace|ep2d_diff|\bdw\b"),
-    ("T1w", r"mp2?.?rage|\bt1\b|t1[_wc ]|t1.?(post|gd|ce|km)|spgr|bravo|\btfl|\bvibe\b|\bmpr\b|_t1|t1-"),
+    (
+        "T1w",
+        r"mp2?.?rage|\bt1\b|t1[_wc ]|t1.?(post|gd|ce|km)|spgr|bravo|\btfl|\bvibe\b|\bmpr\b|_t1|t1-",
+    ),
     ("PD", r"\bpd\b|proton|pd[_w]"),
     ("T2w", r"\bt2\b|t2[_w ]|t2-|_t2|ciss|fiesta"),
 )
 
 
 #: What an image was aligned with or lies in the space of says nothing of the image itself.
-_OTHER_IMAGE = r"(reg(istered)?|co.?reg|aligned|warped|resampled)[ _-]*(to|2)[ _-]*\w*|(space|ref)-[a-z0-9]+"
+_OTHER_IMAGE = (
+    r"(reg(istered)?|co.?reg|aligned|warped|resampled)[ _-]*(to|2)[ _-]*\w*|(space|ref)-[a-z0-9]+"
+)
 
 
 def name_sequence(text: str) -> str:

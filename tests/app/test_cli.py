@@ -113,6 +113,7 @@ def test_nothing_to_scan_is_one_sentence(shell, tmp_path):
 
 def test_a_bar_is_drawn_on_a_terminal_and_only_on_stderr(shell, study, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")  # a dumb terminal gets no bar
     _, out, err = shell("scan", study, "--json")
     assert "Reading headers" in err
     json.loads(out)
