@@ -78,6 +78,7 @@ class Tasks(QObject):
 
     def _work(self, ticket, function, then, failed) -> None:
         if ticket.cancelled():
+            self.post(lambda: self._tickets.discard(ticket))
             return
         try:
             result = function(ticket)

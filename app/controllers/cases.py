@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from app.logs import frames_of
 from app.messages import sentence
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
@@ -43,7 +45,7 @@ class CaseController(QObject):
     job(str, str, float)
         Id, words and fraction (below 0: unknown, 1: done) of background work.
     saved(path)
-        A case file was written and read back.
+        A case file was written and read back, and holds the open case as it is now.
     loading_changed(volume_id, words)
         Voxels are still arriving; empty words: they are all there.
     """
@@ -62,7 +64,9 @@ class CaseController(QObject):
         self._series: dict[str, Series] = {}
         self._volume_of: dict[str, str] = {}
         self._scan: Ticket | None = None
+        self._pending: dict[Ticket, str] = {}
         self._loads: dict[str, Ticket] = {}
+        self._partial: set[str] = set()
         self._results: list[Any] = []
         self._chosen = False
         self._first_pictures: dict[str, Series] = {}
@@ -75,10 +79,10 @@ class CaseController(QObject):
         from imaging.demo import demo_study_folder
 
         self.job.emit("scan", "Preparing the demo study", -1.0)
-        self._tasks.run(
+        self._slow(
+            "scan",
             lambda _ticket: demo_study_folder(),
             lambda folder: self.open_paths([Path(folder)]),
-            self._failed("scan"),
         )
 
     def open_paths(self, paths: Sequence[Path], add: bool = False) -> None:
@@ -100,27 +104,40 @@ class CaseController(QObject):
         self._chosen = add
         self._browser.set_progress("Looking for images…")
         self.job.emit("scan", "Reading headers", -1.0)
-        self._scan = self._tasks.run(
+        self._scan = self._slow(
+            "scan",
             lambda ticket: self._scan_in_thread(paths, ticket),
             lambda result: self._scanned(paths, result),
-            self._failed("scan"),
         )
 
     def _scan_in_thread(self, paths: list[Path], ticket: Ticket):
         from imaging.open import scan
 
-        def live(function: Callable, *args) -> None:
-            self._tasks.post(lambda: None if ticket.cancelled() else function(*args))
-
         return scan(
             paths,
-            on_series=lambda series: live(self._found, series),
-            on_problem=lambda problem: live(
-                self._browser.add_problem, str(problem.path), problem.reason
+            on_series=lambda series: self._live(ticket, self._found, series),
+            on_problem=lambda problem: self._live(
+                ticket, self._browser.add_problem, str(problem.path), problem.reason
             ),
-            on_progress=lambda done, total: live(self._scan_progress, done, total),
+            on_progress=lambda done, total: self._live(ticket, self._scan_progress, done, total),
             cancelled=ticket.cancelled,
         )
+
+    def _slow(
+        self,
+        job: str,
+        work: Callable[[Ticket], Any],
+        then: Callable[[Any], None] | None = None,
+    ) -> Ticket:
+        """Work for the study that is open now; its answer is dropped once that is closed."""
+        self._pending = {t: name for t, name in self._pending.items() if not t.done()}
+        ticket = self._tasks.run(work, then, self._failed(job))
+        self._pending[ticket] = job
+        return ticket
+
+    def _live(self, ticket: Ticket, function: Callable, *args) -> None:
+        """Call a function on the main thread, unless its work was cancelled meanwhile."""
+        self._tasks.post(lambda: None if ticket.cancelled() else function(*args))
 
     def _scan_progress(self, done: int, total: int) -> None:
         fraction = done / total if total else -1.0
@@ -177,9 +194,9 @@ class CaseController(QObject):
                     picture = thumbnail(one)
                 except (ImagingError, OSError):
                     continue
-                self._tasks.post(lambda key=one.key, p=picture: self._browser.set_thumbnail(key, p))
+                self._live(ticket, self._browser.set_thumbnail, one.key, picture)
 
-        self._tasks.run(work)
+        self._slow("", work)
 
     # --- series ------------------------------------------------------------------------------
     def activate(self, key: str, cell_id: str = "") -> None:
@@ -196,6 +213,8 @@ class CaseController(QObject):
             reason = series.problems[0] if series.problems else "it holds no image"
             self.said.emit(f"{series.description} cannot be shown: {reason}")
             return
+        if any(job == key and not ticket.done() for ticket, job in self._pending.items()):
+            return  # on its way already
         self.job.emit(key, f"Opening {series.description}", -1.0)
 
         def start(_ticket: Ticket):
@@ -203,25 +222,21 @@ class CaseController(QObject):
 
             return open_series(series)
 
-        self._tasks.run(start, lambda loading: self._fill(key, loading, cell_id), self._failed(key))
+        self._slow(key, start, lambda loading: self._fill(key, loading, cell_id))
 
     def _fill(self, key: str, loading, cell_id: str) -> None:
         volume: Volume = loading.volume
         self._volume_of[key] = volume.id
         first = {"slab": True}
 
-        def slab(box: Box) -> None:
+        def slab(ticket: Ticket, box: Box) -> None:
             if first.pop("slab", False):
                 # The middle slice is there: now there is something worth looking at.
-                self._tasks.post(lambda: self._arrived(volume, cell_id))
+                self._live(ticket, self._arrived, volume, cell_id)
             else:
-                self._tasks.post(lambda: self._workspace.volume_filled(volume.id, box))
-                total = volume.geometry.shape[0]
-                self._tasks.post(
-                    lambda: self.job.emit(
-                        key, f"Loading {volume.name}", min(0.99, box.stop[0] / total)
-                    )
-                )
+                done = min(0.99, box.stop[0] / volume.geometry.shape[0])
+                self._live(ticket, self._workspace.volume_filled, volume.id, box)
+                self._live(ticket, self.job.emit, key, f"Loading {volume.name}", done)
 
         def done(whole: Volume) -> None:
             self._loads.pop(key, None)
@@ -231,11 +246,10 @@ class CaseController(QObject):
             for note in whole.notes:
                 self.said.emit(note)
 
-        self._loads[key] = self._tasks.run(
-            lambda ticket: loading.load(on_slab=slab, cancelled=ticket.cancelled),
-            done,
-            self._failed(key),
-        )
+        def load(ticket: Ticket) -> Volume:
+            return loading.load(on_slab=partial(slab, ticket), cancelled=ticket.cancelled)
+
+        self._loads[key] = self._slow(key, load, done)
 
     def _arrived(self, volume: Volume, cell_id: str) -> None:
         if volume.id in self._workspace.case.items:
@@ -271,10 +285,6 @@ class CaseController(QObject):
             return
         self._workspace.show(compare_display(self._workspace.display, volumes))
 
-    def series_of(self, volume_id: str) -> Series | None:
-        """The series a volume was loaded from."""
-        return self._series.get(self._key_of(volume_id))
-
     @property
     def loading(self) -> bool:
         """True while voxels are still arriving."""
@@ -282,9 +292,14 @@ class CaseController(QObject):
 
     def close(self) -> None:
         """Close the study; the journal keeps what was not saved."""
-        for ticket in self._loads.values():
+        for ticket, job in self._pending.items():
+            if job and not ticket.done():
+                self.job.emit(job, "", 1.0)
             ticket.cancel()
-        self._loads.clear()
+        self._pending.clear()
+        for key in list(self._loads):
+            self._load_stopped(key)
+        self._partial.clear()
         self._series.clear()
         self._volume_of.clear()
         self._first_pictures.clear()
@@ -302,6 +317,8 @@ class CaseController(QObject):
         key = self._key_of(volume_id)
         if key in self._loads:
             return "The series is still loading: run the model when it is whole"
+        if key in self._partial:
+            return "Only a part of this series was loaded: close the study and open it again"
         series = self._series.get(key)
         if series is not None and not series.volumetric:
             reason = series.problems[0] if series.problems else "its slices do not make a volume"
@@ -310,11 +327,19 @@ class CaseController(QObject):
 
     def cancel(self, job: str) -> None:
         """Stop reading headers, or loading a series; what is loaded so far stays."""
-        ticket = self._scan if job == "scan" else self._loads.pop(job, None)
-        if ticket is not None:
-            ticket.cancel()
-            self._browser.set_progress("")
-            self.job.emit(job, "Cancelled", 1.0)
+        for ticket, name in self._pending.items():
+            if name == job:
+                ticket.cancel()
+        self._load_stopped(job)
+        self._browser.set_progress("")
+        self.job.emit(job, "Cancelled", 1.0)
+
+    def _load_stopped(self, key: str) -> None:
+        """A series whose loading has ended early is shown, but is no image for a model."""
+        if self._loads.pop(key, None) is not None:
+            volume_id = self._volume_of[key]
+            self._partial |= {key} if volume_id in self._workspace.case.items else set()
+            self.loading_changed.emit(volume_id, "")
 
     # --- images that a journal or a case file refers to --------------------------------------
     def open_refs(
@@ -333,10 +358,10 @@ class CaseController(QObject):
         self.close()
         self._chosen = True
         self.job.emit("scan", "Opening the images again", -1.0)
-        self._tasks.run(
+        self._slow(
+            "scan",
             lambda ticket: _load_refs(refs, ticket),
             lambda loaded: self._reopened(refs, loaded, then),
-            self._failed("scan"),
         )
 
     def _reopened(self, refs, loaded, then) -> None:
@@ -370,21 +395,27 @@ class CaseController(QObject):
         target = path or self.case_path or self.proposed_path
         from imaging.storage.case_file import save_case, snapshot
 
-        case = snapshot(self._workspace.case)
+        self._workspace.rehearse(None)
+        case, revision = snapshot(self._workspace.case), self._workspace.revision
+        opened = self._workspace.case
         display = display_to_json(self._workspace.display)
         self.job.emit("save", "Saving the case", -1.0)
 
         def work(_ticket: Ticket) -> Path:
             return Path(save_case(target, case, display))
 
-        self._tasks.run(work, self._case_saved, self._failed("save"))
+        self._tasks.run(
+            work, lambda written: self._case_saved(written, opened, revision), self._failed("save")
+        )
 
-    def _case_saved(self, path: Path) -> None:
-        self.case_path = path
+    def _case_saved(self, path: Path, case: Case, revision: int) -> None:
         self.job.emit("save", "", 1.0)
         self.said.emit(f"Saved and read back: {path.name} in {path.parent}")
-        self.saved.emit(str(path))
         self.opened.emit([str(path)])
+        if case is self._workspace.case:
+            self.case_path = path
+        if revision == self._workspace.revision:  # later strokes are not in the file
+            self.saved.emit(str(path))
 
     def open_case_file(self, path: Path) -> None:
         """Open a saved case: its images, masks, maps and the last arrangement."""
@@ -394,7 +425,7 @@ class CaseController(QObject):
 
             return load_case(path)
 
-        self._tasks.run(work, lambda stored: self._case_read(path, stored), self._failed("scan"))
+        self._slow("scan", work, lambda stored: self._case_read(path, stored))
 
     def _case_read(self, path: Path, stored) -> None:
         def ready(lookup) -> None:
@@ -414,8 +445,8 @@ class CaseController(QObject):
 
     def _failed(self, job: str) -> Callable[[BaseException], None]:
         def tell(error: BaseException) -> None:
-            log.error("background work failed: %s", type(error).__name__)
-            self._loads.pop(job, None)
+            log.error("background work failed: %s", frames_of(error))
+            self._load_stopped(job)
             self._browser.set_progress("")
             self.job.emit(job, "", 1.0)
             self.said.emit(sentence(error))
