@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
-from app.messages import sentence
+from app.logs import frames_of
+from app.messages import is_ours, sentence
 from app.tasks import Tasks
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, Group
@@ -103,7 +104,9 @@ class ModelController(QObject):
                 device=device,
                 explain=explain,
                 on_progress=self._progress_from_thread,
-                on_end=lambda end: self._tasks.post(lambda: self._segmented(end, volume, model)),
+                on_end=lambda end: self._tasks.post(
+                    lambda: self._answered(self._segmented, end, volume, model)
+                ),
             )
         )
 
@@ -140,7 +143,7 @@ class ModelController(QObject):
                 **({"layer": layer} if layer else {}),
                 on_progress=self._progress_from_thread,
                 on_end=lambda end: self._tasks.post(
-                    lambda: self._explained(end, volume, model, about)
+                    lambda: self._answered(self._explained, end, volume, model, about)
                 ),
             )
         )
@@ -191,6 +194,15 @@ class ModelController(QObject):
         self.said.emit(words)
 
     # --- answers -----------------------------------------------------------------------------
+    def _answered(self, take: Callable[..., None], *answer) -> None:
+        """Take an answer in; whatever happens to it, the run is over."""
+        try:
+            take(*answer)
+        except Exception as error:
+            self._ended(sentence(error))
+            if is_ours(error):
+                raise
+
     def _segmented(self, end, volume, model) -> None:
         from inference.messages import SegmentAnswer
         from inference.postprocess import as_items
@@ -259,7 +271,7 @@ class ModelController(QObject):
         self._ended(f"Grad-CAM of {about} in {end.provenance.seconds:.1f} s")
 
     def _tell(self, error: BaseException) -> None:
-        log.error("models could not be listed: %s", type(error).__name__)
+        log.error("models could not be listed: %s", frames_of(error))
         self.said.emit(sentence(error))
 
 

@@ -1,0 +1,158 @@
+"""What the window does with the end of a run: taken in once, dropped, or refused, never stuck."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from panel_cases import MADE, SHAPE, open_workspace
+from PySide6.QtCore import QObject, Signal
+
+from app.controllers.models import ModelController
+from imaging.case import Case
+from imaging.errors import EditRefused
+from inference.messages import Cancelled, Failed, Progress, SegmentAnswer
+from inference.registry import installed_models
+
+
+class Panel(QObject):
+    run_requested = Signal(str, str, str, bool)
+    explain_requested = Signal(str, str)
+    cancel_requested = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = "idle"
+
+    def set_progress(self, stage, _fraction, _left) -> None:
+        self.words = stage
+
+    def set_busy(self, words) -> None:
+        self.words = words
+
+    def set_idle(self, words) -> None:
+        self.words = words
+
+
+class Client:
+    """Takes a question and lets the test answer it."""
+
+    worker_pid = None
+
+    def __init__(self) -> None:
+        self.asked: list[dict] = []
+        self.cancelled = 0
+
+    def segment(self, volume, _model, **rest):
+        self.asked.append({"volume": volume, **rest})
+        return SimpleNamespace(cancel=self._cancel)
+
+    def _cancel(self) -> None:
+        self.cancelled += 1
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def desk(qtbot):
+    """The controller with everything around it; ``posted`` calls run when the test says so."""
+    workspace, client, posted, said = open_workspace(), Client(), [], []
+    tasks = SimpleNamespace(post=posted.append)
+    models = ModelController(workspace, tasks, Panel(), Panel(), lambda: (None, None), lambda _: "")
+    models.said.connect(said.append)
+    models._client = client
+    model = installed_models()[0]
+    models._installed = {model.card.id: model}
+
+    def end(outcome) -> None:
+        client.asked[-1]["on_end"](outcome)
+        while posted:
+            posted.pop(0)()
+
+    return SimpleNamespace(
+        workspace=workspace, models=models, client=client, said=said, posted=posted, end=end,
+        run=lambda: models.run(model.card.id, "flair"),
+    )  # fmt: skip
+
+
+def answer() -> SegmentAnswer:
+    probability = np.zeros(SHAPE, np.float32)
+    probability[4:9, 4:9, 4:9] = 0.9
+    return SegmentAnswer("t", probability, (probability > 0.5).astype(np.uint8), None, MADE, ())
+
+
+def test_an_answer_is_one_step_and_a_draft(desk) -> None:
+    desk.run()
+    assert desk.models.running
+    desk.end(answer())
+    assert not desk.models.running
+    [mask] = desk.workspace.case.segmentations
+    assert mask.draft
+    assert desk.workspace.history.steps == 1
+    desk.workspace.undo()
+    assert desk.workspace.case.segmentations == []
+    assert desk.workspace.case.heatmaps == []
+
+
+def test_one_run_at_a_time(desk) -> None:
+    desk.run()
+    desk.run()
+    assert len(desk.client.asked) == 1
+    assert "already running" in desk.said[-1]
+    desk.models.cancel()
+    assert desk.client.cancelled == 1
+
+
+@pytest.mark.parametrize("outcome", [Cancelled("t"), Failed("t", "The worker died", "Try again")])
+def test_a_run_without_answer_changes_nothing(desk, outcome) -> None:
+    desk.run()
+    desk.end(outcome)
+    assert not desk.models.running
+    assert desk.workspace.history.steps == 0
+    assert desk.said[-1] != ""
+
+
+def test_the_answer_for_a_closed_study_is_dropped(desk) -> None:
+    desk.run()
+    desk.workspace.replace_case(Case(), desk.workspace.display, "close")
+    desk.end(answer())
+    assert desk.workspace.case.items == {}
+    assert not desk.models.running
+    assert "dropped" in desk.said[-1]
+
+
+def test_a_refused_answer_does_not_leave_the_run_going(desk) -> None:
+    class Busy:
+        def prepare(self, _case) -> None:
+            raise EditRefused("This study is being edited in another window")
+
+    desk.workspace.journal = Busy()
+    desk.run()
+    desk.end(answer())
+    assert not desk.models.running
+    assert desk.workspace.case.segmentations == []
+    assert desk.said[-1] == "This study is being edited in another window."
+    desk.run()
+    assert desk.models.running
+
+
+def test_a_mistake_of_ours_ends_the_run_and_is_not_hidden(desk, monkeypatch) -> None:
+    def broken(*_) -> None:
+        raise KeyError("DOE^JANE")
+
+    monkeypatch.setattr("inference.postprocess.as_items", broken)
+    desk.run()
+    with pytest.raises(KeyError):
+        desk.end(answer())
+    assert not desk.models.running
+    assert "DOE" not in desk.said[-1]
+
+
+def test_progress_after_the_end_is_not_shown(desk) -> None:
+    desk.run()
+    late = desk.client.asked[-1]["on_progress"]
+    desk.end(Cancelled("t"))
+    late(Progress("t", "Running the model", 0.5, 3.0))
+    desk.posted.pop(0)()
+    assert desk.models._panel.words == desk.said[-1]
