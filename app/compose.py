@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import sys
 from pathlib import Path
 
 from PySide6.QtCore import QTimer
@@ -26,9 +27,13 @@ from imaging.errors import ImagingError
 from viewer.state.display import Brush, Layout
 from viewer.widgets.view_grid import ViewGrid
 
+#: Python's usual 5 ms let a busy worker thread hold the window up at every call into numpy.
+SWITCH_S = 0.0005
+
 
 def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Program:
     """Make every other part and join them; nothing heavy is imported yet."""
+    sys.setswitchinterval(SWITCH_S)
     tasks = Tasks()
     tools = ToolController(workspace, new_id)
     grid = ViewGrid(workspace, tools, _volume_view)
@@ -44,7 +49,9 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         lambda: (findings.mask, findings.chosen),
         cases.why_not_whole,
     )
-    export = ExportController(workspace, tasks, findings, lambda: grid.grab().toImage())
+    export = ExportController(
+        workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_loaded
+    )
     export.last_folder = settings.export_folder
     journal = CaseJournal(workspace, tasks, cases, window.notice, window.jobs)
     window_memory = WindowMemory(workspace, settings.presets)
@@ -147,6 +154,7 @@ def _warm() -> None:
         "vtkmodules.vtkImagingCore",
         "imaging.edits.operations",
         "imaging.storage.journal",
+        "viewer.widgets.volume_view",
     ):
         import_module(name)
 

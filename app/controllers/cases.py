@@ -312,14 +312,20 @@ class CaseController(QObject):
             result.close()
         self._results.clear()
 
-    def why_not_whole(self, volume_id: str) -> str:
-        """Why a model or a 3D tool cannot use a volume now; empty where it can."""
+    def why_not_loaded(self, volume_id: str) -> str:
+        """Why voxels of a volume are missing; empty where they are all there."""
         key = self._key_of(volume_id)
         if key in self._loads:
-            return "The series is still loading: run the model when it is whole"
+            return "The series is still loading: try again when it is whole"
         if key in self._partial:
             return "Only a part of this series was loaded: close the study and open it again"
-        series = self._series.get(key)
+        return ""
+
+    def why_not_whole(self, volume_id: str) -> str:
+        """Why a model or a 3D tool cannot use a volume now; empty where it can."""
+        if reason := self.why_not_loaded(volume_id):
+            return reason
+        series = self._series.get(self._key_of(volume_id))
         if series is not None and not series.volumetric:
             reason = series.problems[0] if series.problems else "its slices do not make a volume"
             return f"{series.description} is not fit for a 3D model: {reason}"

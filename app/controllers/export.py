@@ -14,6 +14,7 @@ from PySide6.QtGui import QImage
 from app.controllers.findings import FindingsController
 from app.export_choice import ExportChoice
 from app.lesion_table import TABLE_HEADER, lesion_row
+from app.logs import frames_of
 from app.messages import is_ours, sentence
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
@@ -51,12 +52,14 @@ class ExportController(QObject):
         tasks: Tasks,
         findings: FindingsController,
         picture: Callable[[], QImage],
+        why_not_loaded: Callable[[str], str],
     ) -> None:
         super().__init__()
         self._workspace = workspace
         self._tasks = tasks
         self._findings = findings
         self._picture = picture
+        self._why_not_loaded = why_not_loaded
         self._ticket: Ticket | None = None
         self.last_folder = ""
 
@@ -65,6 +68,10 @@ class ExportController(QObject):
         from imaging.storage.case_file import snapshot
 
         self.last_folder = str(choice.folder)
+        if reason := self._why_not(choice):
+            self.said.emit(f"Nothing was exported. {reason}.")
+            return
+        self._workspace.rehearse(None)
         material = Material(
             choice,
             snapshot(self._workspace.case),
@@ -89,12 +96,18 @@ class ExportController(QObject):
             work, lambda files: self._done(choice.folder, files), self._failed
         )
 
+    def _why_not(self, choice: ExportChoice) -> str:
+        """An image that is not all there must not leave the program."""
+        kinds = {kind for kind in choice.kinds if kind.startswith(("volume_", "mask_seg"))}
+        return self._why_not_loaded(choice.volume_id) if kinds else ""
+
     def _tell(self, words: str, fraction: float) -> None:
         self._tasks.post(lambda: self.job.emit("export", words, fraction))
 
     def _lesions_of(self, mask_id: str) -> list[Lesion] | None:
         mask = self._findings.mask
-        return self._findings.lesions if mask is not None and mask.id == mask_id else None
+        listed = mask is not None and mask.id == mask_id and not self._findings.measuring
+        return self._findings.lesions if listed else None
 
     def _done(self, folder: Path, files: list[Path]) -> None:
         self.job.emit("export", "", 1.0)
@@ -106,7 +119,7 @@ class ExportController(QObject):
     def _failed(self, error: BaseException) -> None:
         self.job.emit("export", "", 1.0)
         if is_ours(error):
-            log.error("export failed: %s", type(error).__name__)
+            log.error("export failed: %s", frames_of(error))
         self.said.emit(f"Not everything was saved. {sentence(error)}")
 
     def cancel(self) -> None:

@@ -91,9 +91,7 @@ class FindingsController(QObject):
         if mask is None:
             self._take("", [])
             return
-        frozen = Segmentation.from_labels(
-            mask.id, mask.name, mask.geometry, mask.volume_id, mask.labels, segments=mask.segments
-        )
+        revision, segments = mask.revision, mask.segments
         probability, previous = self.probability(mask), tuple(self._lesions)
         if previous and previous[0].geometry is not mask.geometry:
             previous = ()
@@ -104,6 +102,10 @@ class FindingsController(QObject):
         def work(_ticket: Ticket):
             from imaging.analysis.lesions import find_lesions
 
+            # The copy may meet an edit half-way; the revision is another one then.
+            frozen = Segmentation.from_labels(
+                mask.id, mask.name, mask.geometry, mask.volume_id, mask.labels, segments=segments
+            )
             frame = head or _head_frame(volume)
             lesions = find_lesions(frozen, probability, frame, previous)
             for lesion in lesions:
@@ -111,7 +113,7 @@ class FindingsController(QObject):
             return frame, lesions
 
         self._ticket = self._tasks.run(
-            work, lambda result: self._measured(frozen.id, mask.volume_id, mask.revision, result)
+            work, lambda result: self._measured(mask.id, mask.volume_id, revision, result)
         )
 
     def _measured(self, mask_id: str, volume_id: str, revision: int, result) -> None:
@@ -120,9 +122,10 @@ class FindingsController(QObject):
         mask = self.mask
         if mask is None or mask.id != mask_id:
             return
-        self._take(mask_id, lesions)
         if mask.revision != revision:
             self.measure()
+            return
+        self._take(mask_id, lesions)
 
     def _take(self, mask_id: str, lesions: list[Lesion]) -> None:
         self._lesions = lesions
@@ -158,8 +161,7 @@ class FindingsController(QObject):
             if VOXELS in change.parts:
                 box = box.union(change.box or Box.whole(mask.geometry.shape))
         k, j, i = box.shape
-        busy = self._ticket is not None and self._panel_is_measuring
-        if k * j * i > _SMALL_BOX or busy:
+        if k * j * i > _SMALL_BOX or self.measuring:
             self.measure()
             return
         from imaging.analysis.lesions import update_lesions
@@ -168,8 +170,9 @@ class FindingsController(QObject):
         self._take(mask.id, update_lesions(self._lesions, mask, box, self.probability(mask), head))
 
     @property
-    def _panel_is_measuring(self) -> bool:
-        return bool(self._ticket and not self._ticket.done())
+    def measuring(self) -> bool:
+        """True while the list is that of a moment ago."""
+        return self._ticket is not None and not self._ticket.done()
 
     # --- the hand ----------------------------------------------------------------------------
     def step(self, by: int) -> None:
