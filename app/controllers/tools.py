@@ -78,7 +78,12 @@ class ToolController(QObject):
         tool = next((t for t in TOOLS if t.id == id), None)
         if tool is None:
             return
-        if tool.editing and not self._ensure_target():
+        try:
+            ready = not tool.editing or self._ensure_target()
+        except EditRefused as refusal:
+            self.said.emit(str(refusal))
+            return
+        if not ready:
             self.said.emit("Open a study before painting")
             return
         display = self.display
