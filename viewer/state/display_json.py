@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 from imaging.volume import Window
+from viewer.state.colour_tables import COLOUR_TABLES, DEFAULT_COLOUR_TABLE
 from viewer.state.display import Brush, Camera, Cell, DisplayState, Layout, Overlay, Plane
 
 
@@ -51,34 +53,56 @@ def display_from_json(
             cursor=_point(stored.get("cursor")),
             frame=str(stored.get("frame", "")),
             windows={
-                ids.get(id, id): Window(float(w[0]), float(w[1]))
+                ids.get(id, id): Window(_number(w[0]), _number(w[1]))
                 for id, w in stored.get("windows", {}).items()
             },
             inverted=frozenset(ids.get(i, i) for i in stored.get("inverted", ())),
             overlays={id: _overlay(o) for id, o in stored.get("overlays", {}).items()},
-            brush=replace(Brush(), **_known(Brush, stored.get("brush", {}))),
+            brush=_brush(stored.get("brush", {})),
         )
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         return fallback
 
 
 def _cell(stored: Mapping[str, Any], ids: Mapping[str, str]) -> Cell:
-    camera = _known(Camera, stored["camera"])
-    camera["pan_mm"] = tuple(camera.get("pan_mm", (0.0, 0.0)))
+    volume_id = str(stored["volume_id"])
     return Cell(
         str(stored["id"]),
         Plane(stored["plane"]),
-        ids.get(stored["volume_id"], stored["volume_id"]),
-        Camera(**camera),
+        ids.get(volume_id, volume_id),
+        _camera(stored["camera"]),
         _point(stored.get("normal")),
         _point(stored.get("right")),
     )
 
 
+def _camera(stored: Mapping[str, Any]) -> Camera:
+    known = _known(Camera, stored)
+    right, down = known.get("pan_mm", (0.0, 0.0))
+    known["pan_mm"] = _number(right), _number(down)
+    camera = Camera(**known)
+    if _number(camera.zoom) <= 0 or camera.quarter_turns not in range(4):
+        raise ValueError("a picture without size or with half turns")
+    return camera
+
+
 def _overlay(stored: Mapping[str, Any]) -> Overlay:
     known = _known(Overlay, stored)
     known["hidden_segments"] = frozenset(int(n) for n in known.get("hidden_segments", ()))
-    return Overlay(**known)
+    if known.get("colour_table") not in COLOUR_TABLES:
+        known["colour_table"] = DEFAULT_COLOUR_TABLE
+    overlay = Overlay(**known)
+    if not all(0 <= _number(v) <= 1 for v in (overlay.opacity, overlay.low, overlay.high)):
+        raise ValueError("an opacity or range outside 0 to 1")
+    return overlay
+
+
+def _brush(stored: Mapping[str, Any]) -> Brush:
+    known = _known(Brush, stored)
+    brush = Brush(_number(known.get("radius_mm", 4.0)), str(known.get("shape", "disc")))
+    if brush.radius_mm <= 0 or brush.shape not in ("disc", "ball"):
+        raise ValueError("no brush")
+    return brush
 
 
 def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,4 +111,10 @@ def _known(kind: type, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _point(values: Any) -> tuple[float, float, float] | None:
-    return None if values is None else (float(values[0]), float(values[1]), float(values[2]))
+    return None if values is None else (_number(values[0]), _number(values[1]), _number(values[2]))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str) or not math.isfinite(value):
+        raise ValueError("not a number")
+    return float(value)
