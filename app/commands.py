@@ -194,8 +194,9 @@ def _rows() -> list[Command]:
 
 
 COMMANDS: tuple[Command, ...] = tuple(_rows())
+_BY_ID = {row.id: row for row in COMMANDS}
 
 
 def command(id: str) -> Command:
     """The row with this id; raises KeyError where there is none."""
-    return next(c for c in COMMANDS if c.id == id)
+    return _BY_ID[id]
