@@ -6,7 +6,7 @@ No Qt, no VTK, no torch; main thread only. The case changes only through :meth:`
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from psygnal import Signal
@@ -100,22 +100,26 @@ class Workspace:
         self.history.record(edit)
         self._announce(changes, "edit")
 
-    def rehearse(self, edit: Edit | None) -> None:
+    def rehearse(self, edit: Edit | Callable[[], Edit | None] | None) -> None:
         """Show what an edit would do, without history or journal; the next one replaces it.
 
         For things that follow the hand, a threshold slider say. None takes the last one back, and
-        so does every real change.
+        so does every real change. A function makes the edit from the case without the last one;
+        everyone is told once.
         """
         changes: list[Change] = []
         if self._rehearsed is not None:
             changes += self._rehearsed.inverse().apply(self._case)
             self._rehearsed = None
-        if edit is not None:
-            edit.check(self._case)
-            changes += edit.apply(self._case)
-            self._rehearsed = edit
-        if changes:
-            self.case_changed.emit(tuple(changes), "rehearsal")
+        try:
+            made = edit() if callable(edit) else edit
+            if made is not None:
+                made.check(self._case)
+                changes += made.apply(self._case)
+                self._rehearsed = made
+        finally:
+            if changes:
+                self.case_changed.emit(tuple(changes), "rehearsal")
 
     def undo(self) -> str | None:
         """Take the last edit back; returns its name, or None where there is none."""

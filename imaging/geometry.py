@@ -69,14 +69,13 @@ class Box(NamedTuple):
         """The tight block around the true voxels of a mask; empty where there are none."""
         if mask.size == 0:
             return Box((0, 0, 0), (0, 0, 0))
-        plane = np.asarray(mask.any(axis=0))
-        start, stop = [], []
-        for along in (mask.any(axis=(1, 2)), plane.any(axis=1), plane.any(axis=0)):
-            hits = np.flatnonzero(along)
-            if hits.size == 0:
-                return Box((0, 0, 0), (0, 0, 0))
-            start.append(int(hits[0]))
-            stop.append(int(hits[-1]) + 1)
+        plane = np.asarray(mask.any(axis=0))  # the one pass over the whole array
+        j, i = np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0))
+        if j.size == 0:
+            return Box((0, 0, 0), (0, 0, 0))
+        column = mask[:, j[0] : j[-1] + 1, i[0] : i[-1] + 1]
+        k = np.flatnonzero(column.any(axis=(1, 2)))
+        start, stop = (k[0], j[0], i[0]), (k[-1] + 1, j[-1] + 1, i[-1] + 1)
         return Box(_triple(start), _triple(stop))
 
 

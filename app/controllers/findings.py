@@ -239,18 +239,15 @@ class FindingsController(QObject):
         """Cut the draft at another probability; untouched voxels follow, corrections stay."""
         from imaging.edits.operations import set_threshold
 
-        self._workspace.rehearse(None)
         mask = self._workspace.case.segmentation(mask_id)
         probability = self.probability(mask)
         if probability is None or mask.threshold is None:
             return
-        edit = set_threshold(mask, probability, value)
-        if edit is None:
-            return
         if final:
-            self._do(edit)
+            self._workspace.rehearse(None)
+            self._do(set_threshold(mask, probability, value))
         else:
-            self._workspace.rehearse(edit)
+            self._workspace.rehearse(lambda: set_threshold(mask, probability, value))
 
     def _do(self, edit: Edit | None) -> bool:
         if edit is None:

@@ -213,15 +213,29 @@ class ModelController(QObject):
         if volume.id not in self._workspace.case.items:
             self._ended("The study was closed before the model ended; its answer was dropped")
             return
-        taken = self._workspace.case.items
-        mask, probability, heat = as_items(end, volume, model.card, taken)
+        taken = frozenset(self._workspace.case.items)
+
+        def work(_ticket):
+            proposal = as_items(end, volume, model.card, taken)
+            return proposal, int(np.count_nonzero(proposal.segmentation.labels))
+
+        self._tasks.run(
+            work,
+            lambda made: self._answered(self._proposed, end, volume, model, *made),
+            lambda error: self._answered(_again, error),
+        )
+
+    def _proposed(self, end, volume, model, proposal, found: int) -> None:
+        if volume.id not in self._workspace.case.items:
+            self._ended("The study was closed before the model ended; its answer was dropped")
+            return
+        mask, probability, heat = proposal
         items = [item for item in (probability, heat, mask) if item is not None]
         self._workspace.execute(
             Group.of(f"Run {model.card.name}", [AddItem(i, f"Add {i.name}") for i in items])
         )
         self._present(mask, probability, heat)
         notes = " ".join(end.notes)
-        found = int(np.count_nonzero(mask.labels))
         volume_ml = found * mask.geometry.voxel_ml
         words = (
             f"{model.card.name} found {volume_ml:.2f} ml in {end.provenance.seconds:.1f} s "
@@ -279,6 +293,10 @@ def _installed() -> list:
     from inference.registry import installed_models
 
     return list(installed_models())
+
+
+def _again(error: BaseException) -> None:
+    raise error
 
 
 def _made(model, mask: Segmentation) -> bool:

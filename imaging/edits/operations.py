@@ -5,6 +5,8 @@ Nothing here changes anything: the edit does, when the workspace executes it.
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from imaging.analysis.lesions import Lesion
@@ -65,11 +67,13 @@ def set_threshold(segmentation: Segmentation, probability: Heatmap, new_threshol
     if not 0.0 <= new_threshold <= 1.0:
         raise EditRefused("A threshold lies between 0 and 1", segmentation.name)
     name, shape = "Move threshold", segmentation.geometry.shape
-    hand = unpack_mask(segmentation.hand_work, shape)
+    hand = unpack_mask(segmentation.hand_work, shape) if segmentation.hand_work else None
     area = _area(segmentation, probability, min(old, new_threshold), hand)
     labels, values = segmentation.labels[area.slices], probability.values[area.slices]
     number, smallest = np.uint8(segmentation.segments[0].number), min_voxels_of(segmentation)
-    touched = hand[area.slices] | (labels != number * draft_mask(values, old, smallest))
+    touched = labels != number * draft_mask(values, old, smallest)
+    if hand is not None:
+        touched |= hand[area.slices]
     after = np.where(touched, labels, number * draft_mask(values, new_threshold, smallest))
     header = _header(
         segmentation, name, threshold=float(new_threshold),
@@ -87,10 +91,33 @@ def _threshold_of(segmentation: Segmentation, probability: Heatmap) -> float:
     return segmentation.threshold
 
 
-def _area(segmentation: Segmentation, probability: Heatmap, lowest: float, hand: np.ndarray) -> Box:
+def _area(
+    segmentation: Segmentation, probability: Heatmap, lowest: float, hand: np.ndarray | None
+) -> Box:
     """The block outside which nothing is marked, touched or above the lowest threshold."""
-    above = Box.around(probability.values > np.float32(lowest))
-    return above.union(Box.around(segmentation.labels != 0)).union(Box.around(hand))
+    area = _above(probability, lowest).union(Box.around(segmentation.labels != 0))
+    return area if hand is None else area.union(Box.around(hand))
+
+
+def _above(probability: Heatmap, threshold: float) -> Box:
+    """The tight block around all values above a threshold."""
+    values = probability.values
+    if threshold < _FAINT:
+        return Box.around(values > np.float32(threshold))
+    wide = _not_faint.get(probability)
+    if wide is None:
+        wide = _not_faint[probability] = Box.around(values > np.float32(_FAINT))
+    k, j, i = wide.start
+    tight = Box.around(values[wide.slices] > np.float32(threshold))
+    if tight.empty:
+        return tight
+    (k0, j0, i0), (k1, j1, i1) = tight.start, tight.stop
+    return Box((k + k0, j + j0, i + i0), (k + k1, j + j1, i + i1))
+
+
+#: Above this a map is mostly empty; its block is worked out once (the values never change).
+_FAINT = 0.05
+_not_faint: WeakKeyDictionary[Heatmap, Box] = WeakKeyDictionary()
 
 
 def stroke_edit(segmentation: Segmentation, voxel_edit: VoxelEdit) -> Edit:

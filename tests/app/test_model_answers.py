@@ -58,7 +58,17 @@ class Client:
 def desk(qtbot):
     """The controller with everything around it; ``posted`` calls run when the test says so."""
     workspace, client, posted, said = open_workspace(), Client(), [], []
-    tasks = SimpleNamespace(post=posted.append)
+
+    def run_in_thread(work, then, failed) -> None:
+        try:
+            made = work(None)
+        except BaseException as error:
+            caught = error
+            posted.append(lambda: failed(caught))
+        else:
+            posted.append(lambda: then(made))
+
+    tasks = SimpleNamespace(post=posted.append, run=run_in_thread)
     models = ModelController(workspace, tasks, Panel(), Panel(), lambda: (None, None), lambda _: "")
     models.said.connect(said.append)
     models._client = client
