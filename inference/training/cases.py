@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -130,7 +131,7 @@ def data_root() -> Path:
     return Path(os.environ.get("ISOCENTER_DATA", default))
 
 
-def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.float64]]:
+def read_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     """Voxels ``(k, j, i)`` and affine to LPS mm."""
     image = nib.load(path)  # type: ignore[attr-defined]
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine  # type: ignore[attr-defined]
@@ -150,7 +151,7 @@ def load_labelled(patient: str) -> LabelledCase:
     return LabelledCase(patient, np.asarray(flair, np.float32), gold > 0, affine)
 
 
-def _mni(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def _mni(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """MNI file order (anterior last) to superior, posterior, left."""
     return np.ascontiguousarray(array[:, ::-1])
 
@@ -176,7 +177,8 @@ def template_tissues() -> dict[str, Array]:
 def signed_distance(mask: Mask, limit_mm: float = 45.0) -> Array:
     """Distance to the border of a mask in voxels, negative inside."""
     coarse = mask[::2, ::2, ::2]
-    distance = ndimage.distance_transform_edt(~coarse) - ndimage.distance_transform_edt(coarse)
+    outer, inner = (ndimage.distance_transform_edt(m) for m in (~coarse, coarse))
+    distance = np.asarray(outer) - np.asarray(inner)
     grid = [(np.arange(n) / 2).astype(np.float32) for n in mask.shape]
     fine = np.asarray(2 * distance, np.float32)
     for axis, at in enumerate(grid):
@@ -190,7 +192,17 @@ def signed_distance(mask: Mask, limit_mm: float = 45.0) -> Array:
 def brain_of(image: Array) -> Mask:
     """Filled foreground of a stripped, normalised image."""
     mask = ndimage.binary_closing(image > -0.97, iterations=2)
-    return np.asarray(ndimage.binary_fill_holes(mask))
+    return np.asarray(ndimage.binary_fill_holes(mask), bool)
+
+
+def components(mask: Mask, diagonal: bool = True) -> tuple[npt.NDArray[np.int32], int]:
+    """Number the connected pieces of a mask: 26 neighbours, or 6 without ``diagonal``."""
+    found: Any = ndimage.label(mask, np.ones((3, 3, 3)) if diagonal else None)
+    return found
+
+
+def _grown(mask: Mask, voxels: int = 2) -> Mask:
+    return np.asarray(ndimage.binary_dilation(mask, iterations=voxels), bool)
 
 
 def inpaint(image: Array, lesions: Mask, place: Array, rng: np.random.Generator) -> Array:
@@ -207,7 +219,7 @@ def inpaint(image: Array, lesions: Mask, place: Array, rng: np.random.Generator)
     rng : Generator
         Texture.
     """
-    hole = ndimage.binary_dilation(lesions, iterations=2)
+    hole = _grown(lesions)
     healthy = (~hole & (image > -0.35) & (image < 0.16)) * (0.1 + place)
     healthy = healthy.astype(np.float32)
     smooth = np.zeros_like(image)
@@ -232,7 +244,7 @@ def mni_anatomy(patient: str, healthy: bool, seed: int = 0) -> Anatomy:
     brain = brain_of(image)
     distance = signed_distance(brain)
     parenchyma = ndimage.gaussian_filter(((image > -0.3) & brain).astype(np.float32), 0.7)
-    tissues = t1_tissues(patient, ndimage.binary_dilation(gold, iterations=2))
+    tissues = t1_tissues(patient, _grown(gold))
     place = np.maximum(tissues["wm"], 0.35 * parenchyma) * parenchyma
     ventricles = ventricle_distance((image < -0.35) & (distance < -20))
     if healthy:
@@ -253,7 +265,7 @@ def mni_anatomy(patient: str, healthy: bool, seed: int = 0) -> Anatomy:
 def tissue_anatomy(patient: str) -> Anatomy:
     """Tissue shares from a labelled patient's T1: real folds, made-up contrast, no lesion."""
     case = load_labelled(patient)
-    gold = ndimage.binary_dilation(_mni(case.gold), iterations=2)
+    gold = _grown(_mni(case.gold))
     tissues = t1_tissues(patient, gold)
     brain = brain_of(normalise(np.asarray(_mni(case.flair))))
     return _from_tissues(tissues, brain, np.eye(4))
@@ -281,7 +293,7 @@ def ventricle_distance(deep_fluid: Mask) -> Array:
     """Signed distance to the ventricles: larger, thick pieces of deep fluid near the midline."""
     middle = deep_fluid.shape[2] // 2
     near = np.abs(np.arange(deep_fluid.shape[2]) - middle) < 32
-    pieces, _ = ndimage.label(ndimage.binary_opening(deep_fluid) & near)
+    pieces, _ = components(ndimage.binary_opening(deep_fluid) & near, diagonal=False)
     keep = np.bincount(pieces.ravel()) > 300
     keep[0] = False
     mask = keep[pieces]
@@ -349,7 +361,7 @@ def raw_head(patient: str, study: int, references: Sequence[Mask]) -> Anatomy:
     lesion_like = ndimage.gaussian_filter(image, 0.7) > LESION_LEVEL
     unknown = (distance < UNSURE_MM.get(patient, 4.0)) & (image > 0.14)
     unknown &= lesion_like | (ventricles < 12)
-    unknown = ndimage.binary_dilation(unknown, iterations=1)
+    unknown = _grown(unknown, 1)
     parenchyma = ((image > -0.25) & (image < 0.25) & (distance < -4)).astype(np.float32)
     place = ndimage.gaussian_filter(parenchyma, 0.7) * (distance < -4)
     none = np.zeros(image.shape, bool)
@@ -378,7 +390,7 @@ def match_moments(moving: Mask, references: Sequence[Mask]) -> npt.NDArray[np.fl
     return change
 
 
-def _moments(profile: npt.NDArray[np.generic]) -> tuple[float, float]:
+def _moments(profile: npt.NDArray[Any]) -> tuple[float, float]:
     at = np.arange(len(profile))
     mean = float(np.average(at, weights=profile))
     return mean, float(np.sqrt(np.average((at - mean) ** 2, weights=profile)))

@@ -35,7 +35,6 @@ Mask = npt.NDArray[np.bool_]
 
 THRESHOLD = 0.5
 MIN_VOLUME_MM3 = 5.0
-CONNECTIVITY_26 = np.ones((3, 3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,8 @@ class Figures:
 def compare(found: Mask, gold: Mask, voxel_mm3: float = 1.0) -> Figures:
     """Measure a mask against the gold mask of the same grid."""
     both = float((found & gold).sum())
-    gold_pieces, lesions = ndimage.label(gold, CONNECTIVITY_26)
-    found_pieces, marked = ndimage.label(found, CONNECTIVITY_26)
+    gold_pieces, lesions = cases.components(gold)
+    found_pieces, marked = cases.components(found)
     hit = len(np.unique(gold_pieces[found & gold]))
     true = len(np.unique(found_pieces[found & gold]))
     recall, precision = hit / max(lesions, 1), true / max(marked, 1)
@@ -84,13 +83,13 @@ def compare(found: Mask, gold: Mask, voxel_mm3: float = 1.0) -> Figures:
 
 def drop_small(mask: Mask, voxel_mm3: float, minimum_mm3: float = MIN_VOLUME_MM3) -> Mask:
     """Remove 26-connected components below a volume."""
-    pieces, _ = ndimage.label(mask, CONNECTIVITY_26)
+    pieces, _ = cases.components(mask)
     keep = np.bincount(pieces.ravel()) * voxel_mm3 >= minimum_mm3
     keep[0] = False
     return keep[pieces]
 
 
-def predict(network: UNet, voxels: npt.NDArray[np.generic], affine: npt.ArrayLike) -> Array:
+def predict(network: UNet, voxels: npt.NDArray[Any], affine: npt.ArrayLike) -> Array:
     """Lesion probability on the source grid: preprocess, one pass, and back."""
     model, grid = to_model_grid(voxels, affine, multiple=network.multiple)
     image = torch.from_numpy(normalise(model))[None, None]
@@ -100,7 +99,7 @@ def predict(network: UNet, voxels: npt.NDArray[np.generic], affine: npt.ArrayLik
     return to_source_grid(chance, grid)
 
 
-def segment(network: UNet, voxels: npt.NDArray[np.generic], affine: npt.ArrayLike) -> Mask:
+def segment(network: UNet, voxels: npt.NDArray[Any], affine: npt.ArrayLike) -> Mask:
     """Mask on the source grid at the fixed threshold."""
     volume = float(abs(np.linalg.det(np.asarray(affine)[:3, :3])))
     return drop_small(predict(network, voxels, affine) > THRESHOLD, volume)
@@ -144,13 +143,14 @@ def features(patient: str, exclude: tuple[str, ...]) -> Features:
     """Z-scores (median and MAD over the eroded brain) and the prior without ``exclude``."""
     case = load_labelled(patient)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(case.flair > 3, iterations=2))
-    inner = ndimage.binary_erosion(brain, iterations=4)
+    inner = np.asarray(ndimage.binary_erosion(brain, iterations=4), bool)
     names = ("FLAIR", "T1", "T2")
     images = [np.asarray(cases.read_nifti(cases._mni_file(patient, n))[0]) for n in names]
     flair, *others = [_robust_z(np.asarray(image, np.float32), inner) for image in images]
     masks = [m for p, m in _bank().items() if p not in exclude]
-    prior = ndimage.gaussian_filter(np.mean(masks, axis=0, dtype=np.float32), 2.0)
-    smooth = ndimage.gaussian_filter(flair, 0.8)
+    share = np.mean(masks, axis=0, dtype=np.float32)
+    prior = np.asarray(ndimage.gaussian_filter(share, 2.0), np.float32)
+    smooth = np.asarray(ndimage.gaussian_filter(flair, 0.8), np.float32)
     return Features(case.gold, inner, flair, smooth, tuple(others), prior)
 
 

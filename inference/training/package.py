@@ -147,8 +147,9 @@ def write_model(runs: Path, folder: Path = FOLDER, figures: Path | None = None) 
             "history": (
                 "The generator was changed five times during the runs, after looking at mistakes "
                 "on the left-out patients, and the runs went on from their checkpoints: the "
-                "figures are therefore somewhat optimistic. The run 'all' went on from the run "
-                "'07' after its step 2750."
+                "figures are therefore optimistic. The run 'all' went on from the run "
+                "'07' after its step 2750. The smoothing of the input (0.7 voxel) came last, "
+                "without retraining: Dice rose from .09 to .10 (07) and from .43 to .80 (19)."
             ),
             "code": "python -m inference.training.train --fold all --out DIR --minutes 85",
             **_run_facts(runs / "all"),
@@ -204,6 +205,8 @@ def _figure(result: dict[str, Any]) -> dict[str, Any]:
     }
     if "thick_slices" in result:
         figure["dice_as_4_mm_slices"] = round(result["thick_slices"]["dice"], 3)
+    if "healthy" in result:
+        figure["marked_without_lesions_ml"] = {k: round(v, 2) for k, v in result["healthy"].items()}
     if "baselines" in result:
         figure["baselines"] = {k: round(v["dice"], 3) for k, v in result["baselines"].items()}
     return figure

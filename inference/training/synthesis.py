@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from inference.training.cases import Anatomy
+from inference.training.cases import Anatomy, components
 
 __all__ = ["Patch", "Synthesiser", "lesion_free_brain"]
 
@@ -146,10 +147,11 @@ class Synthesiser:
                     component = np.concatenate(self.gold[number])
                 return component[rng.integers(len(component))] + jitter
         limit = 25.0 if rng.random() < 0.35 or anatomy.kind == "head" else 0.0
+        spot = rng.integers(0, anatomy.brain.shape)
         for _ in range(40):
-            spot = rng.integers(0, anatomy.brain.shape)
             if anatomy.brain[tuple(spot)] < limit:
                 break
+            spot = rng.integers(0, anatomy.brain.shape)
         return spot + jitter / 2
 
     def _plant(
@@ -213,7 +215,7 @@ def lesion_free_brain(tissues: Mapping[str, Array], seed: int) -> Array:
 
 def _component_list(mask: Mask) -> list[npt.NDArray[np.int64]]:
     """Voxel indices of each connected piece."""
-    labels, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    labels, count = components(mask)
     boxes = ndimage.find_objects(labels)
     pieces = []
     for number in range(count):
@@ -231,11 +233,12 @@ def _grey_contrast(anatomy: Anatomy) -> float:
     return float(np.median(anatomy.image[grey]) - np.median(anatomy.image[white]))
 
 
-def _look(array: npt.NDArray[np.generic], points: Array, outside: float = 0.0) -> Array:
+def _look(array: npt.NDArray[Any], points: Array, outside: float = 0.0) -> Array:
     """Linear interpolation at index positions ``(3, k, j, i)``."""
-    return ndimage.map_coordinates(
+    result = ndimage.map_coordinates(
         array, points, np.float32, order=1, mode="constant", cval=outside, prefilter=False
     )
+    return np.asarray(result, np.float32)
 
 
 def _field(rng: np.random.Generator, shape: Shape, cells: int) -> Array:

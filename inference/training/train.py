@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch.nn import functional
 
 from inference.plugins.unet import UNet
-from inference.training.cases import FOLDS, anatomies, lesion_bank
+from inference.training.cases import FOLDS, anatomies, components, lesion_bank
 from inference.training.synthesis import Patch, Synthesiser
 
 __all__ = ["Settings", "Trainer", "lesion_loss"]
@@ -54,7 +53,7 @@ class Settings:
 
 def small_lesion_weight(label: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Weight of each voxel: up to 1.5 in small lesions, 1 elsewhere."""
-    pieces, count = ndimage.label(label > 0.5, np.ones((3, 3, 3)))
+    pieces, count = components(label > 0.5)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1).astype(np.float32)
     table = np.clip(np.sqrt(200.0 / np.maximum(sizes, 1)), 1.0, 1.5)
     table[0] = 1.0
