@@ -96,11 +96,6 @@ class CaseJournal(QObject):
         if state.kind == "failed":
             self.said.emit(state.sentence)
 
-    @property
-    def whole(self) -> bool:
-        """False while edits wait for the disk."""
-        return self._journal is None or self._journal.wait(0)
-
     def wait(self, seconds: float = 10.0) -> bool:
         """Wait for the disk; False where edits are still only in memory."""
         return self._journal is None or self._journal.wait(seconds)

@@ -63,6 +63,9 @@ _VIEW_MENU = (
 )  # fmt: skip
 
 
+_NOT_WRITTEN = "The disk refuses your last edits: closing now would lose them."
+
+
 class MainWindow(QMainWindow):
     """Banner, study list, views, panels and the jobs bar.
 
@@ -90,6 +93,7 @@ class MainWindow(QMainWindow):
         self._menus: list[QMenu] = []
         self._keys: Chosen = {}
         self._held_overlays = False
+        self._leaving = False
         self.banner = Banner(workspace)
         self.notice = Notice()
         self.browser = StudyBrowser(workspace)
@@ -413,9 +417,24 @@ class MainWindow(QMainWindow):
             event.acceptProposedAction()
 
     def closeEvent(self, event: QCloseEvent) -> None:
-        """Say so before going."""
+        """Say so before going; stay while the disk refuses the last edits."""
+        program = self._program
+        if program is not None and not self._leaving and not program.journal.wait(5.0):
+            event.ignore()
+            if self.notice.text != _NOT_WRITTEN:
+                self.notice.ask(
+                    _NOT_WRITTEN,
+                    ("Stay", lambda: None),
+                    ("Save the case elsewhere…", self.ask_save),
+                    ("Close and lose them", self._leave),
+                )
+            return
         self.closing.emit()
         super().closeEvent(event)
+
+    def _leave(self) -> None:
+        self._leaving = True
+        self.close()
 
 
 def _tabs(*titles: str) -> QTabWidget:
