@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from pathlib import Path
+from threading import Lock
 
 from PySide6.QtCore import QTimer
 
@@ -206,18 +207,38 @@ def _remember_layout(program: Program) -> None:
         brush_shape=brush.shape,
         presets=program.window_memory.shares,
     )
-    _save(program)
+    _save_now(program)
 
 
 def _save(program: Program) -> None:
+    """Write the settings off the hand's time; always the newest ones, whoever comes last."""
+
+    def work(_ticket) -> None:
+        with _one_writer:
+            save_settings(program.settings)
+
+    program.tasks.run(work, None, lambda error: _not_saved(program, error))
+
+
+def _save_now(program: Program) -> None:
+    """Write the settings before the program goes."""
     try:
-        save_settings(program.settings)
+        with _one_writer:
+            save_settings(program.settings)
     except (ImagingError, OSError) as error:
-        program.window.jobs.say(sentence(error))
+        _not_saved(program, error)
+
+
+def _not_saved(program: Program, error: BaseException) -> None:
+    program.window.jobs.say(sentence(error))
+
+
+_one_writer = Lock()
 
 
 def quit_program(program: Program) -> None:
     """Stop the worker, let the journal finish, end the threads."""
+    program.window_memory.close()
     program.models.close()
     program.cases.close()
     program.journal.close()

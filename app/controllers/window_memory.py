@@ -54,6 +54,10 @@ class WindowMemory(QObject):
         if volume := self._volume(volume_id):
             self._take(forgotten(self._shares, volume.source.sequence))
 
+    def close(self) -> None:
+        """Tell nothing any more; :attr:`shares` still says what to store."""
+        self._quiet.stop()
+
     def _display_changed(self, old: DisplayState, new: DisplayState) -> None:
         for id, window in chosen_windows(old, new).items():
             volume = self._volume(id)

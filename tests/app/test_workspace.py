@@ -126,6 +126,27 @@ def test_a_rehearsal_shows_but_leaves_no_trace() -> None:
     assert workspace.journal.got == []
 
 
+def test_the_next_rehearsal_is_made_from_the_true_case_and_told_once() -> None:
+    workspace = open_workspace()
+    add_answer(workspace)
+    mask, heat = workspace.case.segmentation("draft"), workspace.case.heatmap("prob")
+    workspace.rehearse(set_threshold(mask, heat, 0.7))
+    heard = told(workspace)
+    workspace.rehearse(lambda: set_threshold(mask, heat, 0.8))
+    assert len(heard) == 1
+    assert mask.threshold == pytest.approx(0.8)
+    workspace.rehearse(None)
+    assert mask.threshold == 0.5
+
+    def refused() -> None:
+        raise EditRefused("No")
+
+    workspace.rehearse(set_threshold(mask, heat, 0.8))
+    with pytest.raises(EditRefused):
+        workspace.rehearse(refused)
+    assert mask.threshold == 0.5
+
+
 def test_a_real_edit_takes_the_rehearsal_back_first() -> None:
     workspace = open_workspace()
     add_answer(workspace)

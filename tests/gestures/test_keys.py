@@ -23,6 +23,7 @@ def test_a_changed_key_holds_at_once_and_after_a_restart(hand, demo, qapp):
     hand.key(Qt.Key.Key_B)  # while editing, keys of reading rest
     hand.key(Qt.Key.Key_J)
     assert hand.view().plan.inverted
+    hand.wait(lambda: load()[0].keys, 20)
     settings, problem = load()
     assert (settings.keys, problem) == ({"view.invert": "J"}, "")
 
