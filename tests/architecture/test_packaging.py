@@ -140,3 +140,9 @@ def test_start_up_folders_travel_in_the_wheel():
     folders = {p.parent for floor in FLOORS for p in (PROJECT / floor).rglob("*.py")}
     bare = [f for f in folders if not (f / "__init__.py").exists()]
     assert bare == [], "a folder without __init__.py is left out of the wheel"
+
+
+def test_every_test_file_has_a_name_of_its_own():
+    """Two of one name in different folders break the collection of the whole suite."""
+    names = [path.name for path in (PROJECT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
