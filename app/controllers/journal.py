@@ -56,6 +56,7 @@ class CaseJournal(QObject):
         self._notice = notice
         self._jobs = jobs
         self._journal: Journal | None = None
+        self._late: list[Journal] = []  # of closed cases, waiting for a disk that refuses
         self._idle = QTimer(self, interval=_IDLE_MS, singleShot=True)
         self._idle.timeout.connect(self._compact)
         workspace.journal = self
@@ -98,7 +99,8 @@ class CaseJournal(QObject):
 
     def wait(self, seconds: float = 10.0) -> bool:
         """Wait for the disk; False where edits are still only in memory."""
-        return self._journal is None or self._journal.wait(seconds)
+        self._late = [one for one in self._late if not one.close(timeout=0.0)]
+        return not self._late and (self._journal is None or self._journal.wait(seconds))
 
     def _compact(self) -> None:
         if self._workspace.rehearsing:  # a base must hold nothing that is not an edit
@@ -115,10 +117,17 @@ class CaseJournal(QObject):
             self.close()
 
     def close(self) -> None:
-        """Let the writer finish; what was not saved stays for the next start."""
-        if self._journal is not None and self._journal.close():
-            self._journal = None
+        """Let the writer finish; what was not saved stays for the next start.
+
+        A journal whose disk refuses goes on trying; the next case has one of its own.
+        """
+        journal, self._journal = self._journal, None
+        if journal is None:
+            return
+        if journal.close():
             self._jobs.set_journal("saved", "Nothing waits to be written")
+        else:
+            self._late.append(journal)
 
     # --- recovery ----------------------------------------------------------------------------
     def offer_recovery(self) -> None:
@@ -157,7 +166,7 @@ class CaseJournal(QObject):
         if not self._workspace.case.volumes:
             self.said.emit("The images of this work were not found; the work was kept")
             return
-        if self._journal is not None:
+        if not self.wait(0.0):
             self.said.emit("Edits of the last study still wait for the disk; try again later")
             return
         items, report = recover(recovery.path, lookup)
