@@ -211,7 +211,7 @@ def normalise(array: npt.NDArray[Any]) -> FloatArray:
     """
     low, peak = intensity_landmarks(array)
     result = np.subtract(array, low, dtype=np.float32)
-    result = ndimage.gaussian_filter(result, SMOOTHING, truncate=2.5)
+    result = np.asarray(ndimage.gaussian_filter(result, SMOOTHING, truncate=2.5), np.float32)
     result *= np.float32(1.0 / max(peak - low, 1e-6))
     result -= np.float32(1.0)
     high = result > 1
