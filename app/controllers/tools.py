@@ -13,10 +13,9 @@ from imaging.edits.edit import AddItem, Edit
 from imaging.errors import EditRefused
 from imaging.segmentation import Segment, Segmentation, next_colour
 from viewer.state.display import DisplayState
+from viewer.tools.brush import BRUSH_RANGE_MM
 from viewer.tools.table import TOOLS
 from viewer.tools.tool import Preview
-
-SMALLEST_BRUSH_MM, LARGEST_BRUSH_MM = 0.25, 60.0
 
 
 class ToolController(QObject):
@@ -112,7 +111,7 @@ class ToolController(QObject):
     def scale_brush(self, factor: float) -> None:
         """Make the brush larger or smaller."""
         radius = self.display.brush.radius_mm * factor
-        radius = min(max(radius, SMALLEST_BRUSH_MM), LARGEST_BRUSH_MM)
+        radius = min(max(radius, BRUSH_RANGE_MM[0]), BRUSH_RANGE_MM[1])
         self.show(self.display.but(brush=replace(self.display.brush, radius_mm=radius)))
 
     def step_label(self, step: int) -> None:

@@ -15,7 +15,7 @@ from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 from viewer.state.cameras import flipped, rotated
 from viewer.state.display import Camera, Cell, DisplayState, Layout, Plane
-from viewer.state.linking import cursor_in, with_cursor
+from viewer.state.linking import with_cursor
 from viewer.state.navigation import plane_cells, presets, with_plane
 from viewer.state.windows import automatic_window, forget
 from viewer.tools.scroll import scrolled
@@ -223,10 +223,6 @@ class ViewController(QObject):
         for item in self._workspace.case:
             words += _under(item, world, volume, self._display)
         return "   ".join(words)
-
-    def cursor_of(self, volume: Volume) -> np.ndarray:
-        """Where the crosshair stands for a volume."""
-        return cursor_in(self._display, volume.geometry)
 
 
 def _side(value: float, positive: str, negative: str) -> str:

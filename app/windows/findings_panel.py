@@ -170,13 +170,6 @@ class FindingsPanel(QWidget):
         self._measuring = True
         self._show_state()
 
-    def choose_mask(self, segmentation_id: str) -> None:
-        """List another mask."""
-        at = self.mask_choice.findData(segmentation_id)
-        if at >= 0 and segmentation_id != self.segmentation_id:
-            self.mask_choice.setCurrentIndex(at)
-            self._mask_picked(at)
-
     def step(self, by: int) -> None:
         """Choose the next (1) or previous (-1) lesion of the list, round the ends."""
         count = self.sorted.rowCount()

@@ -218,10 +218,6 @@ class MainWindow(QMainWindow):
             return
         row.run(self._program)
 
-    def run_command(self, id: str) -> None:
-        """Run a command by id, as its menu entry would."""
-        self._run(next(row for row in COMMANDS if row.id == id))
-
     def refresh_commands(self) -> None:
         """Which commands can be used now, and why not."""
         if self._program is None:
@@ -294,10 +290,6 @@ class MainWindow(QMainWindow):
     def show_findings(self) -> None:
         """Bring the lesion list to the front."""
         self._upper.setCurrentIndex(0)
-
-    def show_model_panel(self) -> None:
-        """Bring the model panel to the front."""
-        self._upper.setCurrentIndex(1)
 
     def layout_state(self) -> tuple[str, str]:
         """Window place and splitters, for the settings."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from panel_cases import add_answer, by_hand, open_workspace
 
-from app.controllers.tools import LARGEST_BRUSH_MM, SMALLEST_BRUSH_MM, ToolController
+from app.controllers.tools import ToolController
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, RemoveItem
 from imaging.errors import EditRefused
+from viewer.tools.brush import BRUSH_RANGE_MM
 from viewer.tools.table import TOOLS
 
 
@@ -65,7 +66,7 @@ def test_tools_have_numbers_and_nonsense_does_nothing(hand) -> None:
 
 
 def test_the_brush_stays_within_its_limits(hand) -> None:
-    for factor, limit in ((100.0, LARGEST_BRUSH_MM), (1e-6, SMALLEST_BRUSH_MM)):
+    for factor, limit in ((1e-6, BRUSH_RANGE_MM[0]), (1e9, BRUSH_RANGE_MM[1])):
         hand.scale_brush(factor)
         assert hand.display.brush.radius_mm == limit
 

@@ -42,12 +42,6 @@ def panned(display: DisplayState, cell_id: str, right_mm: float, down_mm: float)
     return _with_camera(display, cell, pan_mm=(right + right_mm, down + down_mm))
 
 
-def fitted(display: DisplayState, cell_id: str) -> DisplayState:
-    """The whole picture in the middle of the view again; flips and turns stay."""
-    cell = display.cell(cell_id)
-    return display if cell is None else _with_camera(display, cell, zoom=1.0, pan_mm=(0.0, 0.0))
-
-
 def flipped(display: DisplayState, cell_id: str, horizontal: bool) -> DisplayState:
     """Mirror the picture as it is on screen, whatever its turns."""
     cell = display.cell(cell_id)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from imaging.case import Case
 from imaging.orientation import direction_letters
 from imaging.volume import Patient, Volume, Window
-from viewer.state.display import DisplayState, Plane, Point
+from viewer.state.display import Plane, Point
 from viewer.state.slice_plan import CornerTexts, SlicePosition
 
 #: A view narrower or lower than this (logical pixels) leaves out patient, study and series.
@@ -57,43 +56,6 @@ def place_along(normal: Point, world: Point) -> str:
     away = sum(n * w for n, w in zip(normal, world, strict=True))
     direction = np.asarray(normal) * (1.0 if away >= 0 else -1.0)
     return f"{direction_letters(direction)} {abs(away):.1f} mm"
-
-
-def place(world: np.ndarray) -> str:
-    """A point in words, such as ``"L 12.0  P 3.5  S 44.1 mm"``."""
-    pairs = zip(world, ("RL", "AP", "IS"), strict=True)
-    return "  ".join(f"{names[int(v >= 0)]} {abs(v):.1f}" for v, names in pairs) + " mm"
-
-
-def point_sentence(case: Case, display: DisplayState, cell_id: str, world: np.ndarray) -> str:
-    """Position, value and labels under the pointer, for the status line."""
-    cell = display.cell(cell_id)
-    volume = case.items.get(cell.volume_id) if cell else None
-    if not isinstance(volume, Volume):
-        return ""
-    parts = [place(world)]
-    value = volume.value_at(world)
-    if value is not None:
-        parts.append(f"{number(value)} {volume.unit}".strip())
-    for item in case.heatmaps:
-        index = item.geometry.nearest(world)
-        shown = display.overlays_shown and display.overlay(item.id).visible
-        if shown and index is not None and item.geometry.same_frame(volume.geometry):
-            parts.append(f"{item.name} {float(item.values[index]):.2f}")
-    return " · ".join(parts + _label_names(case, volume, world))
-
-
-def _label_names(case: Case, volume: Volume, world: np.ndarray) -> list[str]:
-    names = []
-    for item in case.segmentations:
-        index = item.geometry.nearest(world)
-        if index is None or not item.geometry.same_frame(volume.geometry):
-            continue
-        label = int(item.labels[index])
-        segment = item.segment(label)
-        if label:
-            names.append(segment.name if segment else f"label {label}")
-    return names
 
 
 def _patient(patient: Patient) -> tuple[str, ...]:
