@@ -159,7 +159,7 @@ def _measure(
     lesions = []
     for start, end in zip(ends - parts.sizes, ends, strict=True):
         flat = positions[start:end]
-        label = int(array.reshape(-1)[flat[0]]) if array.flags.c_contiguous else 0
+        label = int(array.flat[flat[0]])
         indices = np.stack(np.unravel_index(flat, array.shape), axis=1) + np.asarray(area.start)
         lesions.append(_lesion(indices, label, geometry, values, head))
     return lesions
