@@ -99,7 +99,7 @@ class FindingsController(QObject):
         head = self._heads.get(mask.volume_id)
         self._panel.set_measuring()
 
-        def work(_ticket: Ticket):
+        def work(ticket: Ticket):
             from imaging.analysis.lesions import find_lesions
 
             # The copy may meet an edit half-way; the revision is another one then.
@@ -107,8 +107,12 @@ class FindingsController(QObject):
                 mask.id, mask.name, mask.geometry, mask.volume_id, mask.labels, segments=segments
             )
             frame = head or _head_frame(volume)
-            lesions = find_lesions(frozen, probability, frame, previous)
+            lesions = (
+                [] if ticket.cancelled() else find_lesions(frozen, probability, frame, previous)
+            )
             for lesion in lesions:
+                if ticket.cancelled():
+                    break
                 _ = lesion.longest_diameter_mm  # worked out once, here and not in the list
             return frame, lesions
 
