@@ -82,7 +82,7 @@ def jobs_of(
         ("volume, DICOM series", lambda f: write_derived_series(f / "series", volume)),
         ("surface, STL", lambda f: _write_surfaces(f / "surface.stl", mask, [1])),
         ("lesions, CSV (measured anew)", table),
-        ("case file", lambda f: save_case(f / "case.isocenter", Case(items))),
+        ("case file", lambda f: save_case(f / "case.isocase", Case(items))),
     ]
 
 
