@@ -151,7 +151,7 @@ class Steps:
 
     def _solid_drawn(self) -> bool:
         views = self.program.window.grid.volume_views().values()
-        return bool(views) and all(view._frame is not None for view in views)
+        return bool(views) and all(getattr(view, "_frame", None) is not None for view in views)
 
     def _switch_series(self) -> None:
         cases, case = self.program.cases, self.program.workspace
@@ -207,10 +207,12 @@ class Steps:
         from PySide6.QtTest import QTest
 
         view = self.program.window.grid.slice_view("a")
+        assert view is not None
+        seen = view
         start = view.rect().center() + QPoint(offset, offset)
         button, none = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
         moves = [
-            lambda n=n: QTest.mouseMove(view, start + QPoint(3 * n, 2 * n)) for n in range(1, 12)
+            lambda n=n: QTest.mouseMove(seen, start + QPoint(3 * n, 2 * n)) for n in range(1, 12)
         ]
         return self.spaced(
             [

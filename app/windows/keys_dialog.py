@@ -232,8 +232,8 @@ class KeyDelegate(QStyledItemDelegate):
         """Start from the keys of now."""
         assert isinstance(editor, QKeySequenceEdit)
         keys = str(index.data()).split(", ")
-        chords = [QKeySequence(key)[0] for key in keys[:4] if not QKeySequence(key).isEmpty()]
-        editor.setKeySequence(QKeySequence(*chords))
+        known = [key for key in keys[:4] if not QKeySequence(key).isEmpty()]
+        editor.setKeySequence(QKeySequence(", ".join(known)))
         editor.setProperty("before", editor.keySequence().toString())
 
     def setModelData(
@@ -245,7 +245,7 @@ class KeyDelegate(QStyledItemDelegate):
         if sequence.toString() == editor.property("before"):
             return
         text = QKeySequence.SequenceFormat.PortableText
-        chords = [QKeySequence(sequence[n]) for n in range(sequence.count())]
+        chords = [QKeySequence(sequence[n]) for n in range(sequence.count())]  # type: ignore[index]
         self._done(index.row(), [chord.toString(text) for chord in chords])
 
     def eventFilter(self, editor: QObject, event: QEvent) -> bool:
