@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from imaging.analysis.lesions import Lesion
-from imaging.segmentation import Segmentation
+from imaging.segmentation import AUTOMATIC, MANUAL, Segment, Segmentation
+
+NOTICE = "Research use - not for diagnosis"
 
 TABLE_HEADER = (
     "number", "label", "state", "place", "volume_ml", "longest_diameter_mm", "mean_probability",
-    "centroid_left_mm", "centroid_posterior_mm", "centroid_superior_mm", "made_by",
+    "centroid_left_mm", "centroid_posterior_mm", "centroid_superior_mm", "made_by", "notice",
 )  # fmt: skip
 
 
@@ -27,5 +29,15 @@ def lesion_row(mask: Segmentation, lesion: Lesion, accepted: bool) -> dict[str, 
         "centroid_left_mm": left,
         "centroid_posterior_mm": posterior,
         "centroid_superior_mm": superior,
-        "made_by": mask.provenance.sentence,
+        "made_by": made_by(mask, segment),
+        "notice": NOTICE,
     }
+
+
+def made_by(mask: Segmentation, segment: Segment | None) -> str:
+    """What made a label: a model, a model and a person, or a person."""
+    kind = segment.algorithm_type if segment else AUTOMATIC
+    if kind == MANUAL or not mask.provenance.algorithm:
+        return "Made by hand"
+    edited = "" if kind == AUTOMATIC else ", checked or edited by hand"
+    return mask.provenance.sentence + edited

@@ -88,7 +88,7 @@ class ToolController(QObject):
         display = self.display
         if display.tool != id:
             self._previous = display.tool
-        self.show(self.display.but(tool=id))
+        self.show(self.display.but(tool=id, editing=tool.editing or display.editing))
 
     def choose_number(self, number: int) -> None:
         """Make the tool with this number active."""
@@ -101,12 +101,16 @@ class ToolController(QObject):
 
     def toggle_mode(self) -> None:
         """Between reading and the brush."""
-        self.choose("window" if self.editing else "brush")
+        if self.editing:
+            self._previous = self.display.tool
+            self.show(self.display.but(tool="window", editing=False))
+        else:
+            self.choose("brush")
 
     @property
     def editing(self) -> bool:
-        """True while the active tool edits."""
-        return any(t.editing for t in TOOLS if t.id == self.display.tool)
+        """True in edit mode."""
+        return self.display.editing
 
     def scale_brush(self, factor: float) -> None:
         """Make the brush larger or smaller."""
@@ -177,4 +181,8 @@ class ToolController(QObject):
         """A mask that is gone cannot be painted on: fall back to reading."""
         brush = self.display.brush
         if brush.segmentation_id and brush.segmentation_id not in self.case.items:
-            self.show(self.display.but(brush=replace(brush, segmentation_id=""), tool="window"))
+            self.show(
+                self.display.but(
+                    brush=replace(brush, segmentation_id=""), tool="window", editing=False
+                )
+            )

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QStatusBar, QWidget
 
 from app.windows.controls import ElidedLabel, flat_button, row
 from app.windows.listening import listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
-from viewer.tools.table import TOOLS
 
 HEIGHT = 38
+FADE_MS = 12_000  #: how long a sentence stands that asks for nothing
+LASTING = frozenset({"warning", "danger"})  #: roles of sentences that stay until the next one
 SAVED, SAVING, NOT_SAVED = "saved", "saving", "NOT SAVED"
-_JOURNAL_ROLES = {SAVED: "good", SAVING: "warning", NOT_SAVED: "danger"}
+BACKED_UP, BACKING_UP, NOT_BACKED_UP = "backed up", "backing up", "NOT BACKED UP"
+_JOURNAL = {
+    SAVED: (BACKED_UP, "good"),
+    SAVING: (BACKING_UP, "warning"),
+    NOT_SAVED: (NOT_BACKED_UP, "danger"),
+}
+_WORDS = {words: state for state, (words, _role) in _JOURNAL.items()}
+JOURNAL_TIP = (
+    "Backup: every finished stroke is written to the disk at once and comes back after a crash. "
+    "This is not the case file: save the case to keep it."
+)
 
 
 def time_left(seconds: float | None) -> str:
@@ -93,8 +104,11 @@ class JobsBar(QStatusBar):
         line.setLayout(layout)
         line.setFixedHeight(HEIGHT)  # so that a job that comes and goes moves nothing
         self.addPermanentWidget(line, 1)
-        self.set_journal(SAVED, "Nothing has been changed yet")
-        self._show_mode(workspace.display.tool)
+        self._fade = QTimer(self)
+        self._fade.setSingleShot(True)
+        self._fade.timeout.connect(lambda: self._write("", "dim"))
+        self.set_journal("")
+        self._show_mode(workspace.display.editing)
         listen(self, workspace.display_changed, self._on_display)
 
     def set_place(self, text: str) -> None:
@@ -102,7 +116,17 @@ class JobsBar(QStatusBar):
         self.place.setText(text)
 
     def say(self, sentence: str, role: str = "dim") -> None:
-        """The last thing that happened: done, cancelled, or failed because …; it stays."""
+        """The last thing that happened: done, cancelled, or failed because …
+
+        A sentence fades after ``FADE_MS``; a warning or a failure stays until the next sentence.
+        """
+        self._write(sentence, role)
+        if sentence and role not in LASTING:
+            self._fade.start(FADE_MS)
+        else:
+            self._fade.stop()
+
+    def _write(self, sentence: str, role: str) -> None:
         set_role(self.message, role)
         self.message.setText(sentence)
         self.message.setToolTip(sentence)
@@ -147,18 +171,31 @@ class JobsBar(QStatusBar):
         return tuple(self._jobs)
 
     def set_journal(self, state: str, tip: str = "") -> None:
-        """Say whether finished edits are on disk: ``saved``, ``saving`` or ``NOT SAVED``."""
-        set_role(self.journal, _JOURNAL_ROLES[state])
-        self.journal.setText(f"● {state}")
-        self.journal.setToolTip(tip)
+        """Say whether finished edits are on the disk.
+
+        Parameters
+        ----------
+        state : str
+            ``saved``, ``saving`` or ``NOT SAVED`` as the journal calls it, or the words shown;
+            empty where no study is open, which hides it.
+        tip : str
+            What the journal itself has to say.
+        """
+        self.journal.setVisible(bool(state))
+        if not state:
+            self.journal.clear()
+            return
+        words, role = _JOURNAL[_WORDS.get(state, state)]
+        set_role(self.journal, role)
+        self.journal.setText(f"● {words}")
+        self.journal.setToolTip("\n".join(part for part in (tip, JOURNAL_TIP) if part))
         self.journal.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 
     def _on_display(self, old, new) -> None:
-        if old.tool != new.tool:
-            self._show_mode(new.tool)
+        if old.editing != new.editing:
+            self._show_mode(new.editing)
 
-    def _show_mode(self, tool: str) -> None:
-        editing = any(one.editing for one in TOOLS if one.id == tool)
+    def _show_mode(self, editing: bool) -> None:
         set_role(self.mode, "badge-edit" if editing else "badge-read")
         self.mode.setText("EDIT" if editing else "READ")
         self.mode.setToolTip(

@@ -254,7 +254,7 @@ class MainWindow(QMainWindow):
             self.refresh_commands()
 
     def _display_changed(self, old, new) -> None:
-        if old.tool != new.tool or old.layout != new.layout:
+        if old.editing != new.editing or old.layout != new.layout:
             self.refresh_commands()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:

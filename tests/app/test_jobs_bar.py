@@ -8,8 +8,16 @@ import pytest
 from panel_cases import add_answer, by_hand, open_workspace
 from PySide6.QtCore import Qt
 
+from app.windows import jobs_bar
 from app.windows.banner import Banner, readable_date, readable_name
-from app.windows.jobs_bar import NOT_SAVED, SAVED, SAVING, JobsBar, time_left
+from app.windows.jobs_bar import (
+    BACKED_UP,
+    BACKING_UP,
+    JOURNAL_TIP,
+    NOT_BACKED_UP,
+    JobsBar,
+    time_left,
+)  # fmt: skip
 from app.windows.tools_panel import NEW_MASK, ToolsPanel
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem
@@ -33,9 +41,11 @@ def bar(qtbot, workspace) -> JobsBar:
 
 def test_the_badge_follows_the_tool(bar, workspace) -> None:
     assert bar.mode.text() == "READ"
-    workspace.show(workspace.display.but(tool="brush"))
+    workspace.show(workspace.display.but(tool="brush", editing=True))
     assert bar.mode.text() == "EDIT"
-    workspace.show(workspace.display.but(tool="crosshair"))
+    workspace.show(workspace.display.but(tool="crosshair"))  # for a moment: still editing
+    assert bar.mode.text() == "EDIT"
+    workspace.show(workspace.display.but(editing=False))
     assert bar.mode.text() == "READ"
 
 
@@ -74,11 +84,43 @@ def test_the_end_of_a_job_is_a_sentence_that_stays(bar) -> None:
     assert bar.message.text() == "Saved and read back"
 
 
-@pytest.mark.parametrize("state", [SAVED, SAVING, NOT_SAVED])
-def test_the_journal_says_its_state_in_words(bar, state) -> None:
+def test_a_sentence_fades_and_a_warning_stays(qtbot, bar, monkeypatch) -> None:
+    monkeypatch.setattr(jobs_bar, "FADE_MS", 30)
+    bar.say("The disk is full", "danger")
+    qtbot.wait(80)
+    assert bar.message.text() == "The disk is full"
+    assert bar.message.property("role") == "danger"
+    bar.say("Written and read back")
+    qtbot.waitUntil(lambda: not bar.message.text(), timeout=2000)
+    assert bar.message.toolTip() == ""
+
+
+def test_an_older_sentence_does_not_take_a_warning_with_it(qtbot, bar, monkeypatch) -> None:
+    monkeypatch.setattr(jobs_bar, "FADE_MS", 30)
+    bar.say("Loaded")
+    bar.say("The slices lie at uneven distances", "warning")
+    qtbot.wait(80)
+    assert bar.message.text() == "The slices lie at uneven distances"
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("saved", BACKED_UP), ("saving", BACKING_UP), ("NOT SAVED", NOT_BACKED_UP),
+     (BACKED_UP, BACKED_UP), (NOT_BACKED_UP, NOT_BACKED_UP)],
+)  # fmt: skip
+def test_the_journal_speaks_of_a_backup_and_not_of_the_case(bar, state, words) -> None:
     bar.set_journal(state, "why")
-    assert bar.journal.text() == f"● {state}"
-    assert bar.journal.toolTip() == "why"
+    assert bar.journal.isVisible()
+    assert bar.journal.text() == f"● {words}"
+    assert bar.journal.toolTip().splitlines() == ["why", JOURNAL_TIP]
+    assert "not the case file" in JOURNAL_TIP
+
+
+def test_without_a_study_nothing_is_said_about_a_backup(bar) -> None:
+    assert not bar.journal.isVisible()
+    bar.set_journal("saved")
+    bar.set_journal("")
+    assert not bar.journal.isVisible()
 
 
 @pytest.mark.parametrize(
@@ -175,7 +217,7 @@ def test_a_tool_button_asks_a_controller_and_else_acts_itself(qtbot, tools, work
         qtbot.mouseClick(tools.buttons["eraser"], Qt.MouseButton.LeftButton)
     assert asked.args == ["eraser"]
     assert workspace.display.tool == "eraser"
-    workspace.show(workspace.display.but(tool="brush"))
+    workspace.show(workspace.display.but(tool="brush", editing=True))
     assert tools.buttons["brush"].isChecked()
     assert not tools.buttons["eraser"].isChecked()
 

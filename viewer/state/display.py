@@ -152,7 +152,10 @@ class DisplayState:
     windows : mapping
         Volume id to :class:`Window` in real values; missing means the default.
     tool : str
-        Id of the active tool; ``"window"`` is reading mode, ``"brush"`` and ``"eraser"`` edit.
+        Id of the active tool.
+    editing : bool
+        Edit mode: digits choose tools, and the badge says EDIT. It stays on while a reading tool
+        is used in between.
     moving : bool
         True while a drag is going on: expensive planes may be drawn coarser.
     """
@@ -172,6 +175,7 @@ class DisplayState:
     crosshair_shown: bool = True
     volume_rendering: bool = False
     tool: str = "window"
+    editing: bool = False
     brush: Brush = Brush()
     moving: bool = False
 

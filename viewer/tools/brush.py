@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from imaging.edits.brush import Stroke
+from imaging.edits.operations import stroke_edit
 from imaging.errors import EditRefused
 from imaging.geometry import Box
 from imaging.segmentation import Segmentation
@@ -88,7 +89,7 @@ def _paint(start: PointerEvent, scene: Scene, erase: bool) -> Gesture:
             event = yield
         edit = stroke.finish("Eraser stroke" if erase else "Brush stroke")
         if edit is not None:
-            scene.execute(edit)
+            scene.execute(stroke_edit(segmentation, edit))
         elif not covered:
             scene.say(f"The brush is outside the mask {segmentation.name}")
     finally:
