@@ -204,6 +204,23 @@ def test_hovering_tells_the_place_and_leaving_too(open_grid, qtbot):
     assert heard[-1] == (None, "")
 
 
+def test_the_point_is_told_anew_when_the_slice_changes_under_a_resting_pointer(open_grid):
+    desk = open_grid()
+    heard = []
+    desk.grid.hovered.connect(lambda world, volume: heard.append((world, volume)))
+    wheel(view(desk), -120)
+    assert heard == []
+    move(view(desk), (120, 150))
+    wheel(view(desk), -120)
+    np.testing.assert_allclose(heard[-1][0], view(desk).plan.world(120, 150))
+    assert abs(heard[-1][0][2] - heard[0][0][2]) == pytest.approx(1.0)
+    told = len(heard)
+    desk.show(desk.display.with_window("v", Window(1, 2)))
+    assert len(heard) == told
+    desk.show(desk.display.with_cell(Cell("a", Plane.AXIAL, "")))
+    assert heard[-1] == (None, "")
+
+
 def test_pressing_another_view_activates_it(open_grid, qtbot):
     desk = open_grid(layout=Layout.TWO_BY_TWO, size=(802, 802))
     with qtbot.waitSignal(desk.grid.activated) as heard:

@@ -38,7 +38,8 @@ class SliceView(QWidget):
     Signals
     -------
     hovered(world, volume_id)
-        The point under the pointer (LPS mm, shape (3,)); ``(None, "")`` when it leaves.
+        The point under the pointer (LPS mm, shape (3,)), told anew when another plane comes
+        under a pointer that rests; ``(None, "")`` when it leaves.
     activated(cell)
         A button was pressed here.
     maximise_requested(cell)
@@ -65,6 +66,7 @@ class SliceView(QWidget):
         self._backdrop = QImage()
         self._backdrop_key: object = None
         self._pointer: QPointF | None = None
+        self._told: tuple[str, np.ndarray] | None = None
         self._loading = ""
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -88,6 +90,7 @@ class SliceView(QWidget):
         if not same:
             self._mark_pointer()
             self.update()
+            self._tell_other_point()
 
     def voxels_changed(self, item: object, box: Box | None) -> None:
         """Voxels of a volume or mask have changed inside a block, or anywhere."""
@@ -239,8 +242,7 @@ class SliceView(QWidget):
         self._pointer = event.position()
         self._mark_pointer()
         if self._plan.volume_id:
-            world = self._plan.world(event.position().x(), event.position().y())
-            self.hovered.emit(world, self._plan.volume_id)
+            self._tell_point(event.position())
         self.hand.move(event, self._plan)
 
     def mouseReleaseEvent(self, event) -> None:
@@ -288,8 +290,30 @@ class SliceView(QWidget):
         """No pointer, no brush circle."""
         self._mark_pointer()
         self._pointer = None
-        self.hovered.emit(None, "")
+        self._tell_nothing()
         super().leaveEvent(event)
+
+    # --- the point under the pointer ----------------------------------------------------------
+    def _tell_point(self, at: QPointF) -> None:
+        world = self._plan.world(at.x(), at.y())
+        self._told = self._plan.volume_id, world
+        self.hovered.emit(world, self._plan.volume_id)
+
+    def _tell_nothing(self) -> None:
+        self._told = None
+        self.hovered.emit(None, "")
+
+    def _tell_other_point(self) -> None:
+        """The plane has changed under a pointer that rests: what it points at, too."""
+        if self._pointer is None or self._told is None:
+            return
+        if not self._plan.volume_id:
+            self._tell_nothing()
+            return
+        volume_id, point = self._told
+        here = self._plan.world(self._pointer.x(), self._pointer.y())
+        if volume_id != self._plan.volume_id or not np.array_equal(point, here):
+            self._tell_point(self._pointer)
 
 
 def _image(pixels: np.ndarray, kind: QImage.Format) -> QImage:
