@@ -13,6 +13,7 @@ from imaging.volume import Source, Volume, Window
 from viewer.state.display import Camera, DisplayState, Layout, Plane
 from viewer.state.linking import middle_voxel
 from viewer.state.navigation import (
+    PRESET_NAMES,
     CELL_IDS,
     compare_display,
     nearest_plane,
@@ -124,7 +125,11 @@ def test_an_oblique_plane_starts_as_the_plane_it_replaces() -> None:
 @given(centre=st.floats(-1000, 1000), width=st.floats(1, 5000), own=st.integers(0, 4))
 def test_nine_digit_keys_have_nine_windows(centre, width, own) -> None:
     header = [Window(float(n), 10.0 + n) for n in range(own)]
-    made = presets(Window(centre, width), header)
-    assert len(made) == 9
+    automatic = Window(centre, width)
+    made = presets(automatic, header)
+    assert len(made) == len(set(PRESET_NAMES)) == 9
+    # Air, below the automatic window, stays black in each of them.
+    assert all(window.low >= automatic.low - 1e-6 * width for window in made[2:])
+    assert made[3].width > width
     assert made[: min(own, 2)] == header[:2]
     assert all(window.width > 0 for window in made)

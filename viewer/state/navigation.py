@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from imaging.case import Case
 from imaging.geometry import Geometry
-from imaging.volume import Volume
+from imaging.volume import Volume, Window
 from viewer.state.display import Camera, Cell, DisplayState, Layout, Plane
 from viewer.state.linking import linked, middle_voxel, with_cursor
 
@@ -92,31 +93,45 @@ def with_plane(
     return display.with_cell(changed)
 
 
-def presets(window_default, header: Sequence) -> list:
-    """The windows of the digit keys: 1-2 from the header, 3 and more around the default.
+class _Preset(NamedTuple):
+    """A share of the automatic window: its centre and its width (1 = all of it)."""
+
+    name: str
+    centre: float
+    width: float
+
+
+#: Digit keys 3 to 9.
+_AROUND = (
+    _Preset("More contrast", 0.5, 0.6),
+    _Preset("Less contrast", 0.8, 1.6),
+    _Preset("Dark tissue", 0.35, 0.7),
+    _Preset("Bright tissue", 0.65, 0.7),  # white-matter lesions on FLAIR
+    _Preset("Brightest tissue", 0.75, 0.4),
+    _Preset("Fluid and bone", 0.25, 0.5),  # dark on T1
+    _Preset("Everything", 1.0, 2.0),
+)
+#: What :func:`presets` gives, in the same order.
+PRESET_NAMES: tuple[str, ...] = ("As stored", "As stored, second", *(p.name for p in _AROUND))
+
+
+def presets(automatic: Window, header: Sequence[Window]) -> list[Window]:
+    """The windows of the digit keys: 1-2 from the header, 3 and more around the automatic one.
+
+    None of the latter starts below the automatic window: air stays black.
 
     Parameters
     ----------
-    window_default : Window
-        The automatic window.
+    automatic : Window
+        See :func:`viewer.state.windows.automatic_window`; stands in where the header says nothing.
     header : sequence of Window
         As the DICOM header suggests.
+
+    Returns
+    -------
+    list of Window
+        Nine, named by ``PRESET_NAMES``.
     """
-    first = [*header[:2]]
-    while len(first) < 2:
-        first.append(window_default)
-    c, w = window_default.centre, window_default.width
-    low = c - w / 2
-    made = [
-        type(window_default)(low + w * centre, w * width)
-        for centre, width in (
-            (0.5, 0.6),  # 3: more contrast
-            (0.5, 1.6),  # 4: less contrast
-            (0.35, 0.7),  # 5: dark tissue
-            (0.65, 0.7),  # 6: bright tissue (white-matter lesions on FLAIR)
-            (0.75, 0.4),  # 7: brightest tissue
-            (0.25, 0.5),  # 8: fluid on T1, air and bone
-            (1.0, 2.0),  # 9: everything
-        )
-    ]
-    return first + made
+    stored = [*header[:2], automatic, automatic][:2]
+    low, width = automatic.low, automatic.width
+    return stored + [Window(low + width * p.centre, width * p.width) for p in _AROUND]
