@@ -13,8 +13,8 @@ from imaging.volume import Source, Volume, Window
 from viewer.state.display import Camera, DisplayState, Layout, Plane
 from viewer.state.linking import middle_voxel
 from viewer.state.navigation import (
-    PRESET_NAMES,
     CELL_IDS,
+    PRESET_NAMES,
     compare_display,
     nearest_plane,
     plane_cells,
