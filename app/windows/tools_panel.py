@@ -213,7 +213,8 @@ class ToolsPanel(QWidget):
             if not overlay.visible or brush.label in overlay.hidden_segments:
                 found.append("This label is hidden: strokes will not be seen.")
         if not self._workspace.display.overlays_shown:
-            found.append("Overlays are off (Space): strokes will not be seen.")
+            key = "S" if self._workspace.display.editing else "Space"
+            found.append(f"Overlays are off ({key}): strokes will not be seen.")
         if brush.only_range:
             found.append("Only values inside the shown window are painted.")
         return " ".join(found) or "Nothing is masked.", "warning" if found else "dim"

@@ -228,6 +228,21 @@ def test_pressing_another_view_activates_it(open_grid, qtbot):
     assert heard.args == ["b"]
 
 
+def test_the_circle_of_the_brush_goes_with_the_tool(open_grid):
+    desk = open_grid()
+    move(view(desk), (120, 150))
+    QApplication.processEvents()
+    asked = []
+    view(desk).update = lambda *area: asked.append(area)
+    for tool in ("eraser", "brush", "window"):
+        desk.show(desk.display.but(tool=tool))
+        assert asked, tool
+        pixels(view(desk))
+        asked.clear()
+    desk.show(desk.display.but(tool="crosshair"))
+    assert asked == []
+
+
 # --- what is seen -----------------------------------------------------------------------------
 def test_anisotropic_voxels_are_drawn_in_true_aspect(open_grid, axial_geometry):
     geometry = axial_geometry((10, 20, 20), (4.0, 1.0, 1.0))

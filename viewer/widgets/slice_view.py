@@ -66,6 +66,7 @@ class SliceView(QWidget):
         self._backdrop = QImage()
         self._backdrop_key: object = None
         self._pointer: QPointF | None = None
+        self._ring: tuple[float, bool] = (0.0, False)
         self._told: tuple[str, np.ndarray] | None = None
         self._loading = ""
         self.setMouseTracking(True)
@@ -83,7 +84,7 @@ class SliceView(QWidget):
 
     def apply(self, plan: SlicePlan, case: Case) -> None:
         """Show a plan; nothing is drawn where it equals the one before."""
-        same = plan == self._plan and case is self._case
+        same = plan == self._plan and case is self._case and self._ring == self._ring_now()
         self._plan, self._case = plan, case
         if plan.volume_id not in case.items:
             self._pictures = SlicePictures()
@@ -192,9 +193,8 @@ class SliceView(QWidget):
         self._paint_brush(painter)
 
     def _paint_brush(self, painter: QPainter) -> None:
-        radius = self._brush_radius()
+        self._ring = radius, erase = self._ring_now()
         if self._pointer is not None and radius:
-            erase = self.hand.scene.display.tool == "eraser"
             marks.paint_brush(painter, self._pointer, radius, erase)
 
     # --- what to redraw -----------------------------------------------------------------------
@@ -221,6 +221,10 @@ class SliceView(QWidget):
         if not tool_of(display.tool).editing or not self._plan.volume_id:
             return 0.0
         return display.brush.radius_mm / self._plan.mm_per_pixel
+
+    def _ring_now(self) -> tuple[float, bool]:
+        """Radius of the brush's circle, 0 for none, and whether it erases."""
+        return self._brush_radius(), self.hand.scene.display.tool == "eraser"
 
     def _mark_pointer(self) -> None:
         """Redraw where the brush circle is."""
