@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QStyledItemDelegate, QStyleOptionViewItem
 
 from app.windows.icons import swatch
 from app.windows.theme import DARK
@@ -32,8 +34,48 @@ class Column:
     number: bool = True
 
 
+HAND_BELOW = 0.01  #: mean probability below which a lesion cannot be the model's work
+_NARROW = ((" mm", ""), ("Midline ·", "Mid ·"), ("middle", "mid"))
+_SIDE = re.compile(r"^(L)eft, (\d+ mm).*|^(R)ight, (\d+ mm).*")
+
+
+def short_place(words: str) -> str:
+    """A place for a narrow column: ``"L 23 mm · front"``, ``"Midline · back"``.
+
+    Parameters
+    ----------
+    words : str
+        As :meth:`imaging.analysis.place.HeadFrame.place` says it; the height is left out.
+    """
+    side, *rest = words.split(" · ")
+    match = _SIDE.match(side)
+    if match is not None:
+        side = " ".join(part for part in match.groups() if part)
+    third = next((part.removesuffix(" third") for part in rest if part.endswith(" third")), "")
+    return f"{side} · {third}" if third else side
+
+
+def _by_hand(lesion: Lesion) -> bool:
+    return lesion.mean_probability is not None and lesion.mean_probability < HAND_BELOW
+
+
 def _probability(lesion: Lesion, _accepted: bool) -> str:
-    return "–" if lesion.mean_probability is None else f"{lesion.mean_probability:.2f}"
+    if lesion.mean_probability is None or _by_hand(lesion):
+        return "–"
+    return f"{lesion.mean_probability:.2f}"
+
+
+def _tip(title: str, lesion: Lesion, accepted: bool) -> str:
+    """What a cell has to say beyond its text."""
+    if title == "Place":
+        return lesion.place
+    if title == "✓":
+        return "Accepted: checked by a person" if accepted else "Draft: nobody has checked it yet"
+    if title == "p" and _by_hand(lesion):
+        return "Painted by hand: the model gave these voxels a probability below 1 %"
+    if title == "p" and lesion.mean_probability is None:
+        return "This mask has no probability map"
+    return ""
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -44,10 +86,29 @@ COLUMNS: tuple[Column, ...] = (
            lambda x, a: x.longest_diameter_mm),
     Column("p", "Mean probability the model gave its voxels", _probability,
            lambda x, a: -1.0 if x.mean_probability is None else x.mean_probability),
-    Column("Place", "Where in the head", lambda x, a: x.place or "–", lambda x, a: x.place, False),
-    Column("State", "Draft: proposed by a model. Accepted: checked by a person",
-           lambda x, a: "✓" if a else "draft", lambda x, a: a, False),
+    Column("Place", "Where in the head: side, mm from the midline, third from front to back",
+           lambda x, a: short_place(x.place) or "–",
+           lambda x, a: x.place, False),
+    Column("✓", "✓ accepted: checked by a person. – draft: proposed, nobody has checked it yet",
+           lambda x, a: "✓" if a else "–", lambda x, a: a, False),
 )  # fmt: skip
+
+
+class PlaceDelegate(QStyledItemDelegate):
+    """Leaves the unit of a place out, and shortens it, where the column is too narrow."""
+
+    MARGIN = 8  #: px the style keeps free beside the text
+
+    def initStyleOption(self, option: QStyleOptionViewItem, index: _Index) -> None:
+        """The text as it fits."""
+        super().initStyleOption(option, index)
+        words: str = option.text  # type: ignore[attr-defined]
+        room: int = option.rect.width() - self.MARGIN  # type: ignore[attr-defined]
+        metrics = option.fontMetrics  # type: ignore[attr-defined]
+        if metrics.horizontalAdvance(words) > room:
+            for long, short in _NARROW:
+                words = words.replace(long, short)
+            option.text = words  # type: ignore[attr-defined]
 
 
 class LesionTable(QAbstractTableModel):
@@ -118,11 +179,11 @@ class LesionTable(QAbstractTableModel):
             return column.key(lesion, accepted)
         if role == LESION_ROLE:
             return lesion
-        if role == Qt.ItemDataRole.ToolTipRole and column.title == "Place":
-            return lesion.place
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return _tip(column.title, lesion, accepted) or None
         if role == Qt.ItemDataRole.TextAlignmentRole and column.number:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
-        if role == Qt.ItemDataRole.ForegroundRole and column.title == "State":
+        if role == Qt.ItemDataRole.ForegroundRole and column.title == "✓":
             return QColor(DARK.good if accepted else DARK.dim)
         if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
             return self._dot(lesion.label)

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSignalBlocker, Qt, Signal
+from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtCore import QSortFilterProxyModel as SortModel
 from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QSizePolicy, QTableView, QWidget
 
-from app.windows.controls import ValueSlider, allow, button, column, field, row, sentence
-from app.windows.findings_model import COLUMNS, LESION_ROLE, SORT_ROLE, LesionTable
+from app.windows.controls import (
+    ValueSlider,
+    allow,
+    button,
+    column,
+    field,
+    flat_button,
+    row,
+    sentence,
+)
+from app.windows.findings_model import COLUMNS, LESION_ROLE, SORT_ROLE, LesionTable, PlaceDelegate
 from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import set_role
 from app.workspace import Workspace
@@ -19,7 +28,7 @@ from imaging.segmentation import Segmentation
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
-_WIDTHS = {"#": 46, "ml": 46, "mm": 48, "p": 38, "State": 46}
+_WIDTHS = {"#": 36, "ml": 44, "mm": 44, "p": 36, "✓": 20}
 
 
 def totals(lesions: Sequence[Lesion], accepted: int) -> str:
@@ -82,8 +91,8 @@ class FindingsPanel(QWidget):
         self.place = sentence()
         self.totals = QLabel()
         set_role(self.totals, "title")
-        self.previous = button("", "Previous lesion (P)", "previous")
-        self.next = button("", "Next lesion (N)", "next")
+        self.previous = flat_button("previous", "Previous lesion (P)")
+        self.next = flat_button("next", "Next lesion (N)")
         self.accept = button("Accept", "", "accept")
         self.delete = button("Delete", "", "bin")
         self.previous.clicked.connect(lambda: self.step(-1))
@@ -122,13 +131,15 @@ class FindingsPanel(QWidget):
         view.verticalHeader().setDefaultSectionSize(26)
         header = view.horizontalHeader()
         header.setHighlightSections(False)
-        header.setMinimumSectionSize(28)
+        header.setMinimumSectionSize(20)
+        view.setIconSize(QSize(9, 9))
         for number, one in enumerate(COLUMNS):
             if one.title in _WIDTHS:
                 header.setSectionResizeMode(number, QHeaderView.ResizeMode.Interactive)
                 header.resizeSection(number, _WIDTHS[one.title])
             else:
                 header.setSectionResizeMode(number, QHeaderView.ResizeMode.Stretch)
+                view.setItemDelegateForColumn(number, PlaceDelegate(view))
         view.selectionModel().currentRowChanged.connect(self._row_chosen)
         view.clicked.connect(self._row_clicked)
         return view

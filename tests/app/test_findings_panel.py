@@ -8,10 +8,13 @@ from dataclasses import replace
 import pytest
 from panel_cases import add_answer, by_hand, open_workspace
 from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QStyleOptionViewItem
 
+from app.windows.findings_model import short_place
 from app.windows.findings_panel import FindingsPanel, totals
 from app.workspace import Workspace
 from imaging.analysis.lesions import Lesion, find_lesions
+from imaging.analysis.place import HeadFrame
 from imaging.edits.edit import AddItem
 
 
@@ -78,7 +81,55 @@ def test_each_column_shows_the_number(filled, workspace) -> None:
     assert float(cell(filled, 0, "mm")) == pytest.approx(first.longest_diameter_mm, abs=0.05)
     assert float(cell(filled, 0, "p")) == pytest.approx(first.mean_probability, abs=0.005)
     assert cell(filled, 0, "Place") == "place 1"
-    assert [cell(filled, row, "State") for row in range(3)] == ["draft", "✓", "draft"]
+    assert [cell(filled, row, "✓") for row in range(3)] == ["–", "✓", "–"]
+
+
+@pytest.mark.parametrize(
+    ("words", "short"),
+    [("Left, 23 mm from midline · front third · 40 mm below vertex", "L 23 mm · front"),
+     ("Right, 8 mm from midline · back third", "R 8 mm · back"), ("Midline", "Midline"),
+     ("Midline · 12 mm below vertex", "Midline"), ("Left, 3 mm from midline", "L 3 mm"), ("", "")],
+)  # fmt: skip
+def test_a_place_has_a_short_form(words, short) -> None:
+    assert short_place(words) == short
+
+
+def test_the_head_frame_speaks_as_the_short_form_expects() -> None:
+    head = HeadFrame((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), -90.0, 90.0, 80.0, 1.0)
+    assert short_place(head.place((23.0, -80.0, 10.0))) == "L 23 mm · front"
+    assert short_place(head.place((-8.0, 80.0, 10.0))) == "R 8 mm · back"
+    assert short_place(head.place((0.0, 0.0, 0.0))) == "Midline · middle"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Right, 23 mm from midline · front third · 40 mm below vertex",
+     "Left, 64 mm from midline · middle third", "Midline · middle third", "Midline · front third"],
+)  # fmt: skip
+def test_nothing_is_cut_in_a_narrow_panel(qtbot, filled, workspace, words) -> None:
+    long = replace(lesions_of(workspace)[0], number=88, place=words)
+    long.__dict__["longest_diameter_mm"] = 115.5
+    filled.set_lesions("draft", [long])
+    filled.resize(290, 500)
+    option = QStyleOptionViewItem()
+    for number in range(filled.sorted.columnCount()):
+        index = filled.sorted.index(0, number)
+        delegate = filled.view.itemDelegateForIndex(index)
+        filled.view.initViewItemOption(option)
+        option.rect = filled.view.visualRect(index)
+        delegate.initStyleOption(option, index)
+        room = option.rect.width() - 7 - (13 if number == 0 else 0)
+        assert option.fontMetrics.horizontalAdvance(option.text) <= room, option.text
+    click_row(qtbot, filled, 0)
+    assert words in filled.place.text()
+
+
+def test_a_lesion_by_hand_has_no_probability(filled, workspace) -> None:
+    painted = replace(lesions_of(workspace)[0], mean_probability=0.004)
+    filled.set_lesions("draft", [painted])
+    assert cell(filled, 0, "p") == "–"
+    tip = filled.sorted.index(0, 3).data(Qt.ItemDataRole.ToolTipRole)
+    assert "Painted by hand" in tip
 
 
 def test_the_totals_are_the_sums(filled, workspace) -> None:
