@@ -9,6 +9,7 @@ from app.windows.controls import ElidedLabel, row
 from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
+from imaging.edits.operations import ACCEPTED_NAME
 from imaging.segmentation import Segmentation
 from imaging.volume import Source, Volume
 
@@ -44,6 +45,17 @@ def patient_line(source: Source) -> tuple[str, str]:
     return readable_name(patient.name) or "No name", " · ".join(part for part in rest if part)
 
 
+def review_state(answer: Segmentation) -> str:
+    """How far a person has looked at the answer of a model.
+
+    A draft counts as partly reviewed once it has the label that accepting a lesion makes.
+    """
+    if not answer.draft:
+        return "reviewed"
+    partly = any(segment.name == ACCEPTED_NAME for segment in answer.segments[1:])
+    return "draft, partly reviewed" if partly else "draft, not reviewed"
+
+
 def ai_line(segmentations: list[Segmentation]) -> tuple[str, str]:
     """The badge (what, when, state) and its tooltip; both empty where no model has answered."""
     answers = [s for s in segmentations if s.provenance.algorithm]
@@ -52,8 +64,7 @@ def ai_line(segmentations: list[Segmentation]) -> tuple[str, str]:
     last = max(answers, key=lambda s: s.provenance.created)
     made = last.provenance
     what = f"{made.algorithm} {made.version}".strip()
-    state = "draft, not reviewed" if last.draft else "reviewed"
-    parts = [f"AI: {what}", made.created[11:16], state]
+    parts = [f"AI: {what}", made.created[11:16], review_state(last)]
     tip = "\n".join(f"{s.name}: {s.provenance.sentence}" for s in answers)
     return " · ".join(part for part in parts if part), tip
 

@@ -20,8 +20,9 @@ from app.windows.jobs_bar import (
 )  # fmt: skip
 from app.windows.tools_panel import NEW_MASK, ToolsPanel
 from app.workspace import Workspace
+from imaging.analysis.lesions import find_lesions
 from imaging.edits.edit import AddItem
-from imaging.edits.operations import set_draft
+from imaging.edits.operations import accept_lesion, set_draft
 from viewer.tools.table import TOOLS
 
 
@@ -166,6 +167,15 @@ def test_the_badge_says_what_when_and_whether_reviewed(banner, workspace) -> Non
     workspace.undo()
     workspace.undo()
     assert not banner.ai.isVisible()
+
+
+def test_an_accepted_lesion_makes_the_draft_partly_reviewed(banner, workspace) -> None:
+    add_answer(workspace)
+    mask = workspace.case.segmentation("draft")
+    workspace.execute(accept_lesion(mask, find_lesions(mask)[0]))
+    assert banner.ai.text().endswith("draft, partly reviewed")
+    workspace.undo()
+    assert banner.ai.text().endswith("draft, not reviewed")
 
 
 def test_without_a_study_it_says_so(qtbot) -> None:
