@@ -397,3 +397,16 @@ print("done")
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "done"
     assert run.stderr.strip() == ""
+
+
+def test_a_narrow_window_of_the_slices_does_not_dim_the_translucent_head(bench) -> None:
+    bench.display = bench.display.but(volume_rendering=True)
+    wide = pixels(bench.show())
+    bench.display = bench.display.with_window("v", Window(500.0, 4.0))
+    narrow = pixels(bench.show())
+    np.testing.assert_array_equal(narrow, wide)
+    assert (wide.max(axis=-1) > 50).mean() > 0.1
+    bench.display = bench.display.but(volume_rendering=False)
+    planes = pixels(bench.show())
+    bench.display = bench.display.with_window("v", Window(60.0, 120.0))
+    assert (pixels(bench.show()) != planes).any()

@@ -11,15 +11,15 @@ FEWEST_SLICES = 5
 LARGEST_EDGE = 256  #: voxels along an axis, at most
 #: Opacity per mm and brightness over the window (0 = low end, 1 = high end): air gone, skin a veil,
 #: brain clearer than its edges, the brightest tissue denser.
-OPACITY = ((0.0, 0.0), (0.08, 0.0), (0.2, 0.02), (0.35, 0.01), (0.6, 0.006), (1.0, 0.022))
+OPACITY = ((0.0, 0.0), (0.1, 0.0), (0.22, 0.012), (0.38, 0.012), (0.62, 0.05), (1.0, 0.09))
 COLOUR = (
-    (0.0, (0.10, 0.09, 0.09)),
-    (0.25, (0.52, 0.44, 0.40)),
-    (0.60, (0.82, 0.76, 0.70)),
-    (1.0, (1.0, 0.98, 0.94)),
+    (0.0, (0.30, 0.26, 0.24)),
+    (0.25, (0.72, 0.62, 0.56)),
+    (0.60, (1.0, 0.93, 0.86)),
+    (1.0, (1.0, 1.0, 0.97)),
 )
 #: Share of that opacity by the step in grey per mm: flat inside is clear, edges are seen.
-GRADIENT = ((0.0, 0.06), (8.0, 0.15), (30.0, 1.0), (255.0, 1.0))
+GRADIENT = ((0.0, 0.12), (8.0, 0.3), (30.0, 1.0), (255.0, 1.0))
 
 
 def shrunken(volume: Volume, edge: int = LARGEST_EDGE) -> tuple[np.ndarray, Geometry, Window]:
@@ -89,7 +89,7 @@ class RayCast:
         self._step = min(geometry.spacing)
 
     def set_window(self, window: Window) -> None:
-        """Opacity and brightness follow the display window, not its inversion: air stays clear."""
+        """The values between clear and dense; inversion of the display does not count."""
         if window == self._window:
             return
         self._window = window
@@ -150,8 +150,8 @@ def _property(window: Window, span: Window, inverted: bool):
     look.SetScalarOpacityUnitDistance(1.0)
     look.SetInterpolationTypeToLinear()
     look.ShadeOn()
-    look.SetAmbient(0.3)
-    look.SetDiffuse(0.9)
-    look.SetSpecular(0.35)
+    look.SetAmbient(0.45)
+    look.SetDiffuse(1.0)
+    look.SetSpecular(0.25)
     look.SetSpecularPower(20.0)
     return look

@@ -18,16 +18,17 @@ from PySide6.QtWidgets import QWidget
 from imaging.analysis.lesions import Lesion
 from imaging.case import VOXELS, Case, Change
 from imaging.errors import ImagingError
-from imaging.volume import Volume
+from imaging.volume import Volume, Window
 from viewer.rendering.frame_maker import Frame, FrameMaker, FrameRequest
 from viewer.rendering.framing import head_corners
 from viewer.rendering.lesion_bodies import LesionBodies
 from viewer.rendering.orbit import Orbit
 from viewer.rendering.picking import first_hit, into_label
+from viewer.rendering.ray_cast import can_cast
 from viewer.rendering.volume_scene import SceneState
 from viewer.state.display import Cell, DisplayState
 from viewer.state.linking import cursor_in
-from viewer.state.windows import shown_inverted, shown_window
+from viewer.state.windows import automatic_window, shown_inverted, shown_window
 from viewer.widgets import slice_paint as marks
 from viewer.widgets.volume_paint import paint_letters
 
@@ -193,7 +194,7 @@ class VolumeView(QWidget):
             cursor = x, y, z
         state = SceneState(
             volume,
-            shown_window(volume, self._display),
+            self._window_of(volume),
             shown_inverted(volume, self._display),
             cursor,
             self._bodies.shown(self._display),
@@ -205,6 +206,12 @@ class VolumeView(QWidget):
             self._follow()
         else:
             self.update()
+
+    def _window_of(self, volume: Volume) -> Window:
+        """The translucent head keeps its own: a narrow window of the slices would hide it."""
+        if self._display.volume_rendering and can_cast(volume):
+            return automatic_window(volume)
+        return shown_window(volume, self._display)
 
     # --- frames ------------------------------------------------------------------------------
     def _follow(self) -> None:
