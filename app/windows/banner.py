@@ -9,7 +9,6 @@ from app.windows.controls import ElidedLabel, row
 from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
-from imaging.edits.operations import ACCEPTED_NAME
 from imaging.segmentation import Segmentation
 from imaging.volume import Source, Volume
 
@@ -52,6 +51,8 @@ def review_state(answer: Segmentation) -> str:
     """
     if not answer.draft:
         return "reviewed"
+    from imaging.edits.operations import ACCEPTED_NAME
+
     partly = any(segment.name == ACCEPTED_NAME for segment in answer.segments[1:])
     return "draft, partly reviewed" if partly else "draft, not reviewed"
 

@@ -10,13 +10,16 @@ from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTree
 
 from app.windows.icons import icon, swatch
 from app.windows.theme import DARK
-from imaging.segmentation import AUTOMATIC, MANUAL, Segment, Segmentation
+from imaging.segmentation import AUTOMATIC, MANUAL, SEMIAUTOMATIC, Segment, Segmentation
 from viewer.state.display import DisplayState
 
 NAME, MADE, EYE, COLOUR, LOCK = range(5)
 _MASK, _LABEL = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.UserRole + 1
-_MADE = {AUTOMATIC: "AI", MANUAL: "hand"}
-_HOW = {AUTOMATIC: "Made by a model", MANUAL: "Made by hand"}
+_MADE = {
+    AUTOMATIC: ("AI", "Made by a model"),
+    SEMIAUTOMATIC: ("AI, edited", "Made by a model, checked or corrected by hand"),
+    MANUAL: ("hand", "Made by hand"),
+}
 _TIPS = ("Name", "How it was made", "Visible", "Colour", "Locked: the brush leaves it alone")
 
 
@@ -178,8 +181,9 @@ def _show_segment(
     item.setIcon(NAME, icon("brush", DARK.accent) if painting else QIcon())
     target = "The brush paints this label" if painting else "Click: paint this label"
     item.setToolTip(NAME, f"{segment.number}: {segment.name}\n{segment.type.meaning}\n{target}")
-    item.setText(MADE, _MADE.get(segment.algorithm_type, "edited"))
-    item.setToolTip(MADE, _HOW.get(segment.algorithm_type, "Made by a model, corrected by hand"))
+    made, how = _MADE.get(segment.algorithm_type, ("unknown", "Nothing says how it was made"))
+    item.setText(MADE, made)
+    item.setToolTip(MADE, how)
     _show_eye(item, segment.number not in overlay.hidden_segments, "this label")
     item.setIcon(COLOUR, swatch(segment.colour))
     item.setToolTip(COLOUR, "Change the colour")

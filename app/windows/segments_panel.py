@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import partial
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QTreeWidgetItem, QWidget
+from PySide6.QtGui import QColor, QCursor
+from PySide6.QtWidgets import QMenu, QTreeWidgetItem, QWidget
 
 from app.windows.controls import (
     ValueSlider,
@@ -22,13 +22,17 @@ from app.windows.controls import (
     rule,
     sentence,
 )
+from app.windows.icons import icon, swatch
 from app.windows.listening import REHEARSAL, listen
 from app.windows.segment_tree import SegmentTree
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, Edit, RemoveItem
 from imaging.errors import EditRefused
-from imaging.segmentation import Segment, Segmentation, next_colour
+from imaging.segmentation import PALETTE, Segment, Segmentation, next_colour
 from imaging.volume import Volume
+
+#: Words for the colours of :data:`imaging.segmentation.PALETTE`, in its order.
+PALETTE_NAMES = ("Orange", "Sky blue", "Green", "Yellow", "Pink", "Vermilion", "Blue")
 
 
 class SegmentsPanel(QWidget):
@@ -181,7 +185,24 @@ class SegmentsPanel(QWidget):
             self._execute(lambda: lock_segment(mask, number, not segment.locked))
 
     def ask_colour(self, mask_id: str, number: int) -> None:
-        """Let the user choose the colour of a label."""
+        """Offer the colours that colour-blind people can tell apart, and all others behind More."""
+        segment = self._workspace.case.segmentation(mask_id).segment(number)
+        if segment is None:
+            return
+        menu = QMenu(self)
+        for colour, words in zip(PALETTE, PALETTE_NAMES, strict=True):
+            action = menu.addAction(swatch(colour), words)
+            action.setCheckable(True)
+            action.setChecked(colour == segment.colour)
+            give = partial(self.set_colour, mask_id, number, QColor(*colour))
+            action.triggered.connect(lambda _on=False, give=give: give())
+        menu.addSeparator()
+        more = menu.addAction(icon("palette"), "More …")
+        more.triggered.connect(lambda: self._ask_any_colour(mask_id, number))
+        menu.aboutToHide.connect(menu.deleteLater)
+        menu.popup(QCursor.pos())
+
+    def _ask_any_colour(self, mask_id: str, number: int) -> None:
         from PySide6.QtWidgets import QColorDialog
 
         segment = self._workspace.case.segmentation(mask_id).segment(number)

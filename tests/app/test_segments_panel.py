@@ -7,12 +7,13 @@ import pytest
 from panel_cases import GRID, add_answer, by_hand, open_workspace
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QLineEdit
+from PySide6.QtWidgets import QColorDialog, QLineEdit, QMenu
 
 from app.windows.segment_tree import COLOUR, EYE, LOCK, MADE, NAME
-from app.windows.segments_panel import SegmentsPanel
+from app.windows.segments_panel import PALETTE_NAMES, SegmentsPanel
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, VoxelEdit
+from imaging.edits.operations import stroke_edit
 from imaging.geometry import Box
 from imaging.segmentation import Segmentation
 
@@ -149,17 +150,48 @@ def test_the_lock_is_an_undoable_step(qtbot, filled, workspace) -> None:
     assert not hand(workspace).segment(1).locked
 
 
-def test_a_click_on_the_colour_opens_the_choice(qtbot, filled, workspace) -> None:
-    from PySide6.QtWidgets import QColorDialog
+def colour_menu(qtbot, panel: SegmentsPanel) -> QMenu:
+    click(qtbot, panel, item(panel, 1, 0), COLOUR)
+    menu = panel.findChild(QMenu)
+    assert menu.isVisible()
+    return menu
 
-    click(qtbot, filled, item(filled, 1, 0), COLOUR)
+
+def choose(qtbot, menu: QMenu, words: str) -> None:
+    action = next(one for one in menu.actions() if one.text() == words)
+    qtbot.mouseClick(menu, Qt.MouseButton.LeftButton, pos=menu.actionGeometry(action).center())
+
+
+def test_a_click_on_the_colour_offers_colours_that_can_be_told_apart(
+    qtbot, filled, workspace
+) -> None:
+    menu = colour_menu(qtbot, filled)
+    assert [one.text() for one in menu.actions()][:-2] == list(PALETTE_NAMES)
+    assert [one.text() for one in menu.actions() if one.isChecked()] == ["Green"]
+    choose(qtbot, menu, "Sky blue")
+    assert hand(workspace).segment(1).colour == (86, 180, 233)
+    workspace.undo()
+    assert hand(workspace).segment(1).colour == (0, 158, 115)
+
+
+def test_behind_more_lies_every_colour(qtbot, filled, workspace) -> None:
+    choose(qtbot, colour_menu(qtbot, filled), "More …")
     dialog = filled.findChild(QColorDialog)
     assert dialog.currentColor() == QColor(0, 158, 115)
     dialog.setCurrentColor(QColor(1, 2, 3))
     dialog.accept()
     assert hand(workspace).segment(1).colour == (1, 2, 3)
+
+
+def test_a_corrected_label_says_so_at_once(filled, workspace) -> None:
+    mask = workspace.case.segmentation("draft")
+    box = Box((0, 0, 0), (1, 1, 2))
+    before = mask.labels[box.slices].copy()
+    stroke = VoxelEdit.between("draft", "Brush", box, before, np.ones_like(before))
+    workspace.execute(stroke_edit(mask, stroke))
+    assert item(filled, 0, 0).text(MADE) == "AI, edited"
     workspace.undo()
-    assert hand(workspace).segment(1).colour == (0, 158, 115)
+    assert item(filled, 0, 0).text(MADE) == "AI"
 
 
 def test_a_new_mask_lies_on_the_image_shown_and_is_painted(qtbot, panel, workspace) -> None:
