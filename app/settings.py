@@ -44,6 +44,8 @@ class Settings:
         Command id to the keys the user chose instead of the usual ones, as ``app.keys`` joins them.
     device : str
         ``auto``, ``cuda`` or ``cpu``.
+    explain : bool
+        Whether a run also makes the Grad-CAM map, which costs time.
     annotator : str
         Name written into exported masks; may be empty.
     unknown : mapping
@@ -58,7 +60,7 @@ class Settings:
     presets: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     device: str = "auto"
-    explain: bool = True
+    explain: bool = False
     annotator: str = ""
     export_folder: str = ""
     brush_mm: float = 4.0

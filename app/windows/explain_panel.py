@@ -20,6 +20,10 @@ LAYERS = (
 MEANING = (
     "Bright = evidence that moved the model towards “lesion” here; it is not a measure of truth."
 )
+CAUTION = (
+    "Fine maps: a part of their shape comes from the outline of the lesion itself; maps of the "
+    "same network with random weights look alike. Compare with Coarse before you believe one."
+)
 _SAMPLE = 2_000_000  #: voxels looked at when the share inside the mask is estimated
 
 
@@ -83,6 +87,8 @@ class ExplainPanel(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.layer.setMinimumContentsLength(12)
+        self.caution = sentence(CAUTION)
+        self.layer.currentIndexChanged.connect(self._show_caution)
         self.why_not = sentence()
         self.stage = sentence(role="text")
         self.bar = QProgressBar()
@@ -109,6 +115,7 @@ class ExplainPanel(QWidget):
         layout.addWidget(self.whole)
         layout.addWidget(self.lesion)
         layout.addLayout(field("Layer", self.layer, 48))
+        layout.addWidget(self.caution)
         layout.addWidget(self.why_not)
         layout.addWidget(self.stage)
         layout.addWidget(self.bar)
@@ -117,6 +124,9 @@ class ExplainPanel(QWidget):
         layout.addWidget(rule())
         layout.addWidget(self.result)
         layout.addStretch(1)
+
+    def _show_caution(self) -> None:
+        self.caution.setVisible(self.layer.currentData() == LAYERS[0][0])
 
     def set_busy(self, words: str) -> None:
         """An explanation is being made."""

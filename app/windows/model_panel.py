@@ -29,6 +29,10 @@ DEVICES = (
     ("cuda", "GPU only"),
     ("cpu", "CPU only"),
 )
+EXPLAIN_ADDS = (
+    "Adds a map of the evidence for the whole finding, and time to the run. "
+    "The Explain panel makes it later too."
+)
 
 
 class ModelPanel(QWidget):
@@ -61,8 +65,8 @@ class ModelPanel(QWidget):
         for key, words in DEVICES:
             self.device.addItem(words, key)
         self.explain = check_box("Also explain (Grad-CAM)")
-        self.explain.setToolTip("Adds a map of the evidence for the whole finding; takes longer")
-        self.explain.setChecked(True)
+        self.explain.setToolTip(EXPLAIN_ADDS)
+        self.explain_adds = sentence(EXPLAIN_ADDS)
         self.run = button("Run", "", "run", "primary")
         self.cancel = button("Cancel", "Stop the run; nothing is changed", "stop")
         self.run.clicked.connect(self.start)
@@ -89,6 +93,7 @@ class ModelPanel(QWidget):
         upper.addWidget(self.fit)
         upper.addLayout(field("Device", self.device, 48))
         upper.addWidget(self.explain)
+        upper.addWidget(self.explain_adds)
         upper.addStretch(1)
         buttons = row(self.run, self.cancel, gap=GAP)
         buttons.setStretch(0, 1)

@@ -119,7 +119,13 @@ def test_run_hands_over_every_choice(qtbot, ready) -> None:
     qtbot.mouseClick(ready.explain, Qt.MouseButton.LeftButton, pos=spot)
     with qtbot.waitSignal(ready.run_requested) as asked:
         qtbot.mouseClick(ready.run, Qt.MouseButton.LeftButton)
-    assert asked.args == ["test-model", "flair", "cpu", False]
+    assert asked.args == ["test-model", "flair", "cpu", True]
+
+
+def test_explaining_costs_time_and_is_a_choice(ready) -> None:
+    assert not ready.explain.isChecked()
+    assert "map of the evidence" in ready.explain_adds.text()
+    assert "time" in ready.explain_adds.text()
 
 
 def test_the_last_device_can_be_brought_back(qtbot, ready) -> None:
@@ -227,6 +233,15 @@ def test_the_whole_finding_and_the_layer_are_asked_for(qtbot, why, workspace) ->
     with qtbot.waitSignal(why.explain_requested) as asked:
         qtbot.mouseClick(why.whole, Qt.MouseButton.LeftButton)
     assert asked.args == ["finding", "coarse"]
+
+
+def test_the_caution_stands_beside_the_fine_layer_only(why, workspace) -> None:
+    add_answer(workspace)
+    assert why.layer.currentData() == "fine"
+    assert "random weights" in why.caution.text()
+    assert why.caution.isVisible()
+    why.layer.setCurrentIndex(why.layer.findData("coarse"))
+    assert not why.caution.isVisible()
 
 
 def test_one_lesion_has_to_be_chosen_first(qtbot, why, workspace) -> None:

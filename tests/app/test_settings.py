@@ -112,3 +112,10 @@ def test_a_folder_that_is_a_file_is_a_sentence(tmp_path) -> None:
     with pytest.raises(WorldFailed, match="folder"):
         save(Settings(), tmp_path / "config" / "settings.json")
     assert (tmp_path / "config").read_text(encoding="utf-8") == "I am a file"
+
+
+def test_a_run_explains_only_where_it_was_asked_to(tmp_path) -> None:
+    assert Settings().explain is False
+    path = tmp_path / "settings.json"
+    save(Settings(explain=True), path)
+    assert load(path)[0].explain is True
