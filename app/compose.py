@@ -111,7 +111,6 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.empty.file_wanted.connect(window.ask_file)
     window.empty.demo_wanted.connect(cases.open_demo)
     window.empty.recent_chosen.connect(lambda path: window.dropped.emit([path], False))
-    window.browser.recent_activated.connect(lambda path: window.dropped.emit([path], False))
     window.banner.set_notice(program.settings.notice)
     window.models.prefer(program.settings.device, program.settings.explain)
     cases.opened.connect(lambda paths: _remember(program, paths))
@@ -180,7 +179,6 @@ def _remember(program: Program, paths: list[str]) -> None:
     program.settings = program.settings.opened(paths[0])
     _save(program)
     program.window.empty.set_recent(program.settings.recent)
-    program.window.browser.set_recent(program.settings.recent)
 
 
 def _remember_keys(program: Program, chosen: dict[str, str]) -> None:

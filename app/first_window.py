@@ -22,5 +22,4 @@ def first_window(application: QApplication, settings: Settings) -> tuple[Workspa
     window.set_keys(settings.keys)
     window.restore_layout(settings.window_geometry, settings.window_state)
     window.empty.set_recent(settings.recent)
-    window.browser.set_recent(settings.recent)
     return workspace, window

@@ -95,10 +95,19 @@ class EmptyState(QWidget):
 
 def _recent_item(path: str) -> QListWidgetItem:
     place = Path(path)
-    item = QListWidgetItem(f"{place.name}    {place.parent}")
+    words = "Demo study" if _is_demo(place) else f"{place.name}    {place.parent}"
+    item = QListWidgetItem(words)
     item.setData(_PATH, path)
     item.setToolTip(path)
     return item
+
+
+def _is_demo(place: Path) -> bool:
+    """Whether this is the folder :func:`imaging.demo.demo_study_folder` makes."""
+    from platformdirs import user_cache_path
+
+    home = user_cache_path("Isocenter", appauthor=False)
+    return place.parent == home and place.name.startswith("demo-")
 
 
 def _local_paths(event: QDragEnterEvent | QDropEvent) -> list[str]:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QMimeData, QSize, Qt, Signal
+from PySide6.QtCore import QMimeData, Qt, Signal
 from PySide6.QtGui import QDrag, QImage, QKeyEvent, QPixmap
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QLabel,
-    QListWidget,
-    QListWidgetItem,
     QProgressBar,
     QToolButton,
     QTreeWidget,
@@ -31,14 +29,12 @@ from app.windows.series_delegate import (
     row_size,
 )
 from app.windows.series_text import patient_text, study_text, tooltip_text
-from app.windows.theme import DARK, SMALL_GAP, set_role
+from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
 from viewer.state.display import SERIES_MIME
 
 if TYPE_CHECKING:
     from imaging.dicom.series import Series
-
-_PATH = Qt.ItemDataRole.UserRole
 
 
 class SeriesTree(QTreeWidget):
@@ -123,7 +119,8 @@ class NotRead(QWidget):
         self.list.setIndentation(12)
         self.list.setMaximumHeight(140)
         self.list.setSizeAdjustPolicy(QAbstractItemView.SizeAdjustPolicy.AdjustToContents)
-        self.list.setWordWrap(True)
+        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
+        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         layout = column(self, margin=0, gap=SMALL_GAP)
         layout.addWidget(self.toggle)
         layout.addWidget(self.list)
@@ -170,12 +167,9 @@ class StudyBrowser(QWidget):
     -------
     series_activated(key)
         The series shall be shown.
-    recent_activated(path)
-        A recent study shall be opened.
     """
 
     series_activated = Signal(str)
-    recent_activated = Signal(str)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -193,22 +187,15 @@ class StudyBrowser(QWidget):
         self.tree.chosen.connect(self._chosen)
         self.empty = sentence("No study is open. Drop a folder, a file or a zip into the window.")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignTop)
-        self.recent_title = QLabel("Recent studies")
-        set_role(self.recent_title, "title")
-        self.recent = QListWidget()
-        self.recent.setIconSize(QSize(16, 16))
-        self.recent.setTextElideMode(Qt.TextElideMode.ElideMiddle)
-        self.recent.itemClicked.connect(lambda item: self.recent_activated.emit(item.data(_PATH)))
         self.not_read = NotRead()
         layout = column(self, margin=SMALL_GAP, gap=SMALL_GAP)
-        for part in (self.progress, self.bar, self.tree, self.empty, self.recent_title):
+        for part in (self.progress, self.bar, self.tree, self.empty, self.not_read):
             layout.addWidget(part)
-        layout.addWidget(self.recent, 1)
-        layout.addWidget(self.not_read)
         layout.setStretch(2, 4)
+        layout.setStretch(3, 1)
         self.setMinimumWidth(180)
         self.set_progress("")
-        self.set_recent(())
+        self._show_parts()
 
     def add_series(self, series: Series) -> None:
         """Show a series, or what is new about one that has grown."""
@@ -263,16 +250,6 @@ class StudyBrowser(QWidget):
                 item.setData(0, CURRENT_ROLE, other == key)
         self._current = key
 
-    def set_recent(self, paths: Sequence[str]) -> None:
-        """List what was opened last, newest first; shown while no study is open."""
-        self.recent.clear()
-        for path in paths:
-            item = QListWidgetItem(icon("folder", DARK.dim), Path(path).name or path)
-            item.setData(_PATH, path)
-            item.setToolTip(path)
-            self.recent.addItem(item)
-        self._show_parts()
-
     def clear(self) -> None:
         """Take everything away, because the study was closed."""
         self.tree.clear()
@@ -316,9 +293,6 @@ class StudyBrowser(QWidget):
         filled = bool(self._series)
         self.tree.setVisible(filled)
         self.empty.setVisible(not filled)
-        recent = not filled and self.recent.count() > 0
-        self.recent_title.setVisible(recent)
-        self.recent.setVisible(recent)
 
 
 def _same_text(one: Series, other: Series) -> bool:

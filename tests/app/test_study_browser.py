@@ -157,17 +157,23 @@ def test_progress_comes_and_goes(browser) -> None:
     assert not browser.bar.isVisible()
 
 
-def test_recent_studies_stand_there_until_one_is_open(qtbot, browser) -> None:
-    browser.set_recent(["/data/patient one", "/data/x.nii.gz"])
-    rect = browser.recent.visualItemRect(browser.recent.item(0))
-    with qtbot.waitSignal(browser.recent_activated) as asked:
-        qtbot.mouseClick(browser.recent.viewport(), Qt.MouseButton.LeftButton, pos=rect.center())
-    assert asked.args == ["/data/patient one"]
+def test_an_empty_list_says_what_to_do(browser) -> None:
+    assert "Drop a folder" in browser.empty.text()
     browser.add_series(series())
-    assert not browser.recent.isVisible()
+    assert not browser.empty.isVisible()
     browser.clear()
-    assert browser.recent.isVisible()
+    assert browser.empty.isVisible()
     assert browser.keys == []
+
+
+def test_a_long_reason_is_cut_with_dots_and_stands_in_the_tooltip(qtbot, browser) -> None:
+    reason = "The header says 16 bits per pixel, but the pixel data are only half as long as that"
+    browser.add_problem("/data/a.dcm", reason)
+    qtbot.mouseClick(browser.not_read.toggle, Qt.MouseButton.LeftButton)
+    assert browser.not_read.list.isVisible()
+    group = browser.not_read.list.topLevelItem(0)
+    assert group.toolTip(0) == reason
+    assert browser.not_read.list.columnWidth(0) <= browser.not_read.list.viewport().width()
 
 
 def test_two_hundred_series_fill_quickly(browser) -> None:
@@ -205,6 +211,18 @@ def test_a_recent_study_is_chosen_once(qtbot, empty) -> None:
     rect = empty.recent.visualItemRect(empty.recent.item(0))
     qtbot.mouseClick(empty.recent.viewport(), Qt.MouseButton.LeftButton, pos=rect.center())
     assert paths == ["/data/study"]
+
+
+def test_the_demo_study_is_called_by_its_name(empty) -> None:
+    from platformdirs import user_cache_path
+
+    from imaging.demo import DEMO_VERSION
+
+    folder = user_cache_path("Isocenter", appauthor=False) / f"demo-{DEMO_VERSION}"
+    empty.set_recent((str(folder), "/data/demo-1"))
+    assert empty.recent.item(0).text() == "Demo study"
+    assert empty.recent.item(0).toolTip() == str(folder)
+    assert empty.recent.item(1).text().startswith("demo-1")
 
 
 def test_files_can_be_dropped(qtbot, empty) -> None:
