@@ -289,11 +289,50 @@ def test_texts_fill_the_corners_and_shrink_with_the_view():
     assert large.top_right == ("Head", "2024-05-31")
     assert large.bottom_left == ("3 · FLAIR", "Axial 2/7 · S 14.0 mm")
     assert large.bottom_right == ("W 1200  L 600", "Zoom 2.0×")
-    small = slice_plan(Case({"v": volume}), display, cell, (200, 200)).texts
-    assert small == (("Axial",), (), ("2/7",), ("W 1200  L 600",))
+    small = slice_plan(Case({"v": volume}), display, cell, (250, 200)).texts
+    assert small == (("3 · FLAIR", "Axial 2/7"), (), (), ("W 1200 L 600",))
+    tiny = slice_plan(Case({"v": volume}), display, cell, (90, 90)).texts
+    assert tiny == (("3 · FLAIR",), (), (), ())
     quiet = slice_plan(Case({"v": volume}), display.but(text_shown=False), cell, (600, 500))
     assert quiet.texts == ((), (), (), ())
     assert quiet.letters.left == "R"
+
+
+@pytest.mark.parametrize(
+    ("order", "degrees", "name"),
+    [
+        ((0, 2, 1), 0, "Sagittal, as acquired 4/7"),
+        ((1, 2, 0), 3, "Coronal, as acquired 4/7"),
+        ((2, 1, 0), 20, "Oblique axial, as acquired 4/7"),
+    ],
+)
+def test_the_plane_as_acquired_has_a_name(order, degrees, name):
+    grid = stored(order, (1, 1, 1), tilt=rotation((1, 1, 1), degrees))
+    made = shown(grid, Cell("a", Plane.ACQUIRED, "v"), size=(600, 500))
+    assert made.texts.bottom_left[-1].startswith(name)
+
+
+@pytest.mark.parametrize("size", [(600, 500), (300, 220)])
+def test_a_cell_of_another_frame_says_so_and_has_no_crosshair(size):
+    one, other = stored((2, 1, 0), (1, 1, 1)), stored((2, 1, 0), (1, 1, 1), frame="9.9")
+    volumes = {
+        id: Volume(id, id, np.zeros(grid.shape, np.int16), grid)
+        for id, grid in (("v", one), ("w", other))
+    }
+    cells = Cell("a", Plane.AXIAL, "v"), Cell("b", Plane.AXIAL, "w")
+    display = with_cursor(DisplayState(cells=cells, active="a"), one, one.centre)
+
+    def made(cell, active="a"):
+        return slice_plan(Case(volumes), display.but(active=active), cell, size)
+
+    def words(plan):
+        return " ".join(plan.texts.bottom_left + plan.texts.bottom_right)
+
+    assert made(cells[0]).crosshair is not None
+    assert "not linked" not in words(made(cells[0]))
+    assert made(cells[1]).crosshair is None
+    assert "not linked" in words(made(cells[1]))
+    assert made(cells[1], active="b").crosshair is not None
 
 
 def test_resampled_pictures_say_so():

@@ -17,7 +17,7 @@ from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 from viewer.state.display import Cell, DisplayState, Layout, Plane, Point
-from viewer.state.linking import cursor_in
+from viewer.state.linking import cursor_in, linked
 from viewer.state.marks import edge_letters, scale_bar, traces_in
 from viewer.state.planes import (
     ArrayCut,
@@ -98,9 +98,12 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
     grid, coarse = _grid(volume.geometry, frame, size, display.moving)
     maps = _maps(case, display, volume, frame.cut)
     window = shown_window(volume, display)
-    crosshair, traces = _lines_of(display, cell, volume, frame, cursor, size)
+    follows = linked(display, volume.geometry)
+    crosshair, traces = None, ()
+    if display.crosshair_shown and (follows or cell.id == display.active):
+        crosshair, traces = _lines_of(display, cell, frame, cursor, size)
     texts = corner_texts(
-        volume, cell.plane, position, window, cell.camera.zoom, frame.cut is None, size
+        volume, cell.plane, position, window, cell.camera.zoom, frame.cut is None, size, follows
     )
     return SlicePlan(
         cell=cell.id,
@@ -275,13 +278,10 @@ def _legend(case: Case, maps: tuple[MapLayer, ...]) -> Legend | None:
 def _lines_of(
     display: DisplayState,
     cell: Cell,
-    volume: Volume,
     frame: _Frame,
     cursor: np.ndarray,
     size: tuple[int, int],
-) -> tuple[tuple[float, float] | None, tuple[PlaneTrace, ...]]:
-    if not display.crosshair_shown:
-        return None, ()
+) -> tuple[tuple[float, float], tuple[PlaneTrace, ...]]:
     offset = tuple(c - m for c, m in zip(point(cursor), frame.centre, strict=True))
     x = size[0] / 2.0 + dot((offset[0], offset[1], offset[2]), frame.way.right) / frame.mm_per_pixel
     y = size[1] / 2.0 + dot((offset[0], offset[1], offset[2]), frame.way.down) / frame.mm_per_pixel

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from imaging.geometry import Geometry
 from imaging.orientation import direction_letters
 from imaging.volume import Patient, Volume, Window
 from viewer.state.display import Plane, Point
+from viewer.state.navigation import nearest_plane
 from viewer.state.slice_plan import CornerTexts, SlicePosition
 
-#: A view narrower or lower than this (logical pixels) leaves out patient, study and series.
+#: A view narrower or lower than this (logical pixels) leaves out patient and study.
 COMPACT_WIDTH, COMPACT_HEIGHT = 420, 300
+#: About the width of a letter, and what each side keeps for the edge and the letter in the middle.
+LETTER_WIDTH, KEPT_WIDTH = 7.5, 28.0
+#: A plane tilted by more than this is called oblique, as in the list of series.
+OBLIQUE_DEG = 5.0
+NOT_LINKED = "not linked"
 
 
 def corner_texts(
@@ -21,20 +28,53 @@ def corner_texts(
     zoom: float,
     resampled: bool,
     size: tuple[int, int],
+    follows: bool = True,
 ) -> CornerTexts:
-    """Patient and study above, series with slice position and window with zoom below."""
+    """Patient and study above, series with slice position and window with zoom below.
+
+    A small view has no room for the patient: series and slice stand above, the window below, and
+    what would be cut is left out; the name of the series goes last.
+
+    Parameters
+    ----------
+    follows : bool
+        False where the volume lies in another frame of reference than the crosshair.
+    """
     number_of = f"{position.number}/{position.count}"
-    levels = f"W {number(window.width)}  L {number(window.centre)}"
-    marks = " · ".join(_marks(volume, resampled))
+    where = f"{plane_name(plane, volume.geometry)} {number_of}"
     scale = f"Zoom {zoom:.1f}×"
     if size[0] < COMPACT_WIDTH or size[1] < COMPACT_HEIGHT:
-        return CornerTexts((_capital(plane),), (), (number_of,), (levels,))
+        short = number_of if plane == Plane.ACQUIRED else f"{_capital(plane)} {number_of}"
+        room = size[0] / 2.0 - KEPT_WIDTH
+        return CornerTexts(
+            top_left=(_series(volume), *_fitting(room, where, short, number_of)),
+            bottom_left=() if follows else _fitting(room, NOT_LINKED),
+            bottom_right=_fitting(room, _levels(window, "  "), _levels(window, " ")),
+        )
+    marks = " · ".join([*_marks(volume, resampled), *([] if follows else [NOT_LINKED])])
     return CornerTexts(
         top_left=_lines(*_patient(volume.source.patient)),
         top_right=_lines(volume.source.study_description, date(volume.source.study_date)),
-        bottom_left=_lines(_series(volume), f"{_capital(plane)} {number_of} · {position.place}"),
-        bottom_right=_lines(marks, levels, scale),
+        bottom_left=_lines(_series(volume), f"{where} · {position.place}"),
+        bottom_right=_lines(marks, _levels(window, "  "), scale),
     )
+
+
+def plane_name(plane: Plane, geometry: Geometry) -> str:
+    """The plane in words; what was acquired is called by the nearest patient plane.
+
+    Returns
+    -------
+    str
+        Such as ``"Axial"`` or ``"Oblique sagittal, as acquired"``.
+    """
+    if plane != Plane.ACQUIRED:
+        return _capital(plane)
+    normal = np.abs(np.cross(geometry.directions[:, 2], geometry.directions[:, 1]))
+    tilt = np.degrees(np.arccos(min(1.0, float(normal.max() / np.linalg.norm(normal)))))
+    nearest = nearest_plane(geometry).value
+    name = f"oblique {nearest}" if tilt > OBLIQUE_DEG else nearest
+    return f"{name[:1].upper()}{name[1:]}, {plane.value}"
 
 
 def number(value: float) -> str:
@@ -77,6 +117,15 @@ def _marks(volume: Volume, resampled: bool) -> list[str]:
     if any("lossy" in note.lower() for note in volume.notes):
         marks.append("lossy")
     return marks
+
+
+def _levels(window: Window, gap: str) -> str:
+    return f"W {number(window.width)}{gap}L {number(window.centre)}"
+
+
+def _fitting(room: float, *texts: str) -> tuple[str, ...]:
+    """The first of some wordings that is not cut in so many pixels, as one line or none."""
+    return next(((text,) for text in texts if len(text) * LETTER_WIDTH <= room), ())
 
 
 def _lines(*texts: str) -> tuple[str, ...]:
