@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
-    QGridLayout,
     QSizePolicy,
     QToolButton,
     QWidget,
@@ -22,7 +22,6 @@ from app.windows.controls import (
     field,
     keyboard_stays,
     row,
-    rule,
     scrolling,
     sentence,
 )
@@ -35,13 +34,21 @@ from viewer.state.display import Brush
 from viewer.tools.table import TOOLS
 from viewer.tools.tool import Tool
 
-COLUMNS = 2
+LONGEST = 30  #: letters of a name in the list of labels; longer ones lose their middle
 MIN_MM, MAX_MM = 0.5, 40.0
 NEW_MASK = "New mask at the first stroke"
 
 
+def middle_cut(words: str, longest: int = LONGEST) -> str:
+    """A name with … in its middle where it is too long, so that both ends can be told apart."""
+    if len(words) <= longest:
+        return words
+    head = longest // 2
+    return f"{words[:head].rstrip()}…{words[head + 1 - longest :].lstrip()}"
+
+
 class ToolsPanel(QWidget):
-    """One button per tool with its number, brush size and shape, active label.
+    """One button per tool with icon and number, its name below, brush size and shape, active label.
 
     Signals
     -------
@@ -58,15 +65,13 @@ class ToolsPanel(QWidget):
         self.buttons: dict[str, QToolButton] = {}
         self._targets: list[tuple[str, int]] = []
         self._group = QButtonGroup(self)
-        grid = QGridLayout()
-        grid.setSpacing(SMALL_GAP)
-        for number, tool in enumerate(TOOLS):
-            grid.addWidget(self._tool_button(number + 1, tool), *divmod(number, COLUMNS))
+        tools = [self._tool_button(number, tool) for number, tool in enumerate(TOOLS, 1)]
+        self.title = sentence(role="text")
         self.radius = ValueSlider(MIN_MM, MAX_MM, 0.5, 1, " mm")
         self.radius.changing.connect(lambda value: self._brush(radius_mm=value))
         self.radius.settled.connect(lambda value: self._brush(radius_mm=value))
         self.disc, self.ball = self._shape_buttons()
-        self.only_range = check_box("Only inside the shown range")
+        self.only_range = check_box("Only shown range")
         self.only_range.clicked.connect(lambda on: self._brush(only_range=on))
         self.label = QComboBox()
         self.label.setSizeAdjustPolicy(
@@ -79,12 +84,11 @@ class ToolsPanel(QWidget):
         outer = column(self)
         outer.addWidget(scrolling(inner), 1)
         outer.addWidget(self.state)  # outside: what is masked must never be scrolled away
-        layout = column(inner, margin=0)
-        layout.addLayout(grid)
-        layout.addWidget(rule())
+        layout = column(inner, margin=0, gap=SMALL_GAP)
+        layout.addLayout(row(*tools))
+        layout.addWidget(self.title)
         layout.addLayout(field("Radius", self.radius, 48))
-        layout.addLayout(row(self.disc, self.ball, 1))
-        layout.addWidget(self.only_range)
+        layout.addLayout(row(self.disc, self.ball, self.only_range, 1))
         layout.addLayout(field("Paints", self.label, 48))
         layout.addStretch(1)
         listen(self, workspace.display_changed, self._on_display)
@@ -100,7 +104,8 @@ class ToolsPanel(QWidget):
     def _tool_button(self, number: int, tool: Tool) -> QToolButton:
         made = keyboard_stays(QToolButton())
         made.setCheckable(True)
-        made.setText(f" {number}  {tool.title}")
+        made.setText(str(number))
+        made.setAccessibleName(tool.title)
         made.setIcon(icon(tool.id if tool.id in GLYPHS else "window"))
         made.setIconSize(QSize(18, 18))
         made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -116,8 +121,8 @@ class ToolsPanel(QWidget):
         group = QButtonGroup(self)
         made = []
         for shape, words, tip in (
-            ("disc", "Disc (this slice)", "Paint a disc in the plane of the view"),
-            ("ball", "Ball (3D)", "Paint a ball through the neighbouring slices too"),
+            ("disc", "Disc", "Paint a disc in the plane of the view"),
+            ("ball", "Ball", "Paint a ball through the neighbouring slices too"),
         ):
             one = keyboard_stays(QToolButton())
             one.setText(words)
@@ -159,6 +164,7 @@ class ToolsPanel(QWidget):
 
     def _show_tool(self) -> None:
         chosen = self.buttons.get(self._workspace.display.tool)
+        self.title.setText(chosen.accessibleName() if chosen else "No tool of this row")
         if chosen is not None:
             chosen.setChecked(True)
             return
@@ -173,10 +179,16 @@ class ToolsPanel(QWidget):
         self._targets.clear()
         with QSignalBlocker(self.label):
             self.label.clear()
-            for mask in self._workspace.case.segmentations:
+            masks = self._workspace.case.segmentations
+            names = Counter(segment.name for mask in masks for segment in mask.segments)
+            for mask in masks:
                 for segment in mask.segments:
                     dot = icon("lock") if segment.locked else swatch(segment.colour)
-                    self.label.addItem(dot, f"{segment.name} – {mask.name}")
+                    full = f"{segment.name} – {mask.name}"
+                    words = full if names[segment.name] > 1 else segment.name
+                    self.label.addItem(dot, middle_cut(words))
+                    tip = Qt.ItemDataRole.ToolTipRole
+                    self.label.setItemData(self.label.count() - 1, full, tip)
                     self._targets.append((mask.id, segment.number))
             if target not in self._targets:
                 self.label.addItem(NEW_MASK)
@@ -185,7 +197,8 @@ class ToolsPanel(QWidget):
             self.label.setCurrentIndex(self._targets.index(target))
         any_label = any(mask for mask, _ in self._targets)
         because = "" if any_label else "There is no mask with labels yet: paint one"
-        allow(self.label, "The label the brush paints (Q and W change it)", because)
+        full = self.label.currentData(Qt.ItemDataRole.ToolTipRole) or ""
+        allow(self.label, f"{full}\nThe label the brush paints (Q and W change it)", because)
 
     def _show_brush(self) -> None:
         brush = self._workspace.display.brush

@@ -18,7 +18,7 @@ from app.windows.jobs_bar import (
     JobsBar,
     time_left,
 )  # fmt: skip
-from app.windows.tools_panel import NEW_MASK, ToolsPanel
+from app.windows.tools_panel import NEW_MASK, ToolsPanel, middle_cut
 from app.workspace import Workspace
 from imaging.analysis.lesions import find_lesions
 from imaging.edits.edit import AddItem
@@ -216,10 +216,32 @@ def tools(qtbot, workspace) -> ToolsPanel:
     return panel
 
 
-def test_every_tool_has_its_number_on_its_button(tools) -> None:
+def test_every_tool_has_its_number_and_its_name(qtbot, tools) -> None:
     for number, tool in enumerate(TOOLS, 1):
-        assert tools.buttons[tool.id].text().split()[:1] == [str(number)]
-        assert tool.title in tools.buttons[tool.id].text()
+        made = tools.buttons[tool.id]
+        assert made.text() == str(number)
+        assert tool.title in made.toolTip()
+        qtbot.mouseClick(made, Qt.MouseButton.LeftButton)
+        assert tools.title.text() == tool.title
+
+
+def test_a_low_panel_shows_every_control_without_scrolling(qtbot, tools, workspace) -> None:
+    workspace.execute(AddItem(by_hand(), "Add mask"))
+    tools.resize(290, 200)
+    qtbot.wait(10)
+    for part in (*tools.buttons.values(), tools.radius, tools.disc, tools.ball, tools.only_range,
+                 tools.label, tools.state):  # fmt: skip
+        seen = part.visibleRegion().boundingRect()
+        assert seen.size() == part.size(), part
+        assert part.width() >= part.minimumSizeHint().width()
+
+
+@pytest.mark.parametrize(
+    ("words", "cut"),
+    [("Lesion", "Lesion"), ("abcdefghij", "abcdefghij"), ("abcdefghijk", "abcde…hijk")],
+)
+def test_a_long_name_loses_its_middle(words, cut) -> None:
+    assert middle_cut(words, 10) == cut
 
 
 def test_a_tool_button_asks_a_controller_and_else_acts_itself(qtbot, tools, workspace) -> None:
@@ -244,6 +266,15 @@ def test_size_shape_and_range_go_to_the_brush(qtbot, tools, workspace) -> None:
     workspace.show(workspace.display.but(brush=replace(brush, radius_mm=2.0, shape="disc")))
     assert tools.radius.value == 2.0
     assert tools.disc.isChecked()
+
+
+def test_labels_of_one_name_say_their_mask(tools, workspace) -> None:
+    workspace.execute(AddItem(by_hand(), "Add mask"))
+    other = by_hand()
+    other.id, other.name = "other", "Second mask"
+    workspace.execute(AddItem(other, "Add mask"))
+    assert tools.label.findText("Vessel – Second mask") >= 0
+    assert tools.label.findText("Vessel – My mask") >= 0
 
 
 def test_what_masks_the_brush_is_always_said(tools, workspace) -> None:
@@ -273,9 +304,9 @@ def test_the_label_that_is_painted_can_be_chosen(tools, workspace) -> None:
     assert tools.label.currentText() == NEW_MASK
     assert not tools.label.isEnabled()
     workspace.execute(AddItem(by_hand(), "Add mask"))
-    at = tools.label.findText("Vessel – My mask")
+    at = tools.label.findText("Vessel")
     tools.label.setCurrentIndex(at)
     tools.label.activated.emit(at)
     brush = workspace.display.brush
     assert (brush.segmentation_id, brush.label) == ("hand", 2)
-    assert tools.label.currentText() == "Vessel – My mask"
+    assert tools.label.currentText() == "Vessel"
