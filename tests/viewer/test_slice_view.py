@@ -16,7 +16,7 @@ from imaging.edits.edit import AddItem, Group, HeaderEdit, RemoveItem, VoxelEdit
 from imaging.geometry import Box
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segment
-from imaging.volume import Volume, Window
+from imaging.volume import Patient, Source, Volume, Window
 from viewer.state.display import Brush, Camera, Cell, DisplayState, Layout, Overlay, Plane
 from viewer.state.linking import with_cursor
 from viewer.widgets.view_grid import SERIES_MIME, ViewGrid, rectangles
@@ -281,6 +281,25 @@ def test_text_crosshair_and_scale_bar_come_and_go(open_grid):
     desk.show(desk.display.but(crosshair_shown=False, text_shown=True))
     written = pixels(view(desk))
     assert (written[-40:, -150:] != plain[-40:, -150:]).any()
+
+
+def test_words_are_on_a_dark_ground_and_no_line_crosses_them(open_grid, axial_geometry):
+    geometry = axial_geometry((3, 40, 40))
+    white = np.full(geometry.shape, 9, np.int16)
+    source = Source("dicom", patient=Patient("Doe^Jane", "ID7"))
+    volume = Volume("v", "x", white, geometry, source=source, window=Window(1, 2))
+    desk = open_grid(case=Case({"v": volume}), size=(500, 500), text_shown=True)
+    plain = pixels(view(desk)).astype(int)
+    assert plain[10:20, 15:60].mean() < 140  # the name of the patient, on white
+    assert plain[60:200, 15:60].min() == 255
+    desk.show(desk.display.but(crosshair_shown=True))
+    x, y = (int(v) for v in view(desk).plan.crosshair)
+    crossed = (pixels(view(desk)) != plain).any(axis=2)
+    assert crossed[100:200, x].all()
+    assert crossed[y, 100:200].all()
+    assert not crossed[445:, :].any()  # scale bar, letter and words at the bottom
+    assert not crossed[12:22, :].any()
+    assert not crossed[:, 10:16].any()
 
 
 def test_a_mask_is_seen_in_its_colour_and_hidden_by_one_key(open_grid):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from PySide6.QtCore import QLineF, QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QPainter, QPen, QRegion
 
 from viewer.state.colour_tables import colours
 from viewer.state.slice_plan import CornerTexts, EdgeLetters, Legend, ScaleBar, SlicePlan
@@ -17,6 +18,8 @@ BACKGROUND = QColor("#000000")
 TEXT = QColor("#c9ced4")
 QUIET = QColor("#8d96a0")
 HALO = QColor(0, 0, 0, 200)
+#: Ground of words on a picture.
+PLATE, PLATE_EDGE = QColor(0, 0, 0, 130), 4.0
 LETTER = QColor("#e8c15a")
 CROSSHAIR = QColor("#4a86b8")
 TRACE = QColor(255, 150, 70, 210)
@@ -37,6 +40,8 @@ GAP = 9
 #: A colour legend needs a view at least this large (logical pixels).
 LEGEND_WIDTH, LEGEND_HEIGHT = 320, 320
 LEGEND_BAR = (10, 110)
+#: Least width and height of the picture of the scale bar, logical pixels.
+SCALE_BAR = (64, 30)
 
 _LEFT, _RIGHT = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
 
@@ -66,40 +71,73 @@ def haloed(
     painter.drawText(rect, flags, text)
 
 
-def paint_texts(painter: QPainter, texts: CornerTexts, size: tuple[int, int]) -> None:
-    """Lines in the four corners, each cut with an ellipsis before the letter."""
+@dataclass(frozen=True)
+class _Line:
+    """A line of a corner text, cut to its room, and how much of the room it takes."""
+
+    text: str
+    room: QRectF
+    side: Qt.AlignmentFlag
+    taken: QRectF
+
+
+@lru_cache(maxsize=64)
+def _laid_out(texts: CornerTexts, size: tuple[int, int]) -> tuple[_Line, ...]:
+    """Where the corner texts go, each cut with an ellipsis before the letter."""
     width, height = size
-    painter.setFont(font(TEXT_PIXELS))
-    metrics = QFontMetricsF(painter.font())
-    line, room = metrics.height(), width / 2.0 - MARGIN - LETTER_ROOM
+    metrics = QFontMetricsF(font(TEXT_PIXELS))
+    line, room = round(metrics.height()), width / 2.0 - MARGIN - LETTER_ROOM
     corners = (
         (texts.top_left, _LEFT, MARGIN),
         (texts.top_right, _RIGHT, MARGIN),
         (texts.bottom_left, _LEFT, height - MARGIN - line * len(texts.bottom_left)),
         (texts.bottom_right, _RIGHT, height - MARGIN - line * len(texts.bottom_right)),
     )
+    made = []
     for lines, side, top in corners:
         left = MARGIN if side == _LEFT else width - MARGIN - room
         for n, text in enumerate(lines):
             shown = metrics.elidedText(text, Qt.TextElideMode.ElideRight, room)
-            haloed(painter, QRectF(left, top + n * line, room, line), side, shown, TEXT)
+            rect = QRectF(left, top + n * line, room, line)
+            made.append(_Line(shown, rect, side, _taken(rect, side, shown, metrics)))
+    return tuple(made)
 
 
-def paint_letters(painter: QPainter, letters: EdgeLetters, size: tuple[int, int]) -> None:
-    """Patient directions in the middle of the four edges."""
+def _taken(room: QRectF, side: Qt.AlignmentFlag, text: str, metrics: QFontMetricsF) -> QRectF:
+    """The part of a room that a text at one of its sides takes, with a narrow edge."""
+    wide = metrics.horizontalAdvance(text) if text else -2.0 * PLATE_EDGE
+    left = room.left() if side == _LEFT else room.right() - wide
+    return QRectF(left - PLATE_EDGE, room.top(), wide + 2.0 * PLATE_EDGE, room.height())
+
+
+def paint_texts(painter: QPainter, texts: CornerTexts, size: tuple[int, int]) -> None:
+    """Lines in the four corners on a dark ground, so that they are read on bright tissue too."""
+    painter.setFont(font(TEXT_PIXELS))
+    for line in _laid_out(texts, size):
+        painter.fillRect(line.taken, PLATE)
+        haloed(painter, line.room, line.side, line.text, TEXT)
+
+
+def _letter_places(
+    letters: EdgeLetters, size: tuple[int, int]
+) -> tuple[tuple[str, QRectF, Qt.AlignmentFlag], ...]:
     width, height = size
-    painter.setFont(font(LETTER_PIXELS, bold=True))
     high, wide, middle = 20.0, 48.0, Qt.AlignmentFlag.AlignCenter
     centre = Qt.AlignmentFlag.AlignVCenter
     row = (height - high) / 2.0
     column = (width - wide) / 2.0
-    places = (
+    return (
         (letters.left, QRectF(MARGIN, row, wide, high), _LEFT | centre),
         (letters.right, QRectF(width - MARGIN - wide, row, wide, high), _RIGHT | centre),
         (letters.top, QRectF(column, MARGIN - 2.0, wide, high), middle),
         (letters.bottom, QRectF(column, height - MARGIN - high + 2.0, wide, high), middle),
     )
-    for text, rect, flags in places:
+
+
+def paint_letters(painter: QPainter, letters: EdgeLetters, size: tuple[int, int]) -> None:
+    """Patient directions in the middle of the four edges."""
+    painter.setFont(font(LETTER_PIXELS, bold=True))
+    for text, rect, flags in _letter_places(letters, size):
         haloed(painter, rect, flags, text, LETTER)
 
 
@@ -125,14 +163,15 @@ def paint_legend(painter: QPainter, legend: Legend, size: tuple[int, int]) -> No
 @lru_cache(maxsize=16)
 def _scale_bar_image(mm: float, length: int, ratio: float) -> QImage:
     words = f"{mm / 10:g} cm" if mm >= 10 else f"{mm:g} mm"
-    image = _clear(max(length + 4, 64), 30, ratio)
+    wide, high = max(length + 4, SCALE_BAR[0]), SCALE_BAR[1]
+    image = _clear(wide, high, ratio)
     painter = QPainter(image)
-    middle, y = max(length + 4, 64) // 2, 24
+    middle, y = wide // 2, high - 6
     left = middle - length // 2
     lines = ((left, y, length, 1), (left, y - 4, 1, 9), (left + length, y - 4, 1, 9))
     for grow, colour in ((1, HALO), (0, TEXT)):
-        for x, top, wide, high in lines:
-            painter.fillRect(x - grow, top - grow, wide + 2 * grow, high + 2 * grow, colour)
+        for x, top, across, down in lines:
+            painter.fillRect(x - grow, top - grow, across + 2 * grow, down + 2 * grow, colour)
     painter.setFont(font(SMALL_PIXELS))
     rect = QRectF(0.0, 1.0, 2.0 * middle, 17.0)
     haloed(painter, rect, Qt.AlignmentFlag.AlignCenter, words, TEXT, FULL_RIM)
@@ -147,14 +186,17 @@ def _legend_image(legend: Legend, room: int, high: int, ratio: float) -> QImage:
     painter.setFont(font(SMALL_PIXELS))
     flags = _RIGHT | Qt.AlignmentFlag.AlignVCenter
     metrics = QFontMetricsF(painter.font())
-    name = metrics.elidedText(legend.name, Qt.TextElideMode.ElideRight, room - 2.0)
-    haloed(painter, QRectF(0.0, 0.0, room - 1.0, 18.0), flags, name, TEXT, FULL_RIM)
+    name = metrics.elidedText(legend.name, Qt.TextElideMode.ElideRight, room - 10.0)
+    title = QRectF(0.0, 0.0, room - 1.0 - PLATE_EDGE, 18.0)
+    painter.fillRect(_taken(title, _RIGHT, name, metrics), PLATE)
+    haloed(painter, title, flags, name, TEXT, FULL_RIM)
     wide = LEGEND_BAR[0]
     bar = QRectF(room - wide - 1, 29.0, wide, high)
     painter.fillRect(bar.adjusted(-1.0, -1.0, 1.0, 1.0), HALO)
     painter.drawImage(bar, _gradient(legend.colour_table))
     for value, y in ((legend.high, bar.top()), (legend.low, bar.bottom())):
         place = QRectF(0.0, y - 9.0, bar.left() - 6.0, 18.0)
+        painter.fillRect(_taken(place, _RIGHT, number(value), metrics), PLATE)
         haloed(painter, place, flags, number(value), TEXT, FULL_RIM)
     painter.end()
     return image
@@ -175,16 +217,34 @@ def paint_crosshair(painter: QPainter, plan: SlicePlan) -> None:
         return
     x, y = (math.floor(v) for v in plan.crosshair)
     width, height = plan.size
+    painter.save()
+    painter.setClipRegion(_free(plan))
     for left, right in ((0, x - GAP), (x + GAP + 1, width)):
         painter.fillRect(left, y, right - left, 1, CROSSHAIR)
     for top, bottom in ((0, y - GAP), (y + GAP + 1, height)):
         painter.fillRect(x, top, 1, bottom - top, CROSSHAIR)
-    if not plan.traces:
-        return
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
-    painter.setPen(QPen(TRACE, 1.2, Qt.PenStyle.DashLine))
-    painter.drawLines([QLineF(*trace.line) for trace in plan.traces])
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+    if plan.traces:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        painter.setPen(QPen(TRACE, 1.2, Qt.PenStyle.DashLine))
+        painter.drawLines([QLineF(*trace.line) for trace in plan.traces])
+    painter.restore()
+
+
+def _free(plan: SlicePlan) -> QRegion:
+    """The view without the places of words, letters and the scale bar: no line crosses them."""
+    width, height = plan.size
+    free = QRegion(0, 0, width, height)
+    for line in _laid_out(plan.texts, plan.size):
+        free -= QRegion(line.taken.toAlignedRect())
+    metrics = QFontMetricsF(font(LETTER_PIXELS, bold=True))
+    for text, rect, flags in _letter_places(plan.letters, plan.size):
+        taken = metrics.boundingRect(rect, int(flags), text)
+        free -= QRegion(taken.adjusted(-MARGIN, -MARGIN, MARGIN, MARGIN).toAlignedRect())
+    if plan.scale_bar is not None:
+        wide = max(round(plan.scale_bar.pixels) + 4, SCALE_BAR[0])
+        top = height - round(MARGIN) - 20 - SCALE_BAR[1]
+        free -= QRegion((width - wide) // 2, top, wide, height - top)
+    return free
 
 
 def paint_brush(painter: QPainter, at: QPointF, radius: float, erase: bool) -> None:
