@@ -9,6 +9,7 @@ import numpy as np
 
 from imaging.dicom.load import DicomLoading, read_slice
 from imaging.dicom.series import Loading, Series
+from imaging.orientation import upright
 from imaging.scanning import ScanResult, scan
 from imaging.storage.nifti_load import NiftiLoading, read_nifti_slice
 from imaging.volume import Volume, auto_window
@@ -39,7 +40,7 @@ def load_series(series: Series) -> Volume:
 
 
 def thumbnail(series: Series, size: int = 96) -> np.ndarray:
-    """A small picture of the middle slice with true proportions.
+    """A small picture of the middle slice with true proportions, in radiological convention.
 
     Parameters
     ----------
@@ -69,7 +70,16 @@ def thumbnail(series: Series, size: int = 96) -> np.ndarray:
     grey = np.clip((small - window.low) / window.width, 0.0, 1.0)
     if series.photometric == "MONOCHROME1":
         grey = 1.0 - grey
-    return np.rint(grey * 255).astype(np.uint8)
+    return np.ascontiguousarray(_upright(np.rint(grey * 255).astype(np.uint8), series))
+
+
+def _upright(picture: np.ndarray, series: Series) -> np.ndarray:
+    """Right on the left, front or head on top; as stored where nobody knows the place."""
+    if series.geometry is None:
+        return picture
+    transposed, rows, columns = upright(series.geometry.directions)
+    picture = picture.T if transposed else picture
+    return picture[:: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def _pixel_mm(series: Series) -> tuple[float, float]:

@@ -19,6 +19,15 @@ LETTER_THRESHOLD = 0.2
 
 _POSITIVE = "LPS"
 _NEGATIVE = "RAI"
+#: Screen right and screen down of slices across L, P and S.
+_SCREEN = tuple(
+    (np.array(right, float), np.array(down, float))
+    for right, down in (
+        ((0, 1, 0), (0, 0, -1)),
+        ((1, 0, 0), (0, 0, -1)),
+        ((1, 0, 0), (0, 1, 0)),
+    )
+)
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -78,3 +87,27 @@ def closest_patient_axes(directions: np.ndarray) -> tuple[tuple[int, int, int], 
     best = max(permutations(range(3)), key=lambda p: sum(strength[w, p[w]] for w in range(3)))
     signs = tuple(1 if directions[w, best[w]] >= 0 else -1 for w in range(3))
     return (best[0], best[1], best[2]), signs
+
+
+def upright(directions: np.ndarray) -> tuple[bool, bool, bool]:
+    """How to lay the acquired slices out in radiological convention.
+
+    Axial slices show the patient's right on the left and the front on top; coronal ones right on
+    the left and the head on top; sagittal ones the face on the left and the head on top.
+
+    Parameters
+    ----------
+    directions : ndarray, shape (3, 3)
+        Columns are the unit directions of the array axes (k, j, i) in LPS.
+
+    Returns
+    -------
+    transposed, rows_reversed, columns_reversed : bool
+        Exchange rows and columns first, then reverse their order.
+    """
+    row, column = directions[:, 1], directions[:, 2]
+    right, down = _SCREEN[int(np.abs(np.cross(column, row)).argmax())]
+    straight = abs(column @ right) + abs(row @ down)
+    transposed = bool(abs(row @ right) + abs(column @ down) > straight)
+    across, along = (row, column) if transposed else (column, row)
+    return transposed, bool(along @ down < 0), bool(across @ right < 0)

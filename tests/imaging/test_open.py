@@ -107,6 +107,30 @@ def test_stack_without_place_has_a_thumbnail(tmp_path: Path) -> None:
         assert thumbnail(result.series[0], 48).shape == (48, 33)
 
 
+@pytest.mark.parametrize(
+    "order", [(0, 1, 2), (1, 2, 0), (2, 0, 1), (1, 0, 2), (0, 2, 1), (2, 1, 0)]
+)
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, 1, -1), (1, -1, -1), (-1, -1, -1)])
+def test_thumbnails_are_upright_however_the_voxels_are_stored(tmp_path, order, signs) -> None:
+    lps = np.full((24, 24, 24), 10, np.int16)  # axes towards L, P, S
+    lps[12:, 12:, 12:] = 30
+    lps[:12, :12, 12:] = 60  # right, front, above
+    lps[:12, 12:, :12] = 100
+    data = lps.transpose(order)[tuple(slice(None, None, s) for s in signs)]
+    affine = np.zeros((4, 4))
+    affine[3, 3] = 1
+    for axis, (along, sign) in enumerate(zip(order, signs, strict=True)):
+        affine[along, axis] = sign * (-1 if along < 2 else 1)  # NIfTI counts towards R, A, S
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "x.nii")
+    with scan([tmp_path]) as result:
+        picture = thumbnail(result.series[0], 24).astype(int)
+    across = order[2]  # the last axis of a NIfTI file is the slice
+    at = (slice(None),) * across + (12 if signs[2] > 0 else 11,)
+    plane = lps[at]  # the other two axes in the order L, P, S
+    wanted = {0: plane.T[::-1], 1: plane.T[::-1], 2: plane.T}[across]
+    assert np.corrcoef(picture.ravel(), wanted.ravel())[0, 1] > 0.98
+
+
 # Real files: random voxels agree with the reference in world space --------------------------
 
 
