@@ -291,6 +291,8 @@ def test_texts_fill_the_corners_and_shrink_with_the_view():
     assert large.bottom_right == ("W 1200  L 600", "Zoom 2.0×")
     small = slice_plan(Case({"v": volume}), display, cell, (250, 200)).texts
     assert small == (("3 · FLAIR", "Axial 2/7"), (), (), ("W 1200 L 600",))
+    narrow = slice_plan(Case({"v": volume}), display, cell, (130, 200)).texts
+    assert narrow == (("3 · FLAIR", "2/7"), (), (), ())
     tiny = slice_plan(Case({"v": volume}), display, cell, (90, 90)).texts
     assert tiny == (("3 · FLAIR",), (), (), ())
     quiet = slice_plan(Case({"v": volume}), display.but(text_shown=False), cell, (600, 500))

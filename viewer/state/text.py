@@ -44,10 +44,12 @@ def corner_texts(
     where = f"{plane_name(plane, volume.geometry)} {number_of}"
     scale = f"Zoom {zoom:.1f}×"
     if size[0] < COMPACT_WIDTH or size[1] < COMPACT_HEIGHT:
-        short = number_of if plane == Plane.ACQUIRED else f"{_capital(plane)} {number_of}"
+        name = _capital(nearest_plane(volume.geometry) if plane == Plane.ACQUIRED else plane)
         room = size[0] / 2.0 - KEPT_WIDTH
+        lines = _fitting(room, where, f"{name} {number_of}")
+        lines = lines or _fitting(room, name) + _fitting(room, number_of)
         return CornerTexts(
-            top_left=(_series(volume), *_fitting(room, where, short, number_of)),
+            top_left=(_series(volume), *lines),
             bottom_left=() if follows else _fitting(room, NOT_LINKED),
             bottom_right=_fitting(room, _levels(window, "  "), _levels(window, " ")),
         )
