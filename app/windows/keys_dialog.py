@@ -31,16 +31,34 @@ from imaging.errors import ImagingError
 
 HOW = "Double-click a key to change it; press up to four keys for one command."
 _KEYS, _TITLE, _WHERE = range(3)
+_ORDER = ("read", "any", "edit")  #: modes, in the order people meet them
+#: What the mouse does in a view: gesture, what it does, mode.
+MOUSE: tuple[tuple[str, str, str], ...] = (
+    ("Wheel", "Next and previous slice", "Mouse"),
+    ("Shift + wheel", "Ten slices at a time", "Mouse · Reading"),
+    ("Ctrl + wheel", "Zoom", "Mouse"),
+    ("Left drag", "Window: sideways its width, up and down its level", "Mouse · Reading"),
+    ("Middle drag", "Pan", "Mouse"),
+    ("Right drag", "Zoom about the point pressed", "Mouse"),
+    ("Right click", "Menu of the view", "Mouse"),
+    ("Shift + move", "Crosshair: every view goes to that place", "Mouse · Reading"),
+    ("Double-click", "Maximise the view, and back", "Mouse"),
+    ("Left drag", "Paint", "Mouse · Editing"),
+    ("Ctrl + drag", "Erase with the brush", "Mouse · Editing"),
+    ("Ctrl + click", "Take the label under the pointer", "Mouse · Editing"),
+    ("Alt + drag", "Paint only values inside the shown window", "Mouse · Editing"),
+    ("Shift + wheel", "Size of the brush", "Mouse · Editing"),
+)
 _FILES = "Keys (*.json);;All files (*)"
 
 
 class KeysDialog(QDialog):
-    """What every key does, by group; typing filters, a double-click on a key changes it.
+    """What mouse and keys do, reading first; typing filters, a double-click on a key changes it.
 
     Parameters
     ----------
     rows : sequence of Command
-        The table of commands; order is kept.
+        The table of commands; order is kept within a mode.
     chosen : mapping
         Keys that are not the usual ones, see :mod:`app.keys`.
 
@@ -61,7 +79,7 @@ class KeysDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Keys and mouse")
         self.resize(680, 640)
-        self._rows = tuple(rows)
+        self._rows = tuple(sorted(rows, key=lambda one: _ORDER.index(one.mode)))
         self._chosen = dict(chosen or {})
         self._before: list[dict[str, str]] = []
         self.search = QLineEdit()
@@ -110,9 +128,13 @@ class KeysDialog(QDialog):
         items = [self.table.item(n, _TITLE) for n in rows if not self.table.isRowHidden(n)]
         return [item.text() for item in items if item is not None]
 
+    def row_of(self, id: str) -> int:
+        """The line of the table a command stands in; ValueError where it is not listed."""
+        return len(MOUSE) + [one.id for one in self._rows].index(id)
+
     # --- changes -----------------------------------------------------------------------------
     def _edited(self, number: int, keys: Sequence[str]) -> None:
-        one = self._rows[number]
+        one = self._rows[number - len(MOUSE)]
         try:
             chosen = with_keys(self._rows, self._chosen, one, keys)
         except ImagingError as error:
@@ -137,7 +159,7 @@ class KeysDialog(QDialog):
         self.chosen_changed.emit(dict(chosen))
 
     def _show_keys(self) -> None:
-        for number, one in enumerate(self._rows):
+        for number, one in enumerate(self._rows, len(MOUSE)):
             item = self.table.item(number, _KEYS)
             assert item is not None
             item.setText(words_of(one, self._chosen) or "–")
@@ -259,7 +281,7 @@ class KeyDelegate(QStyledItemDelegate):
 
 
 def _table(rows: Sequence[Command]) -> QTableWidget:
-    table = QTableWidget(len(rows), 3)
+    table = QTableWidget(len(MOUSE) + len(rows), 3)
     table.setHorizontalHeaderLabels(["Key", "Does", "Where"])
     table.verticalHeader().hide()
     table.setShowGrid(False)
@@ -267,10 +289,11 @@ def _table(rows: Sequence[Command]) -> QTableWidget:
     table.setEditTriggers(edit.DoubleClicked | edit.EditKeyPressed)
     table.setSelectionBehavior(QTableWidget.SelectionBehavior.SelectRows)
     seen = Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
-    for number, one in enumerate(rows):
-        for column_number, text in enumerate(("", one.title, where(one))):
+    lines = [*MOUSE, *(("", one.title, where(one)) for one in rows)]
+    for number, line in enumerate(lines):
+        for column_number, text in enumerate(line):
             item = QTableWidgetItem(text)
-            editable = column_number == _KEYS
+            editable = column_number == _KEYS and number >= len(MOUSE)
             item.setFlags(seen | Qt.ItemFlag.ItemIsEditable if editable else seen)
             table.setItem(number, column_number, item)
     header = table.horizontalHeader()

@@ -7,8 +7,8 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QKeySequenceEdit
 
-from app.commands import COMMANDS, command
-from app.windows.keys_dialog import KeysDialog
+from app.commands import COMMANDS
+from app.windows.keys_dialog import MOUSE, KeysDialog
 
 
 class Reader:
@@ -20,7 +20,7 @@ class Reader:
         dialog.chosen_changed.connect(self.told.append)
 
     def cell(self, id: str):
-        return self.dialog.table.item(COMMANDS.index(command(id)), 0)
+        return self.dialog.table.item(self.dialog.row_of(id), 0)
 
     def press(self, id: str, *keys) -> None:
         """Double-click on the key of a command, press keys, wait until it is taken."""
@@ -102,3 +102,24 @@ def test_a_file_of_something_else_changes_nothing(reader, tmp_path, content):
     reader.dialog.import_from(tmp_path / "gone.json")
     assert reader.told == []
     assert reader.dialog.state.property("role") == "warning"
+
+
+def test_mouse_and_reading_come_first(reader):
+    table = reader.dialog.table
+    places = [table.item(n, 2).text() for n in range(table.rowCount())]
+    assert all(place.startswith("Mouse") for place in places[: len(MOUSE)])
+    modes = ["Reading" in place for place in places[len(MOUSE) :]]
+    assert modes == sorted(modes, reverse=True)
+    editing = ["Editing" in place for place in places[len(MOUSE) :]]
+    assert editing == sorted(editing)
+
+
+def test_the_mouse_can_be_searched_and_not_changed(reader, qtbot):
+    qtbot.keyClicks(reader.dialog.search, "wheel brush")
+    assert reader.dialog.shown_titles() == ["Size of the brush"]
+    reader.dialog.search.clear()
+    table = reader.dialog.table
+    place = table.visualItemRect(table.item(0, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    QTest.mouseDClick(table.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    assert reader.dialog.findChild(QKeySequenceEdit) is None

@@ -168,7 +168,7 @@ def test_keys_can_be_searched_by_any_word(qtbot) -> None:
     qtbot.keyClicks(dialog.search, "lesion")
     assert dialog.shown_titles() == ["Next lesion"]
     dialog.search.clear()
-    qtbot.keyClicks(dialog.search, "ctrl edit")
+    qtbot.keyClicks(dialog.search, "ctrl undo")
     assert dialog.shown_titles() == ["Undo"]
     dialog.search.clear()
     qtbot.keyClicks(dialog.search, "nonsense")
