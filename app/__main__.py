@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 _VERBS = {"scan", "convert", "models", "segment", "selftest"}
 _HELP = """\
@@ -39,6 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = [word for word in given if word.startswith("-")]
     if unknown:
         print(f"isocenter: unknown option {unknown[0]} (see isocenter --help)", file=sys.stderr)
+        return 2
+    gone = [word for word in given if given != ["demo"] and not Path(word).exists()]
+    if gone:
+        print(
+            f"isocenter: {gone[0]} is neither a file, a folder nor a command "
+            "(see isocenter --help)",
+            file=sys.stderr,
+        )
         return 2
     return open_window(given)
 

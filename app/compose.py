@@ -99,6 +99,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     tools, models, findings = program.tools, program.models, program.findings
     for part in (cases, views, tools, findings, models, program.export, program.journal):
         part.said.connect(window.jobs.say)
+    for part in (cases, program.export):
+        part.failed.connect(lambda words: window.jobs.say(words, "danger"))
     for part in (cases, models, program.export):
         part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))
     window.jobs.cancel_requested.connect(lambda id: _cancel_job(program, id))
@@ -114,6 +116,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.banner.set_notice(program.settings.notice)
     window.models.prefer(program.settings.device, program.settings.explain)
     cases.opened.connect(lambda paths: _remember(program, paths))
+    cases.opened.connect(lambda _paths: program.journal.offer_recovery())
     workspace = program.workspace
     workspace.case_changed.connect(
         lambda _changes, _origin: window.show_views(bool(workspace.case.volumes))
@@ -127,6 +130,10 @@ def _join(program: Program, grid: ViewGrid) -> None:
     program.window_memory.changed.connect(lambda shares: _remember_windows(program, shares))
     window.keys_chosen.connect(lambda chosen: _remember_keys(program, chosen))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
+    cases.recent = lambda: program.settings.recent
+    for signal in (workspace.history_changed, workspace.case_changed):
+        signal.connect(lambda *_: _name_window(program))
+    cases.saved.connect(lambda _path: _name_window(program))
     cases.loading_changed.connect(grid.set_loading)
     grid.activated.connect(views.activate)
     grid.maximise_requested.connect(views.toggle_maximised)
@@ -135,6 +142,17 @@ def _join(program: Program, grid: ViewGrid) -> None:
     grid.clicked.connect(findings.choose_at)
     grid.series_dropped.connect(cases.activate)
     grid.menu_requested.connect(window.show_view_menu)
+
+
+def _name_window(program: Program) -> None:
+    """The case file and whether it holds everything; never a patient's name."""
+    cases, workspace = program.cases, program.workspace
+    if not workspace.case.volumes:
+        program.window.setWindowTitle("Isocenter")
+        return
+    name = cases.case_path.name if cases.case_path else "case not saved yet"
+    changed = "*" if workspace.revision != cases.saved_revision else ""
+    program.window.setWindowTitle(f"{name}{changed} – Isocenter")
 
 
 def _when_idle(program: Program) -> None:

@@ -38,8 +38,8 @@ class CaseController(QObject):
 
     Signals
     -------
-    said(str)
-        A sentence for the status line.
+    said(str), failed(str)
+        A sentence for the status line; what failed stays there until the next one.
     opened(paths)
         A scan found something; for the recent list.
     job(str, str, float)
@@ -51,6 +51,7 @@ class CaseController(QObject):
     """
 
     said = Signal(str)
+    failed = Signal(str)
     opened = Signal(list)
     job = Signal(str, str, float)
     saved = Signal(str)
@@ -70,7 +71,10 @@ class CaseController(QObject):
         self._results: list[Any] = []
         self._chosen = False
         self._first_pictures: dict[str, Series] = {}
+        self._comparing: set[str] = set()
         self.case_path: Path | None = None
+        self.saved_revision = workspace.revision
+        self.recent: Callable[[], Sequence[str]] = tuple
         browser.series_activated.connect(self.activate)
 
     # --- opening -----------------------------------------------------------------------------
@@ -257,6 +261,10 @@ class CaseController(QObject):
         self._workspace.add_volume(volume)
         self._show(volume, cell_id)
         self.loading_changed.emit(volume.id, "Loading …")
+        key = self._key_of(volume.id)
+        if key in self._comparing:
+            self._comparing.discard(key)
+            self._compare_when_whole()
 
     def _show(self, volume: Volume, cell_id: str) -> None:
         self._workspace.show(
@@ -278,12 +286,25 @@ class CaseController(QObject):
         self.activate(keys[(at + step) % len(keys)])
 
     def compare(self) -> None:
-        """Show up to four loaded series side by side in one plane."""
-        volumes = self._workspace.case.volumes
-        if len(volumes) < 2:
-            self.said.emit("Open a second series first: double-click or drag it from the list")
+        """Show up to four series of the list side by side in one plane, loading what is not."""
+        listed = [key for key, series in self._series.items() if series.viewable][:4]
+        if len(listed) < 2:
+            self.said.emit("There is only one series to show")
             return
-        self._workspace.show(compare_display(self._workspace.display, volumes))
+        self._comparing = {k for k in listed if not self._is_open(k)}
+        for key in self._comparing:
+            self.activate(key)
+        self._compare_when_whole()
+
+    def _is_open(self, key: str) -> bool:
+        return self._volume_of.get(key) in self._workspace.case.items
+
+    def _compare_when_whole(self) -> None:
+        if self._comparing:
+            return
+        volumes = self._workspace.case.volumes
+        if len(volumes) > 1:
+            self._workspace.show(compare_display(self._workspace.display, volumes))
 
     @property
     def loading(self) -> bool:
@@ -303,11 +324,13 @@ class CaseController(QObject):
         self._series.clear()
         self._volume_of.clear()
         self._first_pictures.clear()
+        self._comparing.clear()
         self._browser.clear()
         self.case_path = None
         old = self._workspace.display
         kept = DisplayState(layout=old.layout, brush=replace(old.brush, segmentation_id=""))
         self._workspace.replace_case(Case(), kept, "close")
+        self.saved_revision = self._workspace.revision
         for result in self._results:
             result.close()
         self._results.clear()
@@ -366,7 +389,7 @@ class CaseController(QObject):
         self.job.emit("scan", "Opening the images again", -1.0)
         self._slow(
             "scan",
-            lambda ticket: _load_refs(refs, ticket),
+            lambda ticket: _load_refs(refs, ticket, self.recent()),
             lambda loaded: self._reopened(refs, loaded, then),
         )
 
@@ -394,7 +417,7 @@ class CaseController(QObject):
     @property
     def proposed_path(self) -> Path:
         """Where to save a case that has no file yet; the name holds no patient data."""
-        return Path(_documents()) / f"{_file_stem(self._workspace.case)}.isocase"
+        return _documents() / f"{_file_stem(self._workspace.case)}.isocase"
 
     def save(self, path: Path | None = None) -> None:
         """Write the next version of the case file; nothing is ever overwritten."""
@@ -420,6 +443,7 @@ class CaseController(QObject):
         self.opened.emit([str(path)])
         if case is self._workspace.case:
             self.case_path = path
+            self.saved_revision = revision
         if revision == self._workspace.revision:  # later strokes are not in the file
             self.saved.emit(str(path))
 
@@ -443,7 +467,7 @@ class CaseController(QObject):
             self._workspace.adopt(item for item in items if not isinstance(item, Volume))
             ids = {ref.id: v.id for ref in stored.volumes if (v := lookup(ref)) is not None}
             self._workspace.show(display_from_json(stored.display, self._workspace.display, ids))
-            self.case_path = path
+            self.case_path, self.saved_revision = path, self._workspace.revision
             self.opened.emit([str(path)])
             self.said.emit(" ".join([f"Opened {path.name}.", *problems]))
 
@@ -455,16 +479,16 @@ class CaseController(QObject):
             self._load_stopped(job)
             self._browser.set_progress("")
             self.job.emit(job, "", 1.0)
-            self.said.emit(sentence(error))
+            self.failed.emit(sentence(error))
 
         return tell
 
 
-def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket):
+def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket, recent: Sequence[str]):
     from imaging.open import load_series, scan
 
     files = sorted({file for ref in refs for file in ref.files if Path(file).is_file()})
-    result = scan(files, cancelled=ticket.cancelled)
+    result = scan(_as_it_was_opened(files, recent), cancelled=ticket.cancelled)
     volumes = []
     for ref in refs:
         for series in result.series:
@@ -477,14 +501,24 @@ def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket):
     return result, volumes
 
 
-def _documents() -> str:
+def _as_it_was_opened(files: list[str], recent: Sequence[str]) -> list[str]:
+    """The folder these files were opened from, so that its other series come back too."""
+    for path in recent:
+        folder = Path(path)
+        if files and folder.is_dir() and all(Path(f).is_relative_to(folder) for f in files):
+            return [path]
+    return files
+
+
+def _documents() -> Path:
     from platformdirs import user_documents_dir
 
-    return user_documents_dir()
+    documents = Path(user_documents_dir())
+    return documents if documents.is_dir() else Path.home()
 
 
 def _file_stem(case: Case) -> str:
-    """A file name without patient data: the date of the study and the name of the series."""
-    volume = case.volumes[0]
-    words = f"case {volume.source.study_date} {volume.name}"
-    return "-".join("".join(c if c.isalnum() else " " for c in words).split()).lower()
+    """A file name from the date of the study and the sequence: no free text of a header."""
+    source = case.volumes[0].source
+    words = ("case", source.study_date, source.sequence.lower())
+    return "-".join(word for word in words if word)

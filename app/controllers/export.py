@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QObject, QRect, Qt, Signal
+from PySide6.QtGui import QColor, QImage, QPainter
 
 from app.controllers.findings import FindingsController
 from app.export_choice import ExportChoice
-from app.lesion_table import TABLE_HEADER, lesion_row
+from app.lesion_table import NOTICE, TABLE_HEADER, lesion_row
 from app.logs import frames_of
 from app.messages import is_ours, sentence
 from app.tasks import Tasks, Ticket
@@ -43,6 +43,7 @@ class ExportController(QObject):
     """
 
     said = Signal(str)
+    failed = Signal(str)
     job = Signal(str, str, float)
     exported = Signal(list)
 
@@ -78,7 +79,7 @@ class ExportController(QObject):
             self._lesions_of(choice.segmentation_id),
             self._findings.accepted,
         )
-        picture = self._picture() if "screenshot_png" in choice.kinds else None
+        picture = self._marked_picture() if "screenshot_png" in choice.kinds else None
         jobs = [WRITERS[kind] for kind in choice.kinds if kind in WRITERS]
 
         def work(ticket: Ticket) -> list[Path]:
@@ -89,7 +90,7 @@ class ExportController(QObject):
                 self._tell(f"Writing {words}", done / len(jobs))
                 written += write(material)
             if picture is not None and not ticket.cancelled():
-                written.append(write_png(choice.folder / "screenshot.png", picture))
+                written.append(write_png(material.free("screenshot.png"), picture))
             return written
 
         self._ticket = self._tasks.run(
@@ -120,7 +121,7 @@ class ExportController(QObject):
         self.job.emit("export", "", 1.0)
         if is_ours(error):
             log.error("export failed: %s", frames_of(error))
-        self.said.emit(f"Not everything was saved. {sentence(error)}")
+        self.failed.emit(f"Not everything was saved. {sentence(error)}")
 
     def cancel(self) -> None:
         """Stop after the file that is being written."""
@@ -128,14 +129,31 @@ class ExportController(QObject):
             self._ticket.cancel()
             self.job.emit("export", "Export cancelled; files written so far are whole", 1.0)
 
+    def _marked_picture(self) -> QImage:
+        return marked(self._picture())
+
     def screenshot(self, path: Path) -> None:
         """Save the views as they are on screen."""
-        picture = self._picture()
+        picture = self._marked_picture()
         self._tasks.run(
             lambda _ticket: [write_png(path, picture)],
             lambda files: self._done(path.parent, files),
             self._failed,
         )
+
+
+def marked(image: QImage) -> QImage:
+    """A copy with the notice under the picture."""
+    band = 26
+    made = QImage(image.width(), image.height() + band, QImage.Format.Format_RGB32)
+    made.fill(0)
+    painter = QPainter(made)
+    painter.drawImage(0, 0, image)
+    painter.setPen(QColor(220, 170, 80))
+    area = QRect(8, image.height(), image.width() - 16, band)
+    painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, f"{NOTICE} · Isocenter")
+    painter.end()
+    return made
 
 
 def write_png(path: Path, image: QImage) -> Path:
@@ -172,7 +190,16 @@ class Material:
         """A path in the folder that nothing has yet."""
         from imaging.atomic import next_version
 
-        return next_version(self.choice.folder / name)
+        return next_version(self.choice.folder / f"{self.stem}-{name}")
+
+    @property
+    def stem(self) -> str:
+        """What tells this study from others: date of the study and the sequence or series."""
+        id = self.choice.volume_id or self.mask.volume_id
+        source = self.case.volume(id).source
+        return (
+            _plain(f"{source.study_date} {source.sequence or source.series_description}") or "study"
+        )
 
     @property
     def mask(self) -> Segmentation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,8 @@ class FindingsController(QObject):
         self._panel = panel
         self._jump_to = jump
         self._lesions: list[Lesion] = []
+        self._known: dict[int, Lesion] = {}
+        self._listed = ""
         self._heads: dict[str, HeadFrame | None] = {}
         self._ticket: Ticket | None = None
         panel.mask_chosen.connect(lambda _id: self.measure())
@@ -91,10 +93,9 @@ class FindingsController(QObject):
         if mask is None:
             self._take("", [])
             return
+        self._list(mask.id)
         revision, segments = mask.revision, mask.segments
         probability, previous = self.probability(mask), tuple(self._lesions)
-        if previous and previous[0].geometry is not mask.geometry:
-            previous = ()
         volume = self._workspace.case.items.get(mask.volume_id)
         head = self._heads.get(mask.volume_id)
         self._panel.set_measuring()
@@ -131,7 +132,16 @@ class FindingsController(QObject):
             return
         self._take(mask_id, lesions)
 
+    def _list(self, mask_id: str) -> None:
+        """Another mask is listed: its numbers have nothing to do with those before."""
+        if mask_id != self._listed:
+            self._listed, self._lesions = mask_id, []
+            self._known.clear()
+            self._workspace.select(None)
+
     def _take(self, mask_id: str, lesions: list[Lesion]) -> None:
+        self._list(mask_id)
+        lesions = kept_numbers(lesions, self._lesions, self._known)
         self._lesions = lesions
         chosen = self.chosen
         mask = self.mask
@@ -152,7 +162,6 @@ class FindingsController(QObject):
             self._take("", [])
             self._workspace.select(None)
         elif any(c.parts & {ADDED} for c in mine):
-            self._lesions = []
             self.measure()
         elif any(c.parts & {VOXELS} for c in mine):
             self._voxels_changed(mask, mine)
@@ -215,6 +224,7 @@ class FindingsController(QObject):
         from imaging.edits.operations import accept_lesion
 
         if self._do(accept_lesion(mask, lesion)):
+            self.said.emit(f"Lesion {lesion.number} accepted (Ctrl+Z takes it back)")
             self._panel.step(1)
 
     def accept_all(self) -> None:
@@ -237,6 +247,7 @@ class FindingsController(QObject):
         from imaging.edits.operations import delete_lesion
 
         if self._do(delete_lesion(mask, lesion)):
+            self.said.emit(f"Lesion {lesion.number} deleted (Ctrl+Z brings it back)")
             self._panel.step(1)
 
     def set_threshold(self, mask_id: str, value: float, final: bool) -> None:
@@ -262,6 +273,57 @@ class FindingsController(QObject):
             self.said.emit(str(refusal))
             return False
         return True
+
+
+def kept_numbers(
+    lesions: Sequence[Lesion], before: Sequence[Lesion], known: dict[int, Lesion]
+) -> list[Lesion]:
+    """Give a lesion that comes back (by undo, by the threshold) the number it had.
+
+    Parameters
+    ----------
+    before : sequence of Lesion
+        The list so far; lesions that stay in it have their numbers already.
+    known : dict
+        Every lesion seen in this mask by number; brought up to date.
+    """
+    staying = {lesion.number for lesion in before}
+    taken: set[int] = set()
+    result = []
+    for lesion in sorted(lesions, key=lambda lesion: lesion.number not in staying):
+        number = lesion.number
+        if known and (number not in staying or number in taken):
+            number = _number_of(lesion, known, taken)
+        if number != lesion.number:
+            lesion = replace(lesion, number=number)
+        taken.add(number)
+        known[number] = lesion
+        result.append(lesion)
+    return sorted(result, key=lambda lesion: lesion.number)
+
+
+def _number_of(lesion: Lesion, known: dict[int, Lesion], taken: set[int]) -> int:
+    """The number of a lesion of the past that it shares voxels with, else a fresh one."""
+    gone = (n for n, old in known.items() if n not in taken and _share(old, lesion))
+    again = next(gone, None)
+    if again is not None:
+        return again
+    free = lesion.number not in known and lesion.number not in taken
+    return lesion.number if free else max([*known, *taken]) + 1
+
+
+def _share(a: Lesion, b: Lesion) -> bool:
+    """True where two lesions of one grid have a voxel in common."""
+    start = np.maximum(a.box.start, b.box.start)
+    stop = np.minimum(a.box.stop, b.box.stop)
+    if (stop <= start).any():
+        return False
+
+    def part(lesion: Lesion) -> np.ndarray:
+        low, high = start - lesion.box.start, stop - lesion.box.start
+        return lesion.mask[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+
+    return bool((part(a) & part(b)).any())
 
 
 def _head_frame(volume: object) -> HeadFrame | None:

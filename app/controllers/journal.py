@@ -57,6 +57,7 @@ class CaseJournal(QObject):
         self._jobs = jobs
         self._journal: Journal | None = None
         self._late: list[Journal] = []  # of closed cases, waiting for a disk that refuses
+        self._asked: set[Path] = set()
         self._idle = QTimer(self, interval=_IDLE_MS, singleShot=True)
         self._idle.timeout.connect(self._compact)
         workspace.journal = self
@@ -125,7 +126,8 @@ class CaseJournal(QObject):
         if journal is None:
             return
         if journal.close():
-            self._jobs.set_journal("saved", "Nothing waits to be written")
+            self._jobs.set_journal("", "")
+            self.offer_recovery()  # what was not saved to a case file is kept, and said so
         else:
             self._late.append(journal)
 
@@ -145,17 +147,21 @@ class CaseJournal(QObject):
             if not recovery.readable:
                 log.warning("a journal could not be read and was kept")
                 continue
+            if recovery.path in self._asked:
+                continue
+            self._asked.add(recovery.path)
             steps = f"{recovery.strokes} step{'' if recovery.strokes == 1 else 's'}"
             self._notice.ask(
                 f"Unsaved work on {recovery.description or 'a study'} "
-                f"({steps}, until {_clock(recovery.when)}) can be restored.",
+                f"({steps}, until {_clock(recovery.when)}) is kept and can be restored.",
                 ("Restore", lambda r=recovery: self.restore(r)),
-                ("Later", lambda: None),
+                ("Later", lambda r=recovery: self._asked.discard(r.path)),
                 ("Discard", lambda r=recovery: self._discard(r)),
             )
 
     def restore(self, recovery: Recovery) -> None:
         """Open the images of a journal again and put the work back on them."""
+        self._asked.discard(recovery.path)
         self._cases.open_refs(recovery.volumes, lambda lookup: self._restore(recovery, lookup))
 
     def _restore(self, recovery: Recovery, lookup) -> None:
@@ -191,6 +197,7 @@ class CaseJournal(QObject):
     def _discard(self, recovery: Recovery) -> None:
         from imaging.storage.recovery import discard
 
+        self._asked.discard(recovery.path)
         discard(recovery.path)
         self.said.emit("The unsaved work was discarded")
 

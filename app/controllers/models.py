@@ -253,8 +253,9 @@ class ModelController(QObject):
             probability.id, visible=False, colour_table="viridis", low=0.05
         )
         if heat is not None:
-            # The map stays off: first the finding, then the reason for it.
-            display = display.with_overlay(heat.id, visible=False, colour_table="inferno", low=0.15)
+            # Two fills on top of each other tell nothing: the mask steps back to its outline.
+            display = display.with_overlay(heat.id, colour_table="inferno", low=0.15)
+            display = display.with_overlay(mask.id, outline=True)
         for other in self._workspace.case.segmentations:
             if other.draft and other.id != mask.id and other.volume_id == mask.volume_id:
                 display = display.with_overlay(other.id, visible=False)

@@ -58,7 +58,8 @@ def desk(qtbot, monkeypatch, tmp_path):
     monkeypatch.setattr("app.controllers.journal.journal_folder", lambda: tmp_path)
     workspace, cases = open_workspace(), Cases()
     bar = SimpleNamespace(states=[], set_journal=lambda state, _tip="": bar.states.append(state))
-    journal = CaseJournal(workspace, SimpleNamespace(post=lambda f: f()), cases, None, bar)
+    tasks = SimpleNamespace(post=lambda f: f(), run=lambda *_: None)
+    journal = CaseJournal(workspace, tasks, cases, None, bar)
     return SimpleNamespace(workspace=workspace, journal=journal, made=made, cases=cases, bar=bar)
 
 

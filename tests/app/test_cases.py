@@ -69,6 +69,7 @@ class Desk:
         self.cases = CaseController(self.workspace, self.tasks, self.browser)
         self.said, self.jobs, self.saved, self.loading = [], {}, [], {}
         self.cases.said.connect(self.said.append)
+        self.cases.failed.connect(self.said.append)
         self.cases.job.connect(lambda id, words, fraction: self.jobs.update({id: fraction}))
         self.cases.saved.connect(self.saved.append)
         self.cases.loading_changed.connect(lambda id, words: self.loading.update({id: words}))

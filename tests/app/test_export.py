@@ -46,6 +46,7 @@ def desk(qtbot):
         workspace, tasks, findings, lambda: picture, lambda id: missing.get(id, "")
     )
     export.said.connect(said.append)
+    export.failed.connect(said.append)
 
     def run(folder, *kinds, **rest) -> list:
         files: list = []
@@ -67,9 +68,13 @@ def test_every_kind_of_the_dialog_can_be_written() -> None:
 
 def test_files_are_written_and_said_to_be(desk, tmp_path) -> None:
     files = desk.run(tmp_path, "lesions_csv", "screenshot_png", "surface_stl")
-    assert files == ["lesions.csv", "screenshot.png", "surface.stl"]
+    assert files == [
+        "20240311-flair-lesions.csv",
+        "20240311-flair-screenshot.png",
+        "20240311-flair-surface.stl",
+    ]
     assert desk.said[-1].startswith("Saved and read back")
-    with open(tmp_path / "lesions.csv", newline="") as file:
+    with open(tmp_path / "20240311-flair-lesions.csv", newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [row["state"] for row in rows].count("accepted") == 1
     assert len(rows) == 3
@@ -77,7 +82,7 @@ def test_files_are_written_and_said_to_be(desk, tmp_path) -> None:
 
 def test_accepted_only_leaves_drafts_out(desk, tmp_path) -> None:
     desk.run(tmp_path, "lesions_csv", accepted_only=True)
-    with open(tmp_path / "lesions.csv", newline="") as file:
+    with open(tmp_path / "20240311-flair-lesions.csv", newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [row["state"] for row in rows] == ["accepted"]
     assert wanted_labels(desk.mask, True) == list(accepted_labels(desk.mask))
@@ -88,8 +93,8 @@ def test_accepted_only_leaves_drafts_out(desk, tmp_path) -> None:
 def test_a_list_that_is_being_measured_is_not_written(desk, tmp_path) -> None:
     desk.findings.measuring, desk.findings.lesions = True, []
     desk.run(tmp_path, "lesions_csv")
-    assert "label" in (tmp_path / "lesions.csv").read_text()
-    assert (tmp_path / "lesions.csv").read_text().count("draft") >= 2
+    assert "label" in (tmp_path / "20240311-flair-lesions.csv").read_text()
+    assert (tmp_path / "20240311-flair-lesions.csv").read_text().count("draft") >= 2
 
 
 def test_an_image_that_is_still_loading_does_not_leave(desk, tmp_path) -> None:

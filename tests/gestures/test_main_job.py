@@ -115,21 +115,25 @@ def test_the_whole_job(answered, tmp_path, start):
     )  # fmt: skip
     program.export.export(ExportChoice(out, kinds, mask.id, False, volume.id, (heat.id,)))
     hand.wait(lambda: done, 240)
-    names = {path.name for path in out.iterdir()}
+    names = {path.name.rsplit("-", 1)[-1] for path in out.iterdir()}
     for name in ("mask.nii.gz", "segmentation.dcm", "surface.stl", "volume.nrrd", "lesions.csv"):
         assert name in names
-    with (out / "lesions.csv").open(newline="") as stream:
+
+    def file(name: str):
+        return next(out.glob(f"*-{name}"))
+
+    with file("lesions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {row["state"] for row in rows} == {"accepted", "draft"}
 
     # An independent reader finds the same voxels at the same patient positions.
     import SimpleITK as sitk
 
-    image = sitk.ReadImage(str(out / "mask.nii.gz"))
+    image = sitk.ReadImage(str(file("mask.nii.gz")))
     assert np.array_equal(sitk.GetArrayFromImage(image), erased)
     import highdicom as hd
 
-    seg = hd.seg.segread(out / "segmentation.dcm")
+    seg = hd.seg.segread(file("segmentation.dcm"))
     assert seg.number_of_segments == len(mask.segments)
     assert seg.get_tracking_ids() is not None
 
