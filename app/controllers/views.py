@@ -16,7 +16,7 @@ from imaging.volume import Volume
 from viewer.state.cameras import flipped, rotated
 from viewer.state.display import Camera, Cell, DisplayState, Layout, Plane
 from viewer.state.linking import with_cursor
-from viewer.state.navigation import plane_cells, presets, with_plane
+from viewer.state.navigation import PRESET_NAMES, plane_cells, presets, with_plane
 from viewer.state.windows import automatic_window, forget
 from viewer.tools.scroll import scrolled
 from viewer.tools.tool import Preview
@@ -150,7 +150,8 @@ class ViewController(QObject):
         header = volume.windows or ((volume.window,) if volume.window else ())
         window = automatic if number == 0 else presets(automatic, header)[number - 1]
         self._workspace.show(self._display.with_window(volume.id, window))
-        self.said.emit(f"Window {window.width:.0f}, level {window.centre:.0f}")
+        name = "automatic" if number == 0 else PRESET_NAMES[number - 1]
+        self.said.emit(f"Window {name}: {window.width:.0f}, level {window.centre:.0f}")
 
     def invert(self) -> None:
         """Bright becomes dark for the active series."""

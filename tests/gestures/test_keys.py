@@ -13,7 +13,7 @@ def test_a_changed_key_holds_at_once_and_after_a_restart(hand, demo, qapp):
     hand.open(demo)
     hand.key(Qt.Key.Key_Question)
     dialog = window.findChild(KeysDialog)
-    dialog._edited([row.id for row in dialog._rows].index("view.invert"), ["J"])
+    dialog._edited(dialog.row_of("view.invert"), ["J"])
     dialog.close()
     hand.key(Qt.Key.Key_I)
     assert not hand.view().plan.inverted
