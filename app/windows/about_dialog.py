@@ -12,7 +12,7 @@ from app.windows.theme import set_role
 
 #: What the program stands on, by distribution name, in the order of the list.
 LIBRARIES = (
-    "PySide6_Essentials", "vtk", "pyvista", "SimpleITK", "pydicom", "highdicom", "nibabel",
+    "PySide6_Essentials", "vtk", "SimpleITK", "pydicom", "highdicom", "nibabel",
     "numpy", "scipy", "apsw", "zstandard", "psygnal", "platformdirs", "typer", "rich",
     "qtawesome", "torch", "safetensors",
 )  # fmt: skip

@@ -184,6 +184,17 @@ def test_an_stl_file_holds_what_an_independent_reader_finds(tmp_path):
     np.testing.assert_array_equal(read_stl(target)[: len(surface.triangles)], surface.corners)
 
 
+def test_pyvista_measures_the_volume_we_list(tmp_path):
+    pyvista = pytest.importorskip("pyvista")
+    geometry = grid((1.0, 1.0, 1.0), 9.0)
+    surface = segment_surface(ball(9.0, geometry), geometry, 1)
+    write_stl(tmp_path / "ball.stl", [surface])
+    mesh = pyvista.read(tmp_path / "ball.stl").clean()
+    assert mesh.is_manifold
+    assert mesh.volume / 1000 == pytest.approx(surface.volume_ml, rel=1e-3)
+    assert np.allclose(np.reshape(mesh.bounds, (3, 2)).T, surface.bounds, atol=1e-3)
+
+
 def test_nothing_to_export_and_no_place_to_export_to_are_sentences(tmp_path):
     geometry = grid((1.0, 1.0, 1.0), 4.0)
     labels = ball(4.0, geometry)
