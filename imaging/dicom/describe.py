@@ -54,6 +54,9 @@ def _person(name: str) -> str:
     return f"{family}, {given}" if family and given else family or given
 
 
+#: T1 and T2 begin a word, or follow a plane or "3D": "REST1" is no T1.
+_BEGIN = r"(?:(?<![a-z0-9])|(?<=3d)|(?<=2d)|(?<=ax)|(?<=tra)|(?<=sag)|(?<=cor)|(?<=se)|(?<=tse))"
+
 _BY_NAME = (
     ("localiser", r"localizer|localiser|scout|survey|3.?plane|\bloc\b|aahead"),
     ("ADC", r"\badc\b|apparent diffusion|_adc"),
@@ -62,10 +65,10 @@ _BY_NAME = (
     ("DWI", r"\bdwi\b|\bdti\b|diff|trace|ep2d_diff|\bdw\b"),
     (
         "T1w",
-        r"mp2?.?rage|\bt1\b|t1[_wc ]|t1.?(post|gd|ce|km)|spgr|bravo|\btfl|\bvibe\b|\bmpr\b|_t1|t1-",
+        _BEGIN + r"t1(\b|[_wc -]|.?(post|gd|ce|km))|mp2?.?rage|spgr|bravo|\btfl|\bvibe\b|\bmpr\b",
     ),
     ("PD", r"\bpd\b|proton|pd[_w]"),
-    ("T2w", r"\bt2\b|t2[_w ]|t2-|_t2|ciss|fiesta"),
+    ("T2w", _BEGIN + r"t2(\b|[_w -])|ciss|fiesta"),
 )
 
 
@@ -98,7 +101,7 @@ def guess_sequence(header: Header) -> str:
             return found
     if "DIFFUSION" in kind or b_value(header):
         return "DWI"
-    if header.text(0x00080060) not in ("MR", ""):
+    if header.text(0x00080060) not in ("MR", "") or _echo_planar(header):
         return ""
     return _by_timing(
         header.number(0x00180080),
@@ -106,6 +109,13 @@ def guess_sequence(header: Header) -> str:
         header.number(0x00180082),
         header.texts(0x00180020),
     )
+
+
+def _echo_planar(header: Header) -> bool:
+    """Functional and perfusion runs: their timing looks like T1w and is not."""
+    names = (header.text(0x00180024), header.text(0x00189005))
+    planar = header.text(0x00189018) == "YES"
+    return planar or any(name.lower().lstrip("*_").startswith("ep") for name in names)
 
 
 def _by_timing(

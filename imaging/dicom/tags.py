@@ -37,6 +37,8 @@ WANTED: dict[int, str] = {
     0x00100040: "text",  # Patient's Sex
     0x00180020: "text",  # Scanning Sequence
     0x00180024: "text",  # Sequence Name
+    0x00189005: "text",  # Pulse Sequence Name
+    0x00189018: "text",  # Echo Planar Pulse Sequence
     0x00180050: "text",  # Slice Thickness
     0x00180080: "text",  # Repetition Time
     0x00180081: "text",  # Echo Time

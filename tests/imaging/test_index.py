@@ -284,3 +284,19 @@ def test_header_longer_than_its_file_is_called_cut_off(maker: Maker) -> None:
     path = maker.write(Plan())
     path.write_bytes(path.read_bytes()[:-250])
     assert "cut off" in reasons(maker.folder)[path.name]
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("REST1 w SMS", ""),
+        ("3DT1w", "T1w"),
+        ("sagT2", "T2w"),
+        ("sub-1_space-FLAIR_T1w", "T1w"),
+        ("T2_FLAIR_sag", "FLAIR"),
+        ("T1_N4_regtoFLAIR_brain", "T1w"),
+        ("FLAIR registered to T1", "FLAIR"),
+    ],
+)
+def test_a_name_speaks_of_its_own_sequence(name, sequence):
+    assert name_sequence(name) == sequence
