@@ -28,7 +28,7 @@ from imaging.segmentation import Segmentation
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
-_WIDTHS = {"#": 36, "ml": 44, "mm": 44, "p": 36, "✓": 20}
+_WIDTHS = {"#": 46, "ml": 44, "mm": 44, "p": 34, "✓": 18}
 
 
 def totals(lesions: Sequence[Lesion], accepted: int) -> str:
