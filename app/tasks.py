@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakSet
 
 from PySide6.QtCore import QObject, Qt, Signal, Slot
 
@@ -45,6 +46,7 @@ class Tasks(QObject):
         super().__init__()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="isocenter")
         self._tickets: set[Ticket] = set()
+        self._finishing: WeakSet[Ticket] = WeakSet()
         self._posted.connect(self._call, Qt.ConnectionType.QueuedConnection)
 
     def run(
@@ -52,6 +54,8 @@ class Tasks(QObject):
         function: Callable[[Ticket], Any],
         then: Callable[[Any], None] | None = None,
         failed: Callable[[BaseException], None] | None = None,
+        *,
+        finish: bool = False,
     ) -> Ticket:
         """Run ``function(ticket)`` in a thread, then ``then(result)`` on the main thread.
 
@@ -60,8 +64,12 @@ class Tasks(QObject):
         failed : callable
             Gets the exception on the main thread. Without it the exception is raised there, so
             that the crash report sees it.
+        finish : bool
+            Writers: :meth:`close` waits for them instead of cancelling them.
         """
         ticket = Ticket()
+        if finish:
+            self._finishing.add(ticket)
         self._tickets.add(ticket)
         self._pool.submit(self._work, ticket, function, then, failed)
         return ticket
@@ -71,10 +79,10 @@ class Tasks(QObject):
         self._posted.emit(function)
 
     def close(self) -> None:
-        """Cancel everything and wait for the threads."""
-        for ticket in list(self._tickets):
+        """Let writers finish, cancel everything else, and wait for the threads."""
+        for ticket in self._tickets - set(self._finishing):
             ticket.cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)
 
     def _work(self, ticket, function, then, failed) -> None:
         if ticket.cancelled():

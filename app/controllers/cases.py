@@ -434,7 +434,10 @@ class CaseController(QObject):
             return Path(save_case(target, case, display))
 
         self._tasks.run(
-            work, lambda written: self._case_saved(written, opened, revision), self._failed("save")
+            work,
+            lambda written: self._case_saved(written, opened, revision),
+            self._failed("save"),
+            finish=True,
         )
 
     def _case_saved(self, path: Path, case: Case, revision: int) -> None:

@@ -94,7 +94,7 @@ class ExportController(QObject):
             return written
 
         self._ticket = self._tasks.run(
-            work, lambda files: self._done(choice.folder, files), self._failed
+            work, lambda files: self._done(choice.folder, files), self._failed, finish=True
         )
 
     def _why_not(self, choice: ExportChoice) -> str:

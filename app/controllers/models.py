@@ -57,6 +57,7 @@ class ModelController(QObject):
         self._client = None
         self._run = None
         self._installed: dict[str, Any] = {}
+        workspace.case_changed.connect(self._case_changed)
         panel.run_requested.connect(self.run)
         panel.cancel_requested.connect(self.cancel)
         explain_panel.explain_requested.connect(self.explain)
@@ -156,6 +157,10 @@ class ModelController(QObject):
         """Stop the run; what is open stays as it is."""
         if self._run is not None:
             self._run.cancel()
+
+    def _case_changed(self, _changes, origin: str) -> None:
+        if origin == "close":  # nobody waits for this answer any more
+            self.cancel()
 
     def close(self) -> None:
         """Stop the worker process."""

@@ -115,3 +115,20 @@ def test_closing_waits_for_what_runs_and_delivers_nothing(qtbot) -> None:
     assert ended == [True]
     qtbot.wait(50)
     assert answers == []
+
+
+def test_closing_waits_for_writers_and_drops_the_rest(qtbot):
+    import threading
+
+    tasks, started, wrote = Tasks(1), threading.Event(), []
+
+    def slow(_ticket):
+        started.set()
+        threading.Event().wait(0.2)
+
+    tasks.run(slow)
+    tasks.run(lambda _ticket: wrote.append("other"))
+    tasks.run(lambda _ticket: wrote.append("file"), finish=True)
+    assert started.wait(5)
+    tasks.close()
+    assert wrote == ["file"]
