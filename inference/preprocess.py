@@ -190,7 +190,7 @@ def to_source_grid(array: npt.NDArray[Any], grid: ModelGrid, order: int = 1) -> 
     return np.ascontiguousarray(flipped.transpose(np.argsort(grid.axes)))
 
 
-def normalise(array: npt.NDArray[Any]) -> FloatArray:
+def normalise(array: npt.NDArray[Any], smoothing: float = SMOOTHING) -> FloatArray:
     """Map intensities to a scale that does not depend on scanner or lesion load.
 
     The background goes to -1 and the main tissue peak of the brain to 0; above the peak one unit
@@ -203,6 +203,8 @@ def normalise(array: npt.NDArray[Any]) -> FloatArray:
     ----------
     array : ndarray
         Model-grid intensities, whole head or stripped brain, any unit.
+    smoothing : float
+        Sigma in voxels of the model grid; 0 for pictures that training still has to blur.
 
     Returns
     -------
@@ -211,7 +213,8 @@ def normalise(array: npt.NDArray[Any]) -> FloatArray:
     """
     low, peak = intensity_landmarks(array)
     result = np.subtract(array, low, dtype=np.float32)
-    result = np.asarray(ndimage.gaussian_filter(result, SMOOTHING, truncate=2.5), np.float32)
+    if smoothing > 0:
+        result = np.asarray(ndimage.gaussian_filter(result, smoothing, truncate=2.5), np.float32)
     result *= np.float32(1.0 / max(peak - low, 1e-6))
     result -= np.float32(1.0)
     high = result > 1

@@ -239,7 +239,7 @@ def inpaint(image: Array, lesions: Mask, place: Array, rng: np.random.Generator)
 def mni_anatomy(patient: str, healthy: bool, seed: int = 0) -> Anatomy:
     """Anatomy of a labelled patient, as it is or with its lesions inpainted."""
     case = load_labelled(patient)
-    image = normalise(np.asarray(_mni(case.flair)))
+    image = normalise(np.asarray(_mni(case.flair)), smoothing=0.0)
     gold = np.asarray(_mni(case.gold))
     brain = brain_of(image)
     distance = signed_distance(brain)
@@ -354,7 +354,7 @@ def raw_head(patient: str, study: int, references: Sequence[Mask]) -> Anatomy:
     )
     voxels, affine = read_nifti(path)
     model, grid = to_model_grid(voxels, affine)
-    image = normalise(model)
+    image = normalise(model, smoothing=0.0)
     inside = resample_to_model(brain, grid, fill=0.0) > 0.5
     distance = signed_distance(inside)
     ventricles = ventricle_distance((image < -0.3) & (distance < -20))

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from inference.preprocess import SMOOTHING
 from inference.training.cases import Anatomy, components
 
 __all__ = ["Patch", "Synthesiser", "lesion_free_brain"]
@@ -64,7 +65,7 @@ class Synthesiser:
         How often each kind of anatomy is used.
     """
 
-    shares: Mapping[str, float] = {"real": 0.22, "inpainted": 0.23, "template": 0.2, "head": 0.35}
+    shares: Mapping[str, float] = {"real": 0.12, "inpainted": 0.3, "template": 0.26, "head": 0.32}
 
     def __init__(
         self,
@@ -106,9 +107,9 @@ class Synthesiser:
             if "grey" in anatomy.extra:
                 grey = self.contrast[number]
                 if rng.random() < 0.75:
-                    grey = float(rng.uniform(0.0, 0.26))
+                    grey = float(rng.uniform(0.0, 0.34))
                     shift = grey - self.contrast[number]
-                    shift = shift + rng.uniform(0, 0.1) * _field(rng, shape, 6)
+                    shift = shift + rng.uniform(0, 0.16) * _field(rng, shape, 6)
                     image += _look(anatomy.extra["grey"], points) * shift.astype(np.float32)
         image = _tight_sulci(rng, anatomy, points, image, distance)
         lesion = _look(anatomy.gold.view(np.uint8), points)
@@ -453,6 +454,8 @@ def _scan(rng: np.random.Generator, image: Array, soft: Array, thick: float) -> 
         light[tuple(cut)] = 0
         soft = soft.copy()
         soft[tuple(cut)] = 0
+    # What preprocessing does to every picture before the network sees it.
+    light = ndimage.gaussian_filter(light, SMOOTHING, truncate=2.5)
     return np.clip(light - 1, -1, 2).astype(np.float32), soft
 
 

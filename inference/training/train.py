@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Settings:
     settle: int = 1000
     clip: float = 1.0
     seed: int = 0
+    plain: bool = False
 
 
 def small_lesion_weight(label: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -114,7 +115,7 @@ class Trainer:
             Share of the run already done, 0 to 1; sets the learning rate.
         """
         settings = self.settings
-        image, label, weight = _stack(self._patches())
+        image, label, weight = _stack(self._patches(), settings.plain)
         rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup)
         rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
         for group in self.optimiser.param_groups:
@@ -197,11 +198,11 @@ def _varied(patch: Patch, rng: np.random.Generator) -> Patch:
     return Patch(image.astype(np.float32), patch.label[..., flip], patch.weight[..., flip])
 
 
-def _stack(patches: list[Patch]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _stack(patches: list[Patch], plain: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     def tensor(arrays: list[npt.NDArray[np.float32]]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays)[:, None])
 
-    weights = [p.weight * small_lesion_weight(p.label) for p in patches]
+    weights = [p.weight if plain else p.weight * small_lesion_weight(p.label) for p in patches]
     image = tensor([p.image for p in patches]).contiguous(memory_format=torch.channels_last_3d)
     return image, tensor([p.label for p in patches]), tensor(weights)
 
@@ -236,13 +237,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument(
+        "--finish",
+        action="store_true",
+        help="with --resume: a last phase of --minutes at a third of the rate, in which every "
+        "voxel counts the same, so that the probability is one",
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     fold = FOLDS[given.fold]
     source = Synthesiser(anatomies(fold), lesion_bank(fold.bank), given.seed)
-    trainer = Trainer(source, Settings(seed=given.seed))
+    settings = Settings(seed=given.seed)
+    if given.finish:
+        settings = replace(settings, rate=settings.rate / 3, plain=True)
+    trainer = Trainer(source, settings)
     if given.resume and (given.out / "checkpoint.pt").exists():
         trainer.load(given.out / "checkpoint.pt")
+    if given.finish:
+        trainer.seconds = 0.0
     run(trainer, given.out, given.minutes, given.steps, fold=given.fold)
 
 
