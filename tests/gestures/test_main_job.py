@@ -53,10 +53,10 @@ def test_the_whole_job(answered, tmp_path, start):
     # Threshold: the list follows, the draft is cut anew, one step of undo.
     before, steps = mask.labels.copy(), workspace.history.steps
     slider = program.window.findings.threshold
-    slider.changing.emit(0.8)
+    slider.changing.emit(0.97)
     assert np.count_nonzero(mask.labels) <= np.count_nonzero(before)
-    slider.settled.emit(0.8)
-    assert mask.threshold == pytest.approx(0.8)
+    slider.settled.emit(0.97)
+    assert mask.threshold == pytest.approx(0.97)
     assert workspace.history.steps == steps + 1
     hand.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert np.array_equal(mask.labels, before)

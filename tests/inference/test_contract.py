@@ -40,7 +40,8 @@ def test_the_answer_lies_on_the_lesions_of_any_grid(client, tiny_model, name):
     answer = client.segment(volume, tiny_model, explain=True).wait(WAIT_S)
     assert isinstance(answer, SegmentAnswer)
     assert answer.mask.shape == answer.probability.shape == shape
-    assert dice(answer.mask, truth) > (0.7 if max(spacing) > 3 else 0.85)
+    # Preprocessing blurs edges by 0.7 voxel.
+    assert dice(answer.mask, truth) > (0.7 if max(spacing) > 3 else 0.82)
     for *centre, radius in BALLS_MM:  # mm: no half-voxel shift on the way
         marked, wanted = (
             near(m, volume.geometry, centre, radius + 6) for m in (answer.mask, truth)
