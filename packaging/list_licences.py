@@ -23,7 +23,7 @@ TARGET = PROJECT / "docs" / "licences.md"
 WHY = {
     "pyside6-essentials": "windows, widgets, painting",
     "vtk": "3D, oblique slices, surfaces and STL (`vtkmodules.*` only)",
-    "pyvista": "independent reader of our surfaces in the tests; the program itself does not import it",
+    "pyvista": "independent reader of our surfaces in the tests; not used by the program",
     "simpleitk": "decoding compressed DICOM images; independent judge in tests",
     "pydicom": "DICOM data sets",
     "highdicom": "writing DICOM Segmentation and Parametric Map",

@@ -28,7 +28,7 @@ from imaging.segmentation import Segmentation
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
-_WIDTHS = {"#": 46, "ml": 44, "mm": 44, "p": 34, "✓": 18}
+_WIDTHS = {"#": 44, "ml": 44, "mm": 42, "p": 40, "✓": 20}
 
 
 def totals(lesions: Sequence[Lesion], accepted: int) -> str:
