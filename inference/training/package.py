@@ -151,9 +151,9 @@ def write_model(runs: Path, folder: Path = FOLDER, figures: Path | None = None) 
                 "'07' after its step 2750. After the smoothing of the input (0.7 voxel) came, all "
                 "three runs went on with smoothed patches, brighter cortex and fewer real "
                 "patches, and ended with a phase in which every voxel counts the same. The "
-                "threshold was 0.5 until then (Dice .17 on 07, .80 on 19); it was set to 0.9 because on the "
-                "demo head, which no training picture comes from, every network gains up to 0.99, "
-                "but with the curves of both patients already seen."
+                "threshold was 0.5 until then (Dice .17 on 07, .80 on 19). It was set to 0.9 "
+                "because on the demo head, which no training picture comes from, every network "
+                "gains up to 0.99, but with the curves of both patients already seen."
             ),
             "code": (
                 "python -m inference.training.train --fold all --out DIR --minutes 105, then the "
