@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from imaging.dicom.load import DicomLoading, read_slice
-from imaging.dicom.series import Loading, Series
 from imaging.orientation import upright
 from imaging.scanning import ScanResult, scan
+from imaging.series import Loading, Series
 from imaging.storage.nifti_load import NiftiLoading, read_nifti_slice
 from imaging.volume import Volume, auto_window
 

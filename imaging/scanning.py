@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from imaging.dicom.index import Index
-from imaging.dicom.series import Problem, Series
 from imaging.errors import BadInput
+from imaging.series import Problem, Series
 from imaging.storage.archive import Unpacked, is_zip, unpack
 from imaging.storage.nifti_read import is_nifti, looks_gzipped, read_nifti
 

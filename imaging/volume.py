@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +71,43 @@ class Source:
 
 
 @dataclass(frozen=True, eq=False)
+class Repeats:
+    """All images of a 4D series: one grid, told apart by echo, b-value, time point, …
+
+    Parameters
+    ----------
+    axis : str
+        What differs, in words: ``"echo time"``, ``"b-value"``, ``"time point"``, …
+    labels : tuple of str
+        One per image, for people: ``"TE 9.5 ms"``, ``"b 1000 · direction 2"``.
+    voxels : ndarray, shape (n, k, j, i)
+        Stored values, read-only; filled while the series loads.
+    sources : tuple of Source
+        Files, instances and frames of each image.
+    scales : tuple of tuple of float
+        Slope and intercept of each image.
+    """
+
+    axis: str
+    labels: tuple[str, ...]
+    voxels: np.ndarray
+    sources: tuple[Source, ...]
+    scales: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        count = len(self.labels)
+        counts = {self.voxels.shape[0], len(self.sources), len(self.scales)}
+        if self.voxels.ndim != 4 or counts != {count}:
+            raise BadInput("The images of the series do not belong together")
+        view = self.voxels.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "voxels", view)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
 class Volume:
     """A scalar image on a grid.
 
@@ -96,6 +133,12 @@ class Volume:
         True where slices were made by resampling.
     notes : tuple of str
         Sentences about what is odd with this image, for the user.
+    repeats : Repeats or None
+        All images of a 4D series; ``voxels``, ``source``, ``slope`` and ``intercept`` are those
+        of the one that is chosen now, ``repeat``. See :meth:`at_repeat`.
+    places : ndarray or None
+        For slices at uneven places: the centre of the first voxel of each, LPS mm, shape (k, 3).
+        The geometry is then only a stand-in with a mean step and must not place anything.
     """
 
     id: str
@@ -111,6 +154,9 @@ class Volume:
     inverted: bool = False
     interpolated: bool = False
     notes: tuple[str, ...] = ()
+    repeats: Repeats | None = field(default=None, repr=False)
+    repeat: int = 0
+    places: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.shape != self.geometry.shape:
@@ -121,6 +167,35 @@ class Volume:
         view = self.voxels.view()
         view.flags.writeable = False
         object.__setattr__(self, "voxels", view)
+
+    @property
+    def even(self) -> bool:
+        """False where the slices lie at uneven places and the geometry is only a stand-in."""
+        return self.places is None
+
+    @property
+    def title(self) -> str:
+        """The name, with what tells the chosen image of a 4D series from the others."""
+        if self.repeats is None:
+            return self.name
+        return f"{self.name} · {self.repeats.labels[self.repeat]}"
+
+    def at_repeat(self, number: int) -> Volume:
+        """The same item with another image of its 4D series chosen; shares the voxels.
+
+        Raises
+        ------
+        BadInput
+            Where there is no such image.
+        """
+        repeats = self.repeats
+        if repeats is None or not 0 <= number < len(repeats):
+            raise BadInput(f"The series has no image {number + 1}", self.name)
+        slope, intercept = repeats.scales[number]
+        return replace(
+            self, voxels=repeats.voxels[number], source=repeats.sources[number], slope=slope,
+            intercept=intercept, repeat=number,
+        )  # fmt: skip
 
     def real(self, stored: np.ndarray | float) -> np.ndarray:
         """Stored values as real values, float32."""

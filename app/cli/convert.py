@@ -6,9 +6,9 @@ from pathlib import Path
 
 from app.cli.output import Output
 from app.cli.scan import chosen_series, found
-from imaging.dicom.series import Series
 from imaging.errors import BadInput
 from imaging.open import open_series
+from imaging.series import Series
 from imaging.volume import Volume
 
 

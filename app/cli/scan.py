@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.output import Output
-from imaging.dicom.series import Series
 from imaging.errors import BadInput
 from imaging.open import ScanResult
 from imaging.open import scan as scan_paths
+from imaging.series import Series
 
 #: So many unusable files are named one by one in the text output.
 NAMED_PROBLEMS = 20

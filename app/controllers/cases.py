@@ -24,7 +24,7 @@ from viewer.state.display_json import display_from_json, display_to_json
 from viewer.state.navigation import compare_display, show_volume
 
 if TYPE_CHECKING:
-    from imaging.dicom.series import Series
+    from imaging.series import Series
     from imaging.storage.codec import VolumeRef
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from app.windows.banner import readable_date, readable_name
 
 if TYPE_CHECKING:
-    from imaging.dicom.series import Series
+    from imaging.series import Series
 
 
 def patient_text(series: Series) -> str:

@@ -34,7 +34,7 @@ from app.workspace import Workspace
 from viewer.state.display import SERIES_MIME
 
 if TYPE_CHECKING:
-    from imaging.dicom.series import Series
+    from imaging.series import Series
 
 
 class SeriesTree(QTreeWidget):

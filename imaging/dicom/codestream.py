@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from imaging.dicom.series import Encoding, Frame
 from imaging.dicom.vetting import codestream_size
 from imaging.errors import BadInput
+from imaging.series import Encoding, Frame
 
 RLE = "1.2.840.10008.1.2.5"
 _ITK_SYNTAXES = frozenset(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from imaging.dicom.series import Encoding, Frame
 from imaging.dicom.tags import DEFLATED_LE, EXPLICIT_BE, NATIVE_SYNTAXES, Header
 from imaging.dicom.vetting import MAX_FRAMES, check_frame, safe_uid
 from imaging.errors import BadInput
 from imaging.orientation import ORTHOGONAL_TOLERANCE
+from imaging.series import Encoding, Frame
 from imaging.volume import Window
 
 #: What tells images at the same place apart, most telling first.

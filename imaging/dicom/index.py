@@ -10,10 +10,10 @@ from imaging.dicom.codestream import undecodable_reason
 from imaging.dicom.describe import Study, study_of
 from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
 from imaging.dicom.header import read_header
-from imaging.dicom.series import Frame, Problem, Series
 from imaging.dicom.split import Stack, plane_of, split
 from imaging.dicom.tags import Header
 from imaging.errors import BadInput
+from imaging.series import Frame, Problem, Series
 
 _COLOUR = "The images are in colour; they are shown as grey values."
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from imaging.dicom.codestream import stored_dtype
 from imaging.dicom.pixels import PixelReader, reads_directly
-from imaging.dicom.series import Frame, Series
 from imaging.dicom.vetting import check_volume_bytes
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
+from imaging.series import Frame, Series
 from imaging.volume import Volume
 
 #: About so many bytes of voxels arrive between two reports.

@@ -12,9 +12,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from imaging.dicom.series import Frame
 from imaging.dicom.tags import Header
 from imaging.errors import BadInput
+from imaging.series import Frame
 
 
 def read_mosaic(header: Header, sheet: Frame) -> list[Frame]:

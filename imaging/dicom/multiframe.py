@@ -17,10 +17,10 @@ from imaging.dicom.frames import (
     triple,
 )
 from imaging.dicom.header import open_data, read_sequences
-from imaging.dicom.series import Encoding, Frame
 from imaging.dicom.tags import Header
 from imaging.dicom.vetting import safe_uid
 from imaging.errors import BadInput
+from imaging.series import Encoding, Frame
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _TAGS = (_SHARED, _PER_FRAME, 0x00080008, 0x00089208, 0x00281052, 0x00281053)

@@ -16,9 +16,9 @@ import numpy as np
 
 from imaging.dicom.codestream import decode, frame_places, read_at, stored_dtype
 from imaging.dicom.header import inflated_data
-from imaging.dicom.series import Encoding, Frame
 from imaging.dicom.vetting import MAX_INFLATED_BYTES
 from imaging.errors import BadInput
+from imaging.series import Encoding, Frame
 
 
 def reads_directly(frame: Frame, target: np.dtype) -> bool:

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from imaging.dicom.frames import MARKS
-from imaging.dicom.series import Frame
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.orientation import SLICE_STEP_TOLERANCE_MM
+from imaging.series import Frame
 
 #: Two slices this close along the normal lie at the same place.
 SAME_PLACE_MM = 0.01

@@ -14,10 +14,10 @@ from typing import IO, Any, cast
 
 import numpy as np
 
-from imaging.dicom.series import Frame, Series
 from imaging.dicom.vetting import check_volume_bytes
 from imaging.errors import BadInput
 from imaging.geometry import Box
+from imaging.series import Frame, Series
 from imaging.storage.nifti_read import opened
 from imaging.volume import Volume
 

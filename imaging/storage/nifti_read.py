@@ -15,11 +15,11 @@ from typing import IO, Any, cast
 import numpy as np
 
 from imaging.dicom.describe import name_sequence
-from imaging.dicom.series import Encoding, Frame, Series
 from imaging.dicom.split import plane_of
 from imaging.dicom.vetting import MAX_VOLUME_BYTES
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
+from imaging.series import Encoding, Frame, Series
 from imaging.volume import Source
 
 #: Of a file with more time points only so many are listed.

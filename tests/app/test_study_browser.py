@@ -15,7 +15,7 @@ from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE
 from app.windows.series_text import kind_text, size_text, spacing_text, warning_text
 from app.windows.study_browser import StudyBrowser
 from app.workspace import Workspace
-from imaging.dicom.series import Series
+from imaging.series import Series
 from imaging.volume import Patient
 from viewer.widgets.view_grid import SERIES_MIME
 

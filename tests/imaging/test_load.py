@@ -20,10 +20,10 @@ from dicom_phantoms import (
 )
 
 from imaging.dicom import codestream, load, vetting
-from imaging.dicom.series import Series
 from imaging.errors import BadInput
 from imaging.geometry import Box
 from imaging.open import load_series, open_series, scan, thumbnail
+from imaging.series import Series
 from imaging.volume import Window
 
 

@@ -10,8 +10,8 @@ import pytest
 from dicom_phantoms import Maker, Plan
 
 from imaging import scanning
-from imaging.dicom.series import Problem, Series
 from imaging.open import load_series, open_series, scan, thumbnail
+from imaging.series import Problem, Series
 from imaging.volume import Volume
 
 

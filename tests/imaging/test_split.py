@@ -20,8 +20,8 @@ from dicom_phantoms import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imaging.dicom.series import Series
 from imaging.open import load_series, scan
+from imaging.series import Series
 
 
 @pytest.fixture

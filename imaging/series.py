@@ -1,4 +1,4 @@
-"""What was found on disk: frames, series and problems, as values."""
+"""What was found on disk: frames, series, objects that belong to them, problems; as values."""
 
 from __future__ import annotations
 
@@ -105,9 +105,69 @@ class Frame:
         return None not in (self.position, self.orientation, self.spacing)
 
 
+@dataclass(frozen=True)
+class SequenceGuess:
+    """Which kind of sequence an image is, how sure that is, and why.
+
+    Parameters
+    ----------
+    name : str
+        ``"T1w"``, ``"T1w+C"`` (with contrast agent), ``"T2w"``, ``"FLAIR"``, ``"DWI"``, ``"ADC"``,
+        ``"SWI"``, ``"PD"``, ``"localiser"`` or empty where nobody can tell.
+    confidence : float
+        0 (a guess) to 1 (the user said so).
+    why : str
+        One phrase for people: ``"the series is called t2_flair_sag"``.
+    """
+
+    name: str = ""
+    confidence: float = 0.0
+    why: str = ""
+
+
+#: Kinds of :class:`FoundObject`.
+SEGMENTATION, STRUCTURE_SET, PARAMETRIC_MAP, REPORT, LABELS = (
+    "segmentation", "structure set", "parametric map", "report", "labels",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """Something on disk that belongs to images: a mask, contours, a map, a report.
+
+    Parameters
+    ----------
+    key : str
+        Stable id: the same file gives the same key.
+    kind : str
+        ``"segmentation"`` (DICOM SEG), ``"structure set"`` (RTSTRUCT), ``"parametric map"``,
+        ``"report"`` (SR) or ``"labels"`` (a label image of another format).
+    title : str
+        What the user sees: the series or content description, else the file name.
+    details : str
+        One short phrase: ``"3 segments"``, ``"2 contours"``, ``"5 measurements"``.
+    series_uids : tuple of str
+        Series it refers to; empty where it does not say.
+    instance_uids : tuple of str
+        Images it refers to, where it names no series; empty where it does not say.
+    frame_of_reference : str
+        Empty where unknown.
+    """
+
+    key: str
+    kind: str
+    path: str
+    title: str
+    details: str = ""
+    source: Source = Source("dicom")
+    series_uids: tuple[str, ...] = ()
+    instance_uids: tuple[str, ...] = field(default=(), repr=False)
+    frame_of_reference: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One stack of slices that can be opened.
+    """One stack of slices that can be opened, or several on one grid (a 4D series).
 
     Parameters
     ----------
@@ -126,9 +186,17 @@ class Series:
     geometry : Geometry or None
         None where the header does not say where the slices lie.
     frames : tuple of Frame
-        One per slice in array order.
+        One per slice in array order; for a 4D series all slices of the first image, then all of
+        the second, and so on. One per image for NIfTI and other whole-volume files.
     regular : bool
         True where the slices lie at even distances; else the geometry is only an average.
+    repeat_axis : str
+        What tells the images of a 4D series apart; empty for an ordinary one. See
+        :class:`imaging.volume.Repeats`.
+    repeats : tuple of str
+        A label for each image of a 4D series, empty for an ordinary one.
+    guess : SequenceGuess
+        How sure ``sequence`` is, and why.
     problems : tuple of str
         Sentences about what is odd.
     sequence : str
@@ -154,6 +222,9 @@ class Series:
     bits: int = 16
     photometric: str = "MONOCHROME2"
     viewable: bool = True
+    repeat_axis: str = ""
+    repeats: tuple[str, ...] = ()
+    guess: SequenceGuess = SequenceGuess()
 
     @property
     def volumetric(self) -> bool:
