@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imaging.dicom.index import Index
 from imaging.errors import BadInput
-from imaging.series import Problem, Series
+from imaging.series import FoundObject, Problem, Series
 from imaging.storage.archive import Unpacked, is_zip, unpack
-from imaging.storage.nifti_read import is_nifti, looks_gzipped, read_nifti
+from imaging.storage.file_head import Found, read_head
+from imaging.storage.formats import format_of
 
 _REPORT_SECONDS = 0.3
 _REPORT_GROWTH = 1.25
 _SKIPPED_NAMES = frozenset(("thumbs.db", "desktop.ini", "dicomdir"))
+#: Headers that name a file with their voxels are read before the files they name.
+_HEADERS_FIRST = (".nhdr", ".mhd", ".hdr", ".hdr.gz", ".nii", ".nii.gz", ".nrrd", ".mha")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class ScanResult:
         By study, then series number.
     problems : tuple of Problem
         Files that were not used, each with a reason.
+    objects : tuple of FoundObject
+        Masks, contours, maps and reports, in the order they were found.
     stopped : bool
         True where the scan was cancelled before its end.
     """
@@ -38,6 +43,7 @@ class ScanResult:
     series: tuple[Series, ...]
     problems: tuple[Problem, ...]
     stopped: bool = False
+    objects: tuple[FoundObject, ...] = ()
     _archives: tuple[Unpacked, ...] = field(default=(), repr=False)
 
     def close(self) -> None:
@@ -58,6 +64,7 @@ def scan(
     on_problem: Callable[[Problem], None] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    on_object: Callable[[FoundObject], None] | None = None,
 ) -> ScanResult:
     """Find the series in folders, files and zip archives; reads headers only.
 
@@ -74,12 +81,14 @@ def scan(
         Called with the files done and the files known so far.
     cancelled : callable, optional
         Asked between files; True stops with what is there.
+    on_object : callable, optional
+        Called for each mask, map or report.
 
     Returns
     -------
     ScanResult
     """
-    worker = _Scan(on_series, on_problem, on_progress, cancelled or (lambda: False))
+    worker = _Scan(on_series, on_problem, on_progress, cancelled or (lambda: False), on_object)
     try:
         worker.run([os.fspath(path) for path in paths])
     except BaseException:
@@ -91,26 +100,28 @@ def scan(
 class _Scan:
     """One run of :func:`scan`."""
 
-    def __init__(self, on_series, on_problem, on_progress, cancelled) -> None:
+    def __init__(self, on_series, on_problem, on_progress, cancelled, on_object=None) -> None:
         self.on_series, self.on_problem, self.on_progress = on_series, on_problem, on_progress
-        self.cancelled = cancelled
+        self.cancelled, self.on_object = cancelled, on_object
         self.index = Index()
-        self.nifti: list[Series] = []
+        self.grids: list[Series] = []
         self.problems: list[Problem] = []
+        self.objects: list[FoundObject] = []
+        self.used: set[str] = set()
         self.archives: list[Unpacked] = []
         self.names: dict[str, str] = {}
         self.reported: dict[str, int] = {}
         self.final: dict[str, list[Series]] = {}
-        self.done = self.total = self.told = 0
+        self.done = self.total = self.told = self.told_objects = 0
         self.stopped = False
         self.next_report = time.monotonic() + _REPORT_SECONDS
 
     def run(self, paths: Sequence[str]) -> None:
         files = list(dict.fromkeys(file for path in paths for file in self._files(path)))
-        self._read_all(files)
+        self._read_all(_headers_first(files))
         for group in self.index.groups:
             self._report_series(group, final=True)
-        self._tell_problems()
+        self._tell_new()
         self._progress()
 
     def close(self) -> None:
@@ -130,7 +141,11 @@ class _Scan:
 
         ordered = sorted(found, key=place)
         return ScanResult(
-            (*ordered, *self.nifti), tuple(self.problems), self.stopped, tuple(self.archives)
+            (*ordered, *self.grids),
+            tuple(self.problems),
+            self.stopped,
+            tuple(self.objects),
+            tuple(self.archives),
         )
 
     def _files(self, path: str) -> Iterator[str]:
@@ -165,7 +180,7 @@ class _Scan:
             try:
                 self._read(file, nested)
             except BadInput as error:
-                self._problem(file, error.what + ".")
+                self._problem(file, ". ".join(filter(None, (error.what, error.advice))) + ".")
             except (MemoryError, RecursionError):
                 self._problem(file, "The file needs more memory than there is.")
             except Exception as error:
@@ -178,17 +193,20 @@ class _Scan:
             if nested:
                 raise BadInput("Archives inside an archive are not opened", file)
             self._read_archive(file)
-        elif _pair_image(file):
+        elif file in self.used:
             return
-        elif is_nifti(file):
-            found = read_nifti(file, self.names.get(file, ""))
-            self.nifti.extend(found)
-            for series in found:
-                self._tell_series(series)
-        elif looks_gzipped(file):
-            raise BadInput("The compressed file holds no NIfTI image", file)
+        elif known := format_of(read_head(file)):
+            self._take(known.read(file, self.names.get(file, "")))
         else:
             self.index.add(file)
+
+    def _take(self, found: Found) -> None:
+        self.used.update(found.used)
+        self.grids.extend(found.series)
+        for series in found.series:
+            self._tell_series(series)
+        for one in found.objects:
+            self._tell_object(one)
 
     def _read_archive(self, file: str) -> None:
         unpacked = unpack(file, self.cancelled)
@@ -198,7 +216,7 @@ class _Scan:
         for name, reason in unpacked.refused:
             self._problem(f"{file} › {name}", reason)
         wanted = [path for path, name in unpacked.members if not _skipped(os.path.basename(name))]
-        self._read_all(wanted, nested=True)
+        self._read_all(_headers_first(wanted, self.names), nested=True)
 
     def _problem(self, path: str, reason: str) -> None:
         problem = Problem(self.names.get(path, path), reason)
@@ -206,10 +224,19 @@ class _Scan:
         if self.on_problem is not None:
             self.on_problem(problem)
 
-    def _tell_problems(self) -> None:
+    def _tell_new(self) -> None:
+        """Pass on what the index has found to be a problem or an object since the last time."""
         for problem in self.index.problems[self.told :]:
             self._problem(*problem)
         self.told = len(self.index.problems)
+        for one in self.index.objects[self.told_objects :]:
+            self._tell_object(one)
+        self.told_objects = len(self.index.objects)
+
+    def _tell_object(self, found: FoundObject) -> None:
+        self.objects.append(found)
+        if self.on_object is not None:
+            self.on_object(found)
 
     def _tell_series(self, series: Series) -> None:
         if self.on_series is not None:
@@ -217,7 +244,7 @@ class _Scan:
 
     def _report_growth(self) -> None:
         """Report new series at once and grown ones now and then."""
-        self._tell_problems()
+        self._tell_new()
         groups = self.index.groups
         if len(groups) > len(self.reported):
             for group in groups:
@@ -253,10 +280,10 @@ def _skipped(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SKIPPED_NAMES
 
 
-def _pair_image(file: str) -> bool:
-    """True for the ``.img`` of a NIfTI pair, which its ``.hdr`` opens."""
-    stem = file[:-3] if file.lower().endswith(".gz") else file
-    root, end = os.path.splitext(stem)
-    if end.lower() != ".img":
-        return False
-    return any(os.path.isfile(root + e) and is_nifti(root + e) for e in (".hdr", ".hdr.gz"))
+def _headers_first(files: Sequence[str], names: Mapping[str, str] | None = None) -> list[str]:
+    """The same files; headers that may name another file for their voxels come first."""
+
+    def late(file: str) -> bool:
+        return not (names or {}).get(file, file).lower().endswith(_HEADERS_FIRST)
+
+    return sorted(files, key=late)

@@ -13,7 +13,7 @@ from imaging.dicom.header import read_header
 from imaging.dicom.split import Stack, plane_of, split
 from imaging.dicom.tags import Header
 from imaging.errors import BadInput
-from imaging.series import Frame, Problem, Series
+from imaging.series import FoundObject, Frame, Problem, Series
 
 _COLOUR = "The images are in colour; they are shown as grey values."
 
@@ -26,6 +26,7 @@ class Index:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.objects: list[FoundObject] = []
         self._studies: dict[str, Study] = {}
         self._frames: dict[str, list[Frame]] = {}
         self._seen: dict[tuple, str] = {}

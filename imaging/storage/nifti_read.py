@@ -20,6 +20,7 @@ from imaging.dicom.vetting import MAX_VOLUME_BYTES
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.series import Encoding, Frame, Series
+from imaging.storage.file_head import Found, Head, read_head
 from imaging.volume import Source
 
 #: Of a file with more time points only so many are listed.
@@ -27,14 +28,20 @@ MAX_TIME_POINTS = 64
 _DTYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"}
 
 
+def begins_nifti(head: Head) -> bool:
+    """True where a file begins with a NIfTI-1 or NIfTI-2 header, gzipped or not."""
+    return _version(head.plain) != 0
+
+
 def is_nifti(path: str) -> bool:
     """True where the content is a NIfTI-1 or NIfTI-2 header, gzipped or not."""
-    try:
-        with opened(path) as file:
-            head = file.read(348)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return _version(head) != 0
+    return begins_nifti(read_head(path))
+
+
+def read(path: str, shown: str = "") -> Found:
+    """What a NIfTI file holds, for the table of formats."""
+    series = tuple(read_nifti(path, shown))
+    return Found(series, used=tuple({s.frames[0].file for s in series} - {path}))
 
 
 def looks_gzipped(path: str) -> bool:

@@ -75,14 +75,14 @@ def test_cancel_keeps_what_is_there(tmp_path: Path) -> None:
 def test_unforeseen_failure_of_one_file_spares_the_others(tmp_path: Path, monkeypatch) -> None:
     Maker(tmp_path).stack([0.0, 3.0, 6.0])
     (tmp_path / "zz").write_bytes(b"x" * 500)
-    original = scanning.is_nifti
+    original = scanning.format_of
 
-    def fails(path: str) -> bool:
-        if path.endswith("zz"):
+    def fails(head):
+        if head.path.endswith("zz"):
             raise LookupError("patient name")
-        return original(path)
+        return original(head)
 
-    monkeypatch.setattr(scanning, "is_nifti", fails)
+    monkeypatch.setattr(scanning, "format_of", fails)
     with scan([tmp_path]) as result:
         assert result.series[0].shape[0] == 3
         assert result.problems[0].reason == "The file cannot be understood (LookupError)."
