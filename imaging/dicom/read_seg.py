@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from imaging.analysis.onto_grid import onto
 from imaging.dicom.codes import code_from
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
@@ -70,7 +71,7 @@ def read_seg(path: Path, geometry: Geometry) -> SegContent:
     grid, places = _own_grid(ds, frames, path)
     labels, overlapping = _assemble(ds, frames, places, grid, path)
     notes = ["Segments overlap; where they do, the first one was kept"] if overlapping else []
-    moved, more = _onto(labels, grid, geometry)
+    moved, more = onto(labels, grid, geometry)
     return SegContent(moved, segments, (*notes, *more))
 
 
@@ -232,35 +233,3 @@ def _assemble(
         overlapping |= bool(((values > 0) & ~free).any())
         target[free] = values[free]
     return labels, overlapping
-
-
-def _onto(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> tuple[np.ndarray, list[str]]:
-    """Labels on another grid by the nearest neighbour, and what should be said about it."""
-    marked = np.argwhere(labels)
-    if marked.size == 0:
-        return np.zeros(wanted.shape, np.uint8), []
-    index = wanted.index(grid.world(marked))
-    nearest = np.rint(index).astype(int)
-    inside = ((nearest >= 0) & (nearest < wanted.shape)).all(1)
-    lost = int((~inside).sum())
-    notes = [f"{lost} marked voxels lie outside the image and are not shown"] if lost else []
-    if _aligned(grid, wanted):
-        moved = np.zeros(wanted.shape, np.uint8)
-        moved[tuple(nearest[inside].T)] = labels[tuple(marked[inside].T)]
-        return moved, notes
-    from scipy.ndimage import affine_transform
-
-    to_own = grid.inverse @ wanted.affine
-    moved = affine_transform(
-        labels, to_own, output_shape=wanted.shape, order=0, mode="grid-constant", cval=0
-    )
-    return moved, [*notes, "The mask was drawn on another grid and was resampled to this one"]
-
-
-def _aligned(grid: Geometry, wanted: Geometry) -> bool:
-    """True where every voxel of one grid is a voxel of the other, up to turns and flips."""
-    between = wanted.inverse @ grid.affine
-    corners = wanted.index(grid.corners)
-    steps = np.abs(between[:3, :3])
-    turned = np.abs(steps - np.rint(steps)).max() < 1e-3 and np.rint(steps).sum() == 3
-    return bool(turned and np.abs(corners - np.rint(corners)).max() < 0.05)

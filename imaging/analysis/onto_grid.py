@@ -1,0 +1,83 @@
+"""A label image onto the grid of another image, by patient coordinates.
+
+Used for every mask that comes from a file, of whatever format: where one grid is the other turned,
+flipped or cut, voxels move one to one; else the nearest voxel is taken, and a note says so.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imaging.geometry import Geometry
+
+#: Axes count as parallel, and voxels as the same, within these parts of a voxel.
+_TURN_TOLERANCE = 1e-3
+_PLACE_TOLERANCE = 0.05
+
+
+def onto(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> tuple[np.ndarray, list[str]]:
+    """Labels on another grid, and what should be said about it.
+
+    Parameters
+    ----------
+    labels : ndarray of uint8, shape (k, j, i)
+        On ``grid``.
+    grid, wanted : Geometry
+
+    Returns
+    -------
+    labels : ndarray of uint8
+        On ``wanted``.
+    notes : list of str
+        Sentences about voxels outside, resampling and labels that were lost.
+    """
+    if not labels.any():
+        return np.zeros(wanted.shape, np.uint8), []
+    if aligned(grid, wanted):
+        moved = _turned(labels, grid, wanted)
+        return moved, _outside(int(np.count_nonzero(labels)) - int(np.count_nonzero(moved)))
+    from scipy.ndimage import affine_transform
+
+    moved = affine_transform(
+        labels, grid.inverse @ wanted.affine, output_shape=wanted.shape, order=0,
+        mode="grid-constant", cval=0,
+    )  # fmt: skip
+    nearest = np.rint(wanted.index(grid.world(np.argwhere(labels)))).astype(int)
+    inside = ((nearest >= 0) & (nearest < wanted.shape)).all(1)
+    notes = _outside(int((~inside).sum()))
+    notes.append("The mask was drawn on another grid and was resampled to this one")
+    gone = np.setdiff1d(np.unique(labels), np.unique(moved))
+    if gone.size and inside.all():
+        which = ", ".join(str(n) for n in gone)
+        notes.append(f"Too small for the voxels of this image and lost: label {which}")
+    return moved, notes
+
+
+def aligned(grid: Geometry, wanted: Geometry) -> bool:
+    """True where every voxel of one grid is a voxel of the other, up to turns and flips."""
+    between = wanted.inverse @ grid.affine
+    corners = wanted.index(grid.corners)
+    steps = np.abs(between[:3, :3])
+    turned = np.abs(steps - np.rint(steps)).max() < _TURN_TOLERANCE and np.rint(steps).sum() == 3
+    return bool(turned and np.abs(corners - np.rint(corners)).max() < _PLACE_TOLERANCE)
+
+
+def _turned(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray:
+    """Voxels of an aligned grid, one to one; those outside are left behind."""
+    between = np.rint(wanted.inverse @ grid.affine).astype(int)
+    axes = np.abs(between[:3, :3]).argmax(axis=1)
+    signs = between[np.arange(3), axes]
+    first = np.rint(wanted.index(grid.world((0, 0, 0)))).astype(int)
+    turned = labels.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
+    start = np.where(signs > 0, first, first - (np.array(turned.shape) - 1))
+    low, high = np.maximum(start, 0), np.minimum(start + turned.shape, wanted.shape)
+    moved = np.zeros(wanted.shape, np.uint8)
+    if (low < high).all():
+        there = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        here = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+        moved[there] = turned[here]
+    return moved
+
+
+def _outside(count: int) -> list[str]:
+    return [f"{count} marked voxels lie outside the image and are not shown"] if count else []
