@@ -9,6 +9,7 @@ import numpy as np
 
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
+from imaging.identity import new_uid
 
 
 class Code(NamedTuple):
@@ -85,6 +86,14 @@ class Segment:
         Voxel value, 1 to 255.
     algorithm_type : str
         ``AUTOMATIC``, ``SEMIAUTOMATIC`` or ``MANUAL`` (PS3.3 C.8.20.4).
+    tracking_uid : str
+        Says that this is the same label in every file it is written to, whatever its name. Empty
+        only until it enters a :class:`Segmentation`.
+    region : Code or None
+        Where in the body, for example a side or an organ (PS3.3 C.7.6.16.2.8); None where unsaid.
+    algorithm, algorithm_version : str
+        What made this label, where that is not what the mask's provenance says: a label read from
+        a file, or one moved in from another mask. Empty otherwise.
     """
 
     number: int
@@ -95,10 +104,36 @@ class Segment:
     algorithm_type: str = MANUAL
     locked: bool = False
     tracking_uid: str = ""
+    region: Code | None = None
+    algorithm: str = ""
+    algorithm_version: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= 255:
             raise BadInput(f"A label number must be 1 to 255, not {self.number}")
+
+
+def identified(
+    segments: tuple[Segment, ...], mask_id: str, geometry: Geometry, created: str
+) -> tuple[Segment, ...]:
+    """The segments, each with a tracking UID; one that has none gets one that never changes.
+
+    It follows from the mask, its grid and the number of the segment, so that an old file, which
+    knows no such UIDs, gives the same ones every time it is read.
+    """
+    if all(s.tracking_uid for s in segments):
+        return segments
+    return tuple(
+        s if s.tracking_uid
+        else replace(s, tracking_uid=mask_uid(mask_id, geometry, created, f"segment {s.number}"))
+        for s in segments
+    )  # fmt: skip
+
+
+def mask_uid(mask_id: str, geometry: Geometry, created: str, part: str) -> str:
+    """A UID for a part of a mask: the same part of the same mask always has the same."""
+    place = (str(geometry.shape), geometry.affine.tobytes().hex(), geometry.frame_of_reference)
+    return new_uid("mask", mask_id, *place, created, part)
 
 
 @dataclass(eq=False)
@@ -140,6 +175,7 @@ class Segmentation:
         if self._labels.shape != self.geometry.shape or self._labels.dtype != np.uint8:
             raise BadInput("The mask is not a uint8 array on its own grid", self.name)
         self._labels = np.array(self._labels, order="C")
+        self.segments = identified(self.segments, self.id, self.geometry, self.provenance.created)
 
     @classmethod
     def from_labels(

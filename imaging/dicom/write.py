@@ -7,7 +7,6 @@ PS3.3 A.4 (MR Image IOD), C.7.6.2 (Image Plane), C.8.3 (MR Image).
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import numpy as np
 from imaging.atomic import write_folder_atomic
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
+from imaging.identity import new_uid as new_uid
 from imaging.orientation import ORTHOGONAL_TOLERANCE
 from imaging.volume import Patient, Volume, auto_window
 
@@ -29,13 +29,6 @@ MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"
 RESEARCH_ONLY = "Research use - not for diagnosis"
 #: Positions read back from decimal strings agree this well with the ones written.
 POSITION_TOLERANCE_MM = 1e-4
-
-
-def new_uid(*parts: str) -> str:
-    """A DICOM UID: random, or always the same for the same parts (PS3.5 B.2)."""
-    if not parts:
-        return f"2.25.{uuid.uuid4().int}"
-    return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, '/'.join(('isocenter', *parts))).int}"
 
 
 def mr_template(

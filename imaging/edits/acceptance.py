@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from imaging.analysis.lesions import Lesion
-from imaging.edits.edit import Edit, Group, HeaderEdit, VoxelEdit
+from imaging.edits.edit import Edit, Group, VoxelEdit
 from imaging.edits.operations import accepted_segment
+from imaging.edits.origin import taking_over
 from imaging.errors import EditRefused
 from imaging.segmentation import Segmentation
 
@@ -41,8 +42,5 @@ def accept_lesions(segmentation: Segmentation, lesions: Sequence[Lesion]) -> Edi
             raise EditRefused("The lesion has changed since the list was made", name)
         part[lesion.mask] = target.number
     voxels = VoxelEdit.between(segmentation.id, name, box, before, after)
-    if segmentation.segment(target.number) is not None:
-        return voxels
-    old = segmentation.header()
-    new = segmentation.header(segments=(*segmentation.segments, target))
-    return Group.of(name, [HeaderEdit(segmentation.id, name, old, new), voxels])
+    sources = {lesion.label for lesion in lesions}
+    return Group.of(name, [taking_over(segmentation, name, sources, target), voxels])

@@ -5,6 +5,7 @@ Nothing here changes anything: the edit does, when the workspace executes it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -13,16 +14,19 @@ from imaging.analysis.lesions import Lesion
 from imaging.analysis.morphology import draft_mask
 from imaging.edits.edit import Edit, Group, HeaderEdit, VoxelEdit
 from imaging.edits.hand_work import pack_mask, unpack_mask
+from imaging.edits.origin import helped, taking_over
 from imaging.errors import EditRefused
 from imaging.geometry import Box
 from imaging.heatmap import Heatmap
+from imaging.identity import new_uid
 from imaging.segmentation import (
-    AUTOMATIC,
     MANUAL,
     SEMIAUTOMATIC,
+    Code,
     Segment,
     Segmentation,
     SegmentationHeader,
+    mask_uid,
     next_colour,
 )
 
@@ -47,7 +51,8 @@ def set_threshold(segmentation: Segmentation, probability: Heatmap, new_threshol
     """Cut a draft anew at another probability; what a person changed stays as it is.
 
     Work by hand is every voxel that differs from the draft as it was cut before, now or at any
-    earlier threshold. The draft's label is its first segment.
+    earlier threshold. The draft's label is its first segment; a person chose this threshold, so
+    an ``AUTOMATIC`` one becomes ``SEMIAUTOMATIC``.
 
     Parameters
     ----------
@@ -66,6 +71,7 @@ def set_threshold(segmentation: Segmentation, probability: Heatmap, new_threshol
     old = _threshold_of(segmentation, probability)
     if not 0.0 <= new_threshold <= 1.0:
         raise EditRefused("A threshold lies between 0 and 1", segmentation.name)
+    moved = float(new_threshold) != old
     name, shape = "Move threshold", segmentation.geometry.shape
     hand = unpack_mask(segmentation.hand_work, shape) if segmentation.hand_work else None
     area = _area(segmentation, probability, min(old, new_threshold), hand)
@@ -78,6 +84,7 @@ def set_threshold(segmentation: Segmentation, probability: Heatmap, new_threshol
     header = _header(
         segmentation, name, threshold=float(new_threshold),
         hand_work=pack_mask(touched, area, shape),
+        segments=helped(segmentation, {segmentation.segments[0].number} if moved else ()),
     )  # fmt: skip
     return _with_header(name, _changed(segmentation, name, area, after), header)
 
@@ -129,10 +136,7 @@ def stroke_edit(segmentation: Segmentation, voxel_edit: VoxelEdit) -> Edit:
     before = segmentation.labels[voxel_edit.box.slices]
     hit = xor != 0
     values = set(np.unique(before[hit])) | set(np.unique((before ^ xor)[hit]))
-    segments = tuple(
-        _retyped(segment, AUTOMATIC, SEMIAUTOMATIC) if segment.number in values else segment
-        for segment in segmentation.segments
-    )
+    segments = helped(segmentation, values)
     if segments == segmentation.segments:
         return voxel_edit
     return Group.of(
@@ -141,9 +145,13 @@ def stroke_edit(segmentation: Segmentation, voxel_edit: VoxelEdit) -> Edit:
 
 
 def set_draft(segmentation: Segmentation, draft: bool) -> Edit:
-    """Take a draft over, or make a mask a draft again."""
+    """Take a draft over, or make a mask a draft again.
+
+    Taking over is a person's work: ``AUTOMATIC`` segments become ``SEMIAUTOMATIC``.
+    """
     name = "Mark as draft" if draft else "Take over draft"
-    return _header(segmentation, name, draft=draft)
+    numbers = () if draft else [segment.number for segment in segmentation.segments]
+    return _header(segmentation, name, draft=draft, segments=helped(segmentation, numbers))
 
 
 # --- lesions --------------------------------------------------------------------------------
@@ -161,13 +169,19 @@ def accepted_segment(segmentation: Segmentation) -> Segment:
         if segment.name == ACCEPTED_NAME:
             return segment
     first = segmentation.segments[0] if segmentation.segments else None
+    identity = mask_uid(
+        segmentation.id, segmentation.geometry, segmentation.provenance.created, ACCEPTED_NAME
+    )
     fresh = Segment(
         free_number(segmentation), ACCEPTED_NAME, next_colour(segmentation.segments),
-        algorithm_type=SEMIAUTOMATIC,
+        algorithm_type=SEMIAUTOMATIC, tracking_uid=identity,
     )  # fmt: skip
     if first is None:
         return fresh
-    return Segment(**{**vars(fresh), "category": first.category, "type": first.type})
+    return replace(
+        fresh, category=first.category, type=first.type, region=first.region,
+        algorithm=first.algorithm, algorithm_version=first.algorithm_version,
+    )  # fmt: skip
 
 
 def accept_lesion(
@@ -183,10 +197,7 @@ def accept_lesion(
     target = accepted_segment(segmentation) if accepted is None else accepted
     name = f"Accept lesion {lesion.number}"
     voxels = _relabel(segmentation, lesion, target.number, name)
-    if segmentation.segment(target.number) is not None:
-        return voxels
-    added = _header(segmentation, name, segments=(*segmentation.segments, target))
-    return Group.of(name, [added, voxels])
+    return Group.of(name, [taking_over(segmentation, name, {lesion.label}, target), voxels])
 
 
 def relabel_component(
@@ -199,8 +210,9 @@ def relabel_component(
     EditRefused
         Where the label does not exist, one of the two is locked, or the lesion has changed.
     """
-    _unlocked(segmentation, number)
-    return stroke_edit(segmentation, _relabel(segmentation, lesion, number, name))
+    target = _unlocked(segmentation, number)
+    voxels = _relabel(segmentation, lesion, number, name)
+    return Group.of(name, [taking_over(segmentation, name, {lesion.label}, target), voxels])
 
 
 def delete_lesion(segmentation: Segmentation, lesion: Lesion) -> Edit:
@@ -244,7 +256,7 @@ def add_segment(
     """Add an empty label with the next free number and, by default, the next free colour."""
     segment = Segment(
         free_number(segmentation), _named(name), colour or next_colour(segmentation.segments),
-        algorithm_type=MANUAL,
+        algorithm_type=MANUAL, tracking_uid=new_uid(),
     )  # fmt: skip
     return _header(
         segmentation, f"Add label {segment.name}", segments=(*segmentation.segments, segment)
@@ -273,6 +285,26 @@ def recolour_segment(segmentation: Segmentation, number: int, colour: tuple[int,
     if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
         raise EditRefused("A colour is three numbers from 0 to 255", segmentation.name)
     return _one_segment(segmentation, number, "Change colour", colour=colour)
+
+
+def code_segment(
+    segmentation: Segmentation, number: int, category: Code, type: Code, region: Code | None = None
+) -> Edit:
+    """Say in codes what a label means: what kind of thing, what thing, and where in the body.
+
+    See :data:`imaging.dicom.codes.LABEL_CODES` for codes to choose from.
+
+    Raises
+    ------
+    EditRefused
+        Where the label does not exist or a code lacks its value, scheme or meaning.
+    """
+    for code in (category, type, *([region] if region else [])):
+        if not all(part.strip() for part in code):
+            raise EditRefused("A code has a value, a scheme and a meaning", segmentation.name)
+    return _one_segment(
+        segmentation, number, "Set meaning", category=category, type=type, region=region
+    )
 
 
 def lock_segment(segmentation: Segmentation, number: int, locked: bool) -> Edit:
@@ -317,12 +349,6 @@ def _unlocked(segmentation: Segmentation, number: int) -> Segment:
     if segment.locked:
         raise EditRefused("The label is locked", segment.name, "Unlock it to change it")
     return segment
-
-
-def _retyped(segment: Segment, old: str, new: str) -> Segment:
-    if segment.algorithm_type != old:
-        return segment
-    return Segment(**{**vars(segment), "algorithm_type": new})
 
 
 # --- building edits -------------------------------------------------------------------------

@@ -20,7 +20,14 @@ from imaging.edits.edit import AddItem, Edit, Group, HeaderEdit, RemoveItem, Vox
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
 from imaging.heatmap import Heatmap
-from imaging.segmentation import Code, Provenance, Segment, Segmentation, SegmentationHeader
+from imaging.segmentation import (
+    Code,
+    Provenance,
+    Segment,
+    Segmentation,
+    SegmentationHeader,
+    identified,
+)
 from imaging.volume import Volume
 
 _T = TypeVar("_T")
@@ -168,6 +175,7 @@ def segment_body(segment: Segment) -> Body:
         "colour": list(segment.colour),
         "category": list(segment.category),
         "type": list(segment.type),
+        "region": None if segment.region is None else list(segment.region),
     }
 
 
@@ -179,6 +187,8 @@ def read_segment(body: Body) -> Segment:
         "category": Code(*(str(part) for part in body["category"])),
         "type": Code(*(str(part) for part in body["type"])),
     }
+    if body.get("region") is not None:
+        changed["region"] = Code(*(str(part) for part in body["region"]))
     return _build(Segment, {**body, **changed})
 
 
@@ -272,7 +282,8 @@ def item_body(item: Item, arrays: Arrays) -> Body:
         return {"kind": "volume", "volume": VolumeRef.of(item).body()}
     body = {"id": item.id, "volume_id": item.volume_id, "geometry": geometry_body(item.geometry)}
     if isinstance(item, Segmentation):
-        body |= {"kind": "segmentation", "header": header_body(item.header())}
+        header = _identified(item.header(), item.id, item.geometry)
+        body |= {"kind": "segmentation", "header": header_body(header)}
         return body | {"labels": _keep(item.labels, arrays)}
     body |= {"kind": "heatmap", "name": item.name, "meaning": item.meaning, "about": item.about}
     body |= {"provenance": provenance_body(item.provenance)}
@@ -284,7 +295,7 @@ def read_item(body: Body, fetch: Fetch) -> Segmentation | Heatmap:
     geometry = read_geometry(body["geometry"])
     id, volume_id = _text(body, "id"), _text(body, "volume_id")
     if body["kind"] == "segmentation":
-        header = read_header(body["header"])
+        header = _identified(read_header(body["header"]), id, geometry)
         labels = fetch(_text(body, "labels"), np.dtype(np.uint8), geometry.shape)
         item = Segmentation.from_labels(id, header.name, geometry, volume_id, labels)
         item.set_header(header)
@@ -297,6 +308,12 @@ def read_item(body: Body, fetch: Fetch) -> Segmentation | Heatmap:
         id, _text(body, "name"), values, _text(body, "meaning"), geometry, volume_id,
         read_provenance(body["provenance"]), _text(body, "about"),
     )  # fmt: skip
+
+
+def _identified(header: SegmentationHeader, mask_id: str, geometry: Geometry) -> SegmentationHeader:
+    """The header with a tracking UID in each label; files of early versions have none."""
+    segments = identified(header.segments, mask_id, geometry, header.provenance.created)
+    return header if segments is header.segments else replace(header, segments=segments)
 
 
 def _text(body: Body, key: str) -> str:
@@ -357,8 +374,12 @@ def read_leaf(body: Body, patch: bytes, case: Case, fetch: Fetch) -> Edit:
             body["item"], name, Box(start, stop), patch, body["before"], body["after"]  # type: ignore[arg-type]
         )  # fmt: skip
     if kind == "header":
-        before, after = read_header(body["before"]), read_header(body["after"])
-        return HeaderEdit(body["item"], name, before, after)
+        item = _text(body, "item")
+        geometry = case.segmentation(item).geometry
+        before, after = (
+            _identified(read_header(body[side]), item, geometry) for side in ("before", "after")
+        )
+        return HeaderEdit(item, name, before, after)
     if kind == "add":
         return AddItem(read_item(body["item"], fetch), name)
     if kind == "remove":

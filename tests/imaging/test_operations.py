@@ -11,6 +11,7 @@ from small_cases import blobs, map_on, mask_on, same_items, straight, turned
 from imaging.analysis.lesions import find_lesions
 from imaging.analysis.morphology import draft_mask, find_parts
 from imaging.case import Case
+from imaging.edits.acceptance import accept_lesions
 from imaging.edits.edit import Edit, Group, HeaderEdit, VoxelEdit
 from imaging.edits.hand_work import pack_mask, unpack_mask
 from imaging.edits.operations import (
@@ -18,6 +19,7 @@ from imaging.edits.operations import (
     accept_lesion,
     accepted_segment,
     add_segment,
+    code_segment,
     delete_lesion,
     free_number,
     lock_segment,
@@ -33,7 +35,7 @@ from imaging.edits.operations import (
 )
 from imaging.errors import BadInput, EditRefused
 from imaging.geometry import Box
-from imaging.segmentation import AUTOMATIC, Provenance, Segment
+from imaging.segmentation import AUTOMATIC, MANUAL, SEMIAUTOMATIC, Code, Provenance, Segment
 from imaging.storage.case_file import snapshot
 
 DRAFT = (Segment(1, "Draft", (230, 159, 0), algorithm_type=AUTOMATIC),)
@@ -249,8 +251,81 @@ def test_accepting_into_a_chosen_label():
     mask = case.segmentation("mask")
     chosen = Segment(9, "Infarct", (1, 2, 3))
     do(case, accept_lesion(mask, find_lesions(mask)[0], chosen))
-    assert mask.segment(9) == chosen
+    taken = mask.segment(9)
+    assert taken is not None
+    assert (taken.name, taken.colour, taken.algorithm_type) == ("Infarct", (1, 2, 3), SEMIAUTOMATIC)
+    assert taken.tracking_uid
     assert (mask.labels == 9).any()
+
+
+@pytest.mark.parametrize("what", ["accept", "accept all", "relabel", "delete", "take over"])
+def test_whatever_a_person_does_to_a_model_s_label_is_said_of_it(what):
+    case = draft(0.3)
+    mask = case.segmentation("mask")
+    do(case, add_segment(mask, "By hand"))
+    lesions = find_lesions(mask)
+    edits = {
+        "accept": lambda: accept_lesion(mask, lesions[0]),
+        "accept all": lambda: accept_lesions(mask, lesions),
+        "relabel": lambda: relabel_component(mask, lesions[0], 2),
+        "delete": lambda: delete_lesion(mask, lesions[0]),
+        "take over": lambda: set_draft(mask, False),
+    }
+    before = mask.header()
+    edit = edits[what]()
+    assert edit is not None
+    do(case, edit)
+    assert mask.segments[0].algorithm_type == SEMIAUTOMATIC
+    assert mask.segments[0].tracking_uid == before.segments[0].tracking_uid
+    hand = MANUAL if what != "relabel" else SEMIAUTOMATIC
+    assert mask.segments[1].algorithm_type == hand
+    assert mask.provenance == before.provenance
+    do(case, edit.inverse())
+    assert mask.header() == before
+
+
+def test_a_threshold_moved_by_hand_is_a_person_s_work():
+    case = draft(0.3)
+    mask, probability = case.segmentation("mask"), case.heatmap("map")
+    do(case, set_threshold(mask, probability, 0.3))
+    assert mask.segments[0].algorithm_type == AUTOMATIC
+    do(case, set_threshold(mask, probability, 0.6))
+    assert mask.segments[0].algorithm_type == SEMIAUTOMATIC
+    assert mask.threshold == 0.6
+
+
+def test_every_label_has_a_tracking_uid_of_its_own_that_nothing_changes():
+    case = draft(0.3)
+    mask = case.segmentation("mask")
+    do(case, add_segment(mask, "Vessel"))
+    do(case, accept_lesion(mask, find_lesions(mask)[0]))
+    uids = [s.tracking_uid for s in mask.segments]
+    assert all(uids)
+    assert len(set(uids)) == 3
+    do(case, rename_segment(mask, 1, "Other"))
+    do(case, code_segment(mask, 2, Code("1", "A", "b"), Code("2", "A", "c"), Code("3", "A", "d")))
+    do(case, set_threshold(mask, case.heatmap("map"), 0.5))
+    assert [s.tracking_uid for s in mask.segments] == uids
+    do(case, remove_segment(mask, 2))
+    do(case, add_segment(mask, "Another vessel"))
+    assert mask.segments[-1].number == 2
+    assert mask.segments[-1].tracking_uid not in uids
+
+
+def test_the_meaning_of_a_label_can_be_said_and_taken_back():
+    case = draft()
+    mask = case.segmentation("mask")
+    before = mask.header()
+    side = Code("7771000", "SCT", "Left")
+    edit = code_segment(mask, 1, Code("85756007", "SCT", "Tissue"), Code("1", "SCT", "x"), side)
+    assert edit.name == "Set meaning"
+    do(case, edit)
+    assert mask.segments[0].category.meaning == "Tissue"
+    assert mask.segments[0].region == side
+    do(case, edit.inverse())
+    assert mask.header() == before
+    with pytest.raises(EditRefused, match="meaning"):
+        code_segment(mask, 1, Code("", "SCT", "x"), side)
 
 
 def test_the_label_of_accepted_lesions_keeps_the_code_of_the_draft():
