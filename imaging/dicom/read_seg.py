@@ -1,31 +1,55 @@
 """DICOM Segmentation objects onto a grid: every frame goes where its position says.
 
-Reads BINARY, FRACTIONAL (at half of the maximum) and LABELMAP. Source: DICOM PS3.3 C.8.20,
-C.7.6.16.2.3 (plane position), C.7.6.16.2.4 (plane orientation).
+Reads BINARY, FRACTIONAL (the fractions, and a mask at half of the maximum) and LABELMAP. Frames
+whose pixels are voxels of the image are copied voxel by voxel, whatever the order of its axes;
+others are resampled by the nearest neighbour, and it is said. Source: DICOM PS3.3 C.8.20,
+C.7.6.16.2.3 (plane position), C.7.6.16.2.4 (plane orientation), A.51 and A.97 (label map).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from imaging.analysis.onto_grid import onto
 from imaging.dicom.codes import code_from
+from imaging.dicom.layers import RENUMBERED, Layer, Layers, Marks
+from imaging.dicom.object_file import (
+    MAX_MASK_BYTES,
+    SEG_CLASSES,
+    clean,
+    count_frames,
+    first_item,
+    iter_frames,
+    made_by,
+    numbers,
+    open_object,
+)
+from imaging.dicom.placing import Patch, Plane, Target, lay, own_grid, resampled
+from imaging.dicom.vetting import check_volume_bytes, safe_uid
 from imaging.errors import BadInput
-from imaging.geometry import Geometry
-from imaging.orientation import SLICE_STEP_TOLERANCE_MM
-from imaging.segmentation import LESION_CATEGORY, LESION_TYPE, PALETTE, Segment
+from imaging.geometry import Box, Geometry
+from imaging.segmentation import (
+    LESION_CATEGORY,
+    LESION_TYPE,
+    PALETTE,
+    Code,
+    Provenance,
+    Segment,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+LABELMAP, FRACTIONAL = "LABELMAP", "FRACTIONAL"
+ANOTHER_GRID = "The mask was drawn on another grid and was resampled to this one"
+_FIRST_KEPT = "Segments overlap; where they do, the first one was kept"
 
 
 class SegContent(NamedTuple):
-    """A mask as read.
+    """A mask as one label map.
 
     Parameters
     ----------
@@ -42,21 +66,65 @@ class SegContent(NamedTuple):
     notes: tuple[str, ...]
 
 
+class Fraction(NamedTuple):
+    """The map of a FRACTIONAL segment.
+
+    Parameters
+    ----------
+    segment : Segment
+    values : ndarray, shape (k, j, i)
+        float32, 0 to 1.
+    meaning : str
+        ``"probability"`` or ``"occupancy"``.
+    """
+
+    segment: Segment
+    values: np.ndarray
+    meaning: str
+
+
+class SegLayers(NamedTuple):
+    """A mask with everything: overlapping segments lie in further label maps.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+        At least one, on the grid asked for.
+    fractions : tuple of Fraction
+        For FRACTIONAL: one per segment.
+    """
+
+    layers: tuple[Layer, ...]
+    fractions: tuple[Fraction, ...]
+    provenance: Provenance
+    notes: tuple[str, ...]
+
+
 class _Frame(NamedTuple):
-    """One frame: which segment (0 in a label map), and where its first pixel lies, LPS mm."""
+    """One frame: which segment (0 in a label map), and where it lies."""
 
     segment: int
-    position: np.ndarray
+    plane: Plane
 
 
-def read_seg(path: Path, geometry: Geometry) -> SegContent:
-    """Read a SEG file onto a grid.
+class _Canvas(NamedTuple):
+    """Where frames are drawn first: on the target itself, or on the file's own regular grid."""
+
+    geometry: Geometry
+    patches: list[Patch]
+    own: bool
+
+
+def read_seg(path: Path, geometry: Geometry, places: np.ndarray | None = None) -> SegContent:
+    """Read a SEG file onto a grid as one label map.
 
     Parameters
     ----------
     geometry : Geometry
         The grid of the volume the mask is shown on; where it is not the file's own, voxels are
         taken by the nearest neighbour and a note says so.
+    places : ndarray, optional
+        Slices of an uneven stack, see :class:`imaging.volume.Volume`.
 
     Raises
     ------
@@ -64,28 +132,37 @@ def read_seg(path: Path, geometry: Geometry) -> SegContent:
         Where the file is no segmentation, lacks positions, mixes orientations, lies in another
         frame of reference or cannot be decoded.
     """
-    ds = _open(path)
-    _check_frame_of_reference(ds, geometry, path)
-    segments = _segments(ds, path)
-    frames = _frames(ds, path)
-    grid, places = _own_grid(ds, frames, path)
-    labels, overlapping = _assemble(ds, frames, places, grid, path)
-    notes = ["Segments overlap; where they do, the first one was kept"] if overlapping else []
-    moved, more = onto(labels, grid, geometry)
-    return SegContent(moved, segments, (*notes, *more))
+    content = read_seg_layers(path, Target(geometry, places))
+    first, *more = content.layers
+    if not more:
+        return SegContent(first.labels, first.segments, content.notes)
+    labels, segments = first.labels.copy(), list(first.segments)
+    for layer in more:
+        free = labels == 0
+        labels[free] = layer.labels[free]
+        known = {segment.number for segment in segments}
+        segments += [segment for segment in layer.segments if segment.number not in known]
+    ordered = tuple(sorted(segments, key=lambda segment: segment.number))
+    return SegContent(labels, ordered, (_FIRST_KEPT, *content.notes))
 
 
-def _open(path: Path) -> Dataset:
-    from pydicom import dcmread
-
-    try:
-        ds = dcmread(path)
-        kind = str(ds.SOPClassUID)
-    except Exception as error:
-        raise BadInput("This is not a readable DICOM file", str(path)) from error
-    if kind not in _SOP_CLASSES:
+def read_seg_layers(path: Path, target: Target) -> SegLayers:
+    """Read a SEG file onto a grid; see :func:`read_seg` for what is refused."""
+    ds = open_object(path, MAX_MASK_BYTES)
+    if str(ds.get("SOPClassUID")) not in SEG_CLASSES:
         raise BadInput("This DICOM file is not a segmentation", str(path))
-    return ds
+    _check_frame_of_reference(ds, target.geometry, path)
+    kind = str(ds.get("SegmentationType") or "")
+    frames = _frames(ds, kind == LABELMAP, path)
+    canvas = _canvas(ds, frames, target, path)
+    segments = _segments(ds)
+    if kind == LABELMAP:
+        content = _label_map(ds, frames, canvas, segments, path)
+    elif kind == FRACTIONAL:
+        content = _fractional(ds, frames, canvas, segments, path)
+    else:
+        content = _binary(ds, frames, canvas, segments, path)
+    return _onto(content, canvas, target, path)
 
 
 def _check_frame_of_reference(ds: Dataset, geometry: Geometry, path: Path) -> None:
@@ -98,36 +175,46 @@ def _check_frame_of_reference(ds: Dataset, geometry: Geometry, path: Path) -> No
         )
 
 
-def _segments(ds: Dataset, path: Path) -> tuple[Segment, ...]:
-    found = []
+# --- what the file says -----------------------------------------------------------------------
+
+
+def _segments(ds: Dataset) -> dict[int, Segment]:
+    """Segments by their number in the file, which may be above what a label map holds."""
+    found: dict[int, Segment] = {}
     for item in ds.get("SegmentSequence") or []:
-        number = int(item.SegmentNumber)
-        if number == 0:  # background of a label map
-            continue
-        if number > 255:
-            raise BadInput("The file holds more than 255 segments", str(path))
-        found.append(_segment(item, number))
-    return tuple(found)
+        number = int(item.get("SegmentNumber") or 0)
+        if number > 0:  # 0 is the background of a label map
+            found[number] = _segment(item, number)
+    return found
 
 
 def _segment(item: Dataset, number: int) -> Segment:
     kind = str(item.get("SegmentAlgorithmType") or "MANUAL")
     return Segment(
-        number,
-        str(item.get("SegmentLabel") or f"Label {number}"),
+        min(number, 255),
+        clean(item.get("SegmentLabel"), 64) or f"Label {number}",
         _colour(item) or PALETTE[(number - 1) % len(PALETTE)],
-        code_from(item.get("SegmentedPropertyCategoryCodeSequence"), LESION_CATEGORY),
-        code_from(item.get("SegmentedPropertyTypeCodeSequence"), LESION_TYPE),
-        kind,
-        tracking_uid=str(item.get("TrackingUID") or ""),
+        _code(item, "SegmentedPropertyCategoryCodeSequence", LESION_CATEGORY),
+        _code(item, "SegmentedPropertyTypeCodeSequence", LESION_TYPE),
+        kind if kind in ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL") else "MANUAL",
+        tracking_uid=safe_uid(str(item.get("TrackingUID") or "")),
     )
+
+
+def _code(item: Dataset, name: str, fallback: Code) -> Code:
+    return Code(*(clean(part, 64) for part in code_from(item.get(name), fallback)))
+
+
+def _unnamed(number: int) -> Segment:
+    colour = PALETTE[(number - 1) % len(PALETTE)]
+    return Segment(min(number, 255), f"Label {number}", colour)
 
 
 def _colour(item: Dataset) -> tuple[int, int, int] | None:
     from highdicom.color import CIELabColor
 
-    value = item.get("RecommendedDisplayCIELabValue")
-    if value is None or len(value) != 3:
+    value = numbers(item.get("RecommendedDisplayCIELabValue") or (), 3)
+    if value is None or value.min() < 0 or value.max() > 65535:
         return None
     lab = CIELabColor(value[0] * 100 / 65535, value[1] * 255 / 65535 - 128,
                       value[2] * 255 / 65535 - 128)  # fmt: skip
@@ -135,101 +222,246 @@ def _colour(item: Dataset) -> tuple[int, int, int] | None:
     return int(red), int(green), int(blue)
 
 
-def _frames(ds: Dataset, path: Path) -> list[_Frame]:
-    shared = (ds.get("SharedFunctionalGroupsSequence") or [None])[0]
-    label_map = str(ds.get("SegmentationType")) == "LABELMAP"
-    frames = []
-    for groups in ds.get("PerFrameFunctionalGroupsSequence") or []:
-        place = _group(groups, shared, "PlanePositionSequence")
-        named = None if label_map else _group(groups, shared, "SegmentIdentificationSequence")
-        if place is None or (named is None and not label_map):
-            raise BadInput("A frame of the mask does not say where it lies", str(path))
-        position = np.array(place.ImagePositionPatient, float)
-        frames.append(_Frame(int(named.ReferencedSegmentNumber) if named else 0, position))
-    if not frames:
+def _provenance(ds: Dataset) -> Provenance:
+    """The algorithms that the segments name, once each, and when the file was made."""
+    found: dict[tuple[str, str], None] = {}
+    for item in ds.get("SegmentSequence") or []:
+        if str(item.get("SegmentAlgorithmType") or "MANUAL") == "MANUAL":
+            continue
+        coded = first_item(item, "SegmentationAlgorithmIdentificationSequence")
+        name = coded.get("AlgorithmName") if coded is not None else None
+        version = coded.get("AlgorithmVersion") if coded is not None else None
+        found[clean(name or item.get("SegmentAlgorithmName"), 64), clean(version, 32)] = None
+    return made_by(ds, [pair for pair in found if pair[0]])
+
+
+# --- frames -----------------------------------------------------------------------------------
+
+
+def _frames(ds: Dataset, label_map: bool, path: Path) -> list[_Frame]:
+    count = count_frames(ds, path)
+    shared = first_item(ds, "SharedFunctionalGroupsSequence")
+    every = ds.get("PerFrameFunctionalGroupsSequence") or []
+    if not len(every):
         raise BadInput("The mask holds no frames", str(path))
+    if len(every) != count:
+        raise BadInput("The mask does not describe each of its frames", str(path))
+    rows, columns = int(ds.Rows), int(ds.Columns)
+    frames = []
+    for own in every:
+        plane = plane_of_frame(own, shared, rows, columns, "The mask", path)
+        named = None if label_map else group(own, shared, "SegmentIdentificationSequence")
+        if named is None and not label_map:
+            raise BadInput("A frame of the mask does not say what it shows", str(path))
+        number = 0 if named is None else int(named.get("ReferencedSegmentNumber") or 0)
+        frames.append(_Frame(number, plane))
+    check_one_direction([frame.plane for frame in frames], "The mask", path)
     return frames
 
 
-def _group(own: Dataset, shared: Dataset | None, name: str) -> Dataset | None:
-    for groups in (own, shared):
-        sequence = groups.get(name) if groups is not None else None
-        if sequence:
-            return sequence[0]
-    return None
+def group(own: Dataset, shared: Dataset | None, name: str) -> Dataset | None:
+    """The item of a functional group, of the frame itself or shared by all."""
+    return first_item(own, name) or first_item(shared, name)
 
 
-def _own_grid(ds: Dataset, frames: list[_Frame], path: Path) -> tuple[Geometry, np.ndarray]:
-    """The regular grid that the frames span, and the slice of each frame in it."""
-    rows, columns, spacing, thickness = _plane(ds, path)
-    normal = np.cross(rows, columns)
-    positions = np.array([f.position for f in frames])
-    heights = positions @ normal
-    first, last = int(np.argmin(heights)), int(np.argmax(heights))
-    step = _step(heights - heights[first], thickness)
-    places = np.rint((heights - heights[first]) / step).astype(int)
-    if np.abs((heights - heights[first]) - places * step).max() > SLICE_STEP_TOLERANCE_MM * 2:
-        raise BadInput("The slices of the mask are not evenly spaced", str(path))
-    count = int(places.max()) + 1
-    along = (positions[last] - positions[first]) / (count - 1) if count > 1 else normal * step
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = along, columns * spacing[0], rows * spacing[1]
-    affine[:3, 3] = positions[first]
-    return Geometry((count, int(ds.Rows), int(ds.Columns)), affine), places
+def plane_of_frame(
+    own: Dataset, shared: Dataset | None, rows: int, columns: int, what: str, path: Path
+) -> Plane:
+    """Where a frame of a multi-frame object lies.
 
-
-def _step(heights: np.ndarray, stated: float) -> float:
-    """Distance between slices: as stated where the frames agree with it, else the smallest gap.
-
-    Empty frames may be missing, so the smallest gap can be several slices wide.
+    Raises
+    ------
+    BadInput
+        Where position, direction or size of its pixels is missing or no number.
     """
-    levels = np.unique(np.round(heights, 4))
-    gaps = np.diff(levels)
-    gaps = gaps[gaps > SLICE_STEP_TOLERANCE_MM]
-    if not gaps.size:
-        return stated
-    counts = np.rint(gaps / stated)
-    if counts.min() >= 1 and np.abs(gaps - counts * stated).max() <= SLICE_STEP_TOLERANCE_MM:
-        return float(gaps.sum() / counts.sum())
-    span = float(gaps.sum())
-    return span / max(round(span / float(gaps.min())), 1)
+    place = group(own, shared, "PlanePositionSequence")
+    axes = group(own, shared, "PlaneOrientationSequence")
+    sizes = group(own, shared, "PixelMeasuresSequence")
+    if place is None or axes is None or sizes is None:
+        raise BadInput(f"{what} does not say where its frames lie", str(path))
+    position = numbers(place.get("ImagePositionPatient") or (), 3)
+    cosines = numbers(axes.get("ImageOrientationPatient") or (), 6)
+    spacing = numbers(sizes.get("PixelSpacing") or (), 2)
+    if position is None or cosines is None or spacing is None or spacing.min() <= 0:
+        raise BadInput(f"{what} does not say where its frames lie", str(path))
+    right, down = cosines[:3], cosines[3:]
+    lengths = np.linalg.norm(right), np.linalg.norm(down)
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(right @ down)) > 1e-2:
+        raise BadInput("Rows and columns of a frame are not perpendicular", str(path))
+    return Plane(position, down * spacing[0], right * spacing[1], rows, columns)
 
 
-def _plane(ds: Dataset, path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, float], float]:
-    """Row direction, column direction, spacing and slice step shared by all frames."""
-    shared = (ds.get("SharedFunctionalGroupsSequence") or [None])[0]
-    every = ds.PerFrameFunctionalGroupsSequence
-    axes = [_group(g, shared, "PlaneOrientationSequence") for g in every]
-    sizes = _group(every[0], shared, "PixelMeasuresSequence")
-    if sizes is None or any(a is None for a in axes):
-        raise BadInput("The mask does not say how its slices lie", str(path))
-    cosines = np.array([a.ImageOrientationPatient for a in axes if a is not None], float)
-    if np.abs(cosines - cosines[0]).max() > 1e-3:
-        raise BadInput("The slices of the mask lie in different directions", str(path))
-    between = float(sizes.get("SpacingBetweenSlices") or sizes.get("SliceThickness") or 1.0)
-    row_step, column_step = (float(v) for v in sizes.PixelSpacing)
-    return cosines[0][:3], cosines[0][3:], (row_step, column_step), between
+def check_one_direction(planes: list[Plane], what: str, path: Path) -> None:
+    """Refuse frames that lie in several directions."""
+    steps = np.array([(plane.down, plane.right) for plane in planes])
+    if np.abs(steps - steps[0]).max() > 1e-3 * np.abs(steps[0]).max():
+        raise BadInput(f"The slices of {what[0].lower()}{what[1:]} lie in different directions",
+                       str(path))  # fmt: skip
 
 
-def _assemble(
-    ds: Dataset, frames: list[_Frame], places: np.ndarray, grid: Geometry, path: Path
-) -> tuple[np.ndarray, bool]:
-    """Labels on the file's own grid, uint8 (k, j, i), and whether segments overlap."""
-    try:
-        pixels = ds.pixel_array
-    except Exception as error:
-        raise BadInput("The pixels of the mask cannot be decoded", str(path)) from error
-    pixels = pixels.reshape(len(frames), int(ds.Rows), int(ds.Columns))
-    kind = str(ds.get("SegmentationType"))
-    half = float(ds.get("MaximumFractionalValue") or 1) / 2 if kind == "FRACTIONAL" else 0.5
-    labels, overlapping = np.zeros(grid.shape, np.uint8), False
-    for frame, place, image in zip(frames, places, pixels, strict=True):
-        if kind == "LABELMAP":
-            values = np.where(image < 256, image, 0).astype(np.uint8)
-        else:
-            values = np.where(image >= half, np.uint8(frame.segment), np.uint8(0))
-        target = labels[place]
-        free = target == 0
-        overlapping |= bool(((values > 0) & ~free).any())
-        target[free] = values[free]
-    return labels, overlapping
+def stated_step(ds: Dataset) -> float:
+    """Distance between slices as the first frame says, mm; 0 where it does not."""
+    shared = first_item(ds, "SharedFunctionalGroupsSequence")
+    own = first_item(ds, "PerFrameFunctionalGroupsSequence")
+    sizes = first_item(own, "PixelMeasuresSequence") or first_item(shared, "PixelMeasuresSequence")
+    for name in ("SpacingBetweenSlices", "SliceThickness"):
+        value = numbers((sizes.get(name),), 1) if sizes is not None else None
+        if value is not None and value[0] > 0:
+            return float(value[0])
+    return 0.0
+
+
+def _canvas(ds: Dataset, frames: list[_Frame], target: Target, path: Path) -> _Canvas:
+    direct = [lay(frame.plane, target) for frame in frames]
+    if all(patch is not None for patch in direct):
+        return _Canvas(target.geometry, [p for p in direct if p is not None], own=False)
+    if target.places is not None:
+        raise BadInput(
+            "The slices of the image lie at uneven places and the mask was not drawn on them",
+            str(path),
+        )
+    geometry, slices = own_grid([f.plane for f in frames], stated_step(ds), str(path))
+    whole = slice(0, geometry.shape[1]), slice(0, geometry.shape[2])
+    patches = [Patch(0, int(k), whole, False, whole) for k in slices]
+    return _Canvas(geometry, patches, own=True)
+
+
+# --- pixels -----------------------------------------------------------------------------------
+
+
+def _binary(
+    ds: Dataset, frames: list[_Frame], canvas: _Canvas, segments: dict[int, Segment], path: Path
+) -> SegLayers:
+    marks: dict[int, list[Marks]] = {number: [] for number in segments}
+    lost = 0
+    for frame, patch, image in zip(frames, canvas.patches, iter_frames(ds, path), strict=True):
+        outside = _take(marks.setdefault(frame.segment, []), patch, image > 0)
+        lost += outside
+    return _layered(ds, marks, canvas, segments, lost, path)
+
+
+def _take(marks: list[Marks], patch: Patch, marked: np.ndarray) -> int:
+    """Note the marked part of a frame, as small as it is; returns how many lie outside."""
+    inside = marked[patch.here]
+    count = int(np.count_nonzero(marked))
+    kept = int(np.count_nonzero(inside)) if inside.shape != marked.shape else count
+    if kept:
+        box = Box.around(inside[None])
+        rows, columns = box.slices[1:]
+        first = patch.there[0], patch.there[1]
+        there = _within(first[0], rows), _within(first[1], columns)
+        small = np.ascontiguousarray(inside[rows, columns])
+        marks.append(Marks(patch._replace(there=there, here=(rows, columns)), small))
+    return count - kept
+
+
+def _within(outer: slice, inner: slice) -> slice:
+    """The part ``inner`` of what ``outer`` selects; ``outer`` may run backwards."""
+    if (outer.step or 1) > 0:
+        return slice(outer.start + inner.start, outer.start + inner.stop)
+    end = outer.start - inner.stop
+    return slice(outer.start - inner.start, end if end >= 0 else None, -1)
+
+
+def _layered(
+    ds: Dataset,
+    marks: dict[int, list[Marks]],
+    canvas: _Canvas,
+    segments: dict[int, Segment],
+    lost: int,
+    path: Path,
+) -> SegLayers:
+    keep = max(marks, default=0) <= 255 and min(marks, default=1) >= 1
+    layers = Layers(canvas.geometry.shape, keep, str(path))
+    for number in sorted(marks):
+        layers.add(segments.get(number) or _unnamed(max(number, 1)), marks[number])
+    notes = [] if keep else [RENUMBERED]
+    if lost and not canvas.own:
+        notes.append(_lost(lost))
+    return SegLayers(layers.layers, (), _provenance(ds), tuple(notes))
+
+
+def _lost(count: int) -> str:
+    return f"{count} marked voxels lie outside the image and are not shown"
+
+
+def _label_map(
+    ds: Dataset, frames: list[_Frame], canvas: _Canvas, segments: dict[int, Segment], path: Path
+) -> SegLayers:
+    """Labels never overlap here, so they go straight into label maps of 255 labels each."""
+    images = list(iter_frames(ds, path))
+    background = {0, int(ds.get("PixelPaddingValue") or 0)}
+    used = {int(v) for image in images for v in np.unique(image)} - background
+    ordered = sorted(used | set(segments))
+    keep = not ordered or ordered[-1] <= 255
+    groups = [ordered] if keep else [ordered[at : at + 255] for at in range(0, len(ordered), 255)]
+    check_volume_bytes(len(groups) * int(np.prod(canvas.geometry.shape, dtype=np.int64)), str(path))
+    layers, lost = [], 0
+    for numbers_here in groups:
+        table = np.zeros(int(max(ordered, default=0)) + 1, np.uint8)
+        named = []
+        for at, number in enumerate(numbers_here, 1):
+            new = number if keep else at
+            table[number] = new
+            named.append(replace(segments.get(number) or _unnamed(number), number=new))
+        labels = np.zeros(canvas.geometry.shape, np.uint8)
+        for patch, image in zip(canvas.patches, images, strict=True):
+            values = table[np.where(image < len(table), image, 0)]
+            patch.view(labels)[...] |= values[patch.here]
+            lost += int(np.count_nonzero(values)) - int(np.count_nonzero(values[patch.here]))
+        layers.append(Layer(labels, tuple(named)))
+    notes = [] if keep else [RENUMBERED]
+    if lost and not canvas.own:
+        notes.append(_lost(lost))
+    if not layers:
+        layers = [Layer(np.zeros(canvas.geometry.shape, np.uint8), ())]
+    return SegLayers(tuple(layers), (), _provenance(ds), tuple(notes))
+
+
+def _fractional(
+    ds: Dataset, frames: list[_Frame], canvas: _Canvas, segments: dict[int, Segment], path: Path
+) -> SegLayers:
+    top = float(ds.get("MaximumFractionalValue") or 255)
+    kind = str(ds.get("SegmentationFractionalType") or "PROBABILITY").lower()
+    meaning = "occupancy" if kind == "occupancy" else "probability"
+    shape = canvas.geometry.shape
+    wanted = sorted({*segments, *(frame.segment for frame in frames)})
+    check_volume_bytes(len(wanted) * 4 * int(np.prod(shape, dtype=np.int64)), str(path))
+    maps = {number: np.zeros(shape, np.float32) for number in wanted}
+    marks: dict[int, list[Marks]] = {number: [] for number in wanted}
+    lost = 0
+    for frame, patch, image in zip(frames, canvas.patches, iter_frames(ds, path), strict=True):
+        values = np.minimum(image.astype(np.float32) / np.float32(top), np.float32(1))
+        patch.view(maps[frame.segment])[...] = values[patch.here]
+        lost += _take(marks[frame.segment], patch, image >= top / 2)
+    content = _layered(ds, marks, canvas, segments, lost, path)
+    fractions = tuple(
+        Fraction(segments.get(number) or _unnamed(max(number, 1)), maps[number], meaning)
+        for number in wanted
+    )
+    return content._replace(fractions=fractions)
+
+
+# --- from its own grid to the image's --------------------------------------------------------
+
+
+def _onto(content: SegLayers, canvas: _Canvas, target: Target, path: Path) -> SegLayers:
+    if not canvas.own:
+        return content
+    layers, lost = [], 0
+    for layer in content.layers:
+        labels, outside = resampled(layer.labels, canvas.geometry, target.geometry)
+        layers.append(Layer(labels, layer.segments))
+        lost += outside
+    fractions = tuple(
+        fraction._replace(
+            values=np.clip(
+                resampled(fraction.values, canvas.geometry, target.geometry, order=1)[0], 0, 1
+            )
+        )
+        for fraction in content.fractions
+    )
+    notes = [*content.notes, *([_lost(lost)] if lost else [])]
+    if any(layer.labels.any() for layer in layers) or fractions:
+        notes.append(ANOTHER_GRID)
+    return content._replace(layers=tuple(layers), fractions=fractions, notes=tuple(notes))
