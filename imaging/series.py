@@ -11,6 +11,8 @@ from imaging.volume import Source, Volume, Window
 
 #: Fewest slices that make a volume for 3D and for models.
 MIN_VOLUME_SLICES = 3
+#: From this confidence on a guessed sequence is shown without a question mark.
+SURE = 0.7
 
 
 class Problem(NamedTuple):
@@ -25,7 +27,9 @@ class Encoding:
     """How the pixels of a file are stored (PS3.3 C.7.6.3); shared by its frames.
 
     ``rows`` and ``columns`` are those of the stored image, which for a mosaic is the sheet of all
-    tiles.
+    tiles. For whole-volume files ``syntax`` is the number type (``"i2"``), ``samples`` counts
+    images that alternate voxel by voxel, ``packing`` names what the voxels are packed with and
+    ``packed_at`` is the byte of the file where that begins.
     """
 
     syntax: str
@@ -41,6 +45,8 @@ class Encoding:
     encapsulated: bool = False
     big_endian: bool = False
     deflated: bool = False
+    packing: str = ""
+    packed_at: int = 0
 
     @property
     def frame_bytes(self) -> int:
@@ -55,10 +61,11 @@ class Frame:
     Parameters
     ----------
     number : int
-        One-based frame number in a multi-frame file, 0 in a single-frame file. For NIfTI the
-        zero-based time point.
+        One-based frame number in a multi-frame file, 0 in a single-frame file. For whole-volume
+        files the zero-based image.
     offset, length : int
-        Bytes of this frame in the file (of the whole pixel element where it is encapsulated).
+        Bytes of this frame in the file (of the whole pixel element where it is encapsulated; in
+        the unpacked stream for whole-volume files).
     shape : tuple of int
         Rows and columns of the slice.
     tile : tuple of int or None
@@ -112,8 +119,7 @@ class SequenceGuess:
     Parameters
     ----------
     name : str
-        ``"T1w"``, ``"T1w+C"`` (with contrast agent), ``"T2w"``, ``"FLAIR"``, ``"DWI"``, ``"ADC"``,
-        ``"SWI"``, ``"PD"``, ``"localiser"`` or empty where nobody can tell.
+        One of :data:`SEQUENCES`, or empty where nobody can tell.
     confidence : float
         0 (a guess) to 1 (the user said so).
     why : str
@@ -124,6 +130,14 @@ class SequenceGuess:
     confidence: float = 0.0
     why: str = ""
 
+    @property
+    def sure(self) -> bool:
+        """True where it is named and so sure that nobody needs to be warned."""
+        return bool(self.name) and self.confidence >= SURE
+
+
+#: Every sequence that is told apart; ``T1w+C`` is T1w with contrast agent.
+SEQUENCES = ("T1w", "T1w+C", "T2w", "FLAIR", "DWI", "ADC", "SWI", "T2*w", "PD", "localiser")
 
 #: Kinds of :class:`FoundObject`.
 SEGMENTATION, STRUCTURE_SET, PARAMETRIC_MAP, REPORT, LABELS = (
@@ -175,10 +189,10 @@ class Series:
         Stable id: the same files give the same key. While a folder is being read the same key is
         reported again when the series has grown.
     kind : str
-        ``"dicom"`` or ``"nifti"``.
+        ``"dicom"``, ``"nifti"``, ``"nrrd"`` or ``"metaimage"``.
     source : Source
         Patient, study and series as the header says; files, instance UIDs and frames per slice in
-        array order.
+        array order, for a 4D series those of all images as in ``frames``.
     description : str
         What the user sees.
     shape : tuple of int
@@ -234,10 +248,15 @@ class Series:
 
 
 class Loading(Protocol):
-    """A volume that exists at once and whose voxels arrive."""
+    """A volume that exists at once and whose voxels arrive.
+
+    ``wanted`` may be set while loading: the image of a 4D series that is shown and comes next.
+    Blocks that are reported are those of its grid.
+    """
 
     volume: Volume
     complete: bool
+    wanted: int
 
     def load(
         self,

@@ -31,20 +31,27 @@ WANTED: dict[int, str] = {
     0x00081030: "text",  # Study Description
     0x0008103E: "text",  # Series Description
     0x00089208: "text",  # Complex Image Component
+    0x00089209: "text",  # Acquisition Contrast
     0x00100010: "text",  # Patient's Name
     0x00100020: "text",  # Patient ID
     0x00100030: "text",  # Patient's Birth Date
     0x00100040: "text",  # Patient's Sex
+    0x00180010: "text",  # Contrast/Bolus Agent
+    0x00180012: "bytes",  # Contrast/Bolus Agent Sequence
     0x00180020: "text",  # Scanning Sequence
+    0x00180021: "text",  # Sequence Variant
     0x00180024: "text",  # Sequence Name
     0x00189005: "text",  # Pulse Sequence Name
+    0x00189008: "text",  # Echo Pulse Sequence
     0x00189018: "text",  # Echo Planar Pulse Sequence
     0x00180050: "text",  # Slice Thickness
     0x00180080: "text",  # Repetition Time
     0x00180081: "text",  # Echo Time
     0x00180082: "text",  # Inversion Time
     0x00180086: "text",  # Echo Number(s)
+    0x00180087: "text",  # Magnetic Field Strength
     0x00180088: "text",  # Spacing Between Slices
+    0x00180091: "text",  # Echo Train Length
     0x00181030: "text",  # Protocol Name
     0x00181060: "text",  # Trigger Time
     0x00181314: "text",  # Flip Angle
