@@ -11,7 +11,7 @@ from imaging.dicom.load import DicomLoading, read_slice
 from imaging.orientation import upright
 from imaging.scanning import ScanResult, scan
 from imaging.series import Loading, Series
-from imaging.storage.nifti_load import NiftiLoading, read_nifti_slice
+from imaging.storage.grid_load import GridLoading, read_grid_slice
 from imaging.volume import Volume, auto_window
 
 __all__ = ["ScanResult", "load_series", "open_series", "scan", "thumbnail"]
@@ -25,7 +25,7 @@ def open_series(series: Series) -> Loading:
     BadInput
         Where the image would not fit into memory.
     """
-    return DicomLoading(series) if series.kind == "dicom" else NiftiLoading(series)
+    return DicomLoading(series) if series.kind == "dicom" else GridLoading(series)
 
 
 def load_series(series: Series) -> Volume:
@@ -59,7 +59,7 @@ def thumbnail(series: Series, size: int = 96) -> np.ndarray:
         Where the slice cannot be read.
     """
     middle = series.shape[0] // 2
-    read = read_slice if series.kind == "dicom" else read_nifti_slice
+    read = read_slice if series.kind == "dicom" else read_grid_slice
     image = np.nan_to_num(read(series, middle).astype(np.float32), posinf=0.0, neginf=0.0)
     row_mm, column_mm = _pixel_mm(series)
     height, width = image.shape[0] * row_mm, image.shape[1] * column_mm

@@ -12,7 +12,7 @@ from imaging.errors import BadInput
 from imaging.series import FoundObject, Problem, Series
 from imaging.storage.archive import Unpacked, is_zip, unpack
 from imaging.storage.file_head import Found, read_head
-from imaging.storage.formats import format_of
+from imaging.storage.formats import format_of, read_file
 
 _REPORT_SECONDS = 0.3
 _REPORT_GROWTH = 1.25
@@ -196,7 +196,7 @@ class _Scan:
         elif file in self.used:
             return
         elif known := format_of(read_head(file)):
-            self._take(known.read(file, self.names.get(file, "")))
+            self._take(read_file(known, file, self.names.get(file, "")))
         else:
             self.index.add(file)
 

@@ -66,9 +66,9 @@ def read_head(path: str) -> Head:
 
 
 def _inflated(raw: bytes) -> bytes:
-    from isal import isal_zlib
+    import zlib
 
     try:
-        return isal_zlib.decompressobj(_WINDOW_OF_GZIP).decompress(raw, HEAD_BYTES)
-    except (isal_zlib.error, EOFError, ValueError):
+        return zlib.decompressobj(_WINDOW_OF_GZIP).decompress(raw, HEAD_BYTES)
+    except (zlib.error, EOFError, ValueError):
         return b""

@@ -1,6 +1,6 @@
 """The table of whole-volume file formats: how each is recognised and read.
 
-A new format is a row here and a reader that gives :class:`imaging.storage.file_head.Found`.
+A new format is a row here and a reader that gives :class:`imaging.storage.grid_file.GridFile`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from imaging.errors import BadInput
 from imaging.storage import nifti_read
 from imaging.storage.file_head import Found, Head
+from imaging.storage.grid_file import GridFile, grid_series
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,24 @@ class FileFormat:
         For people.
     is_it : callable
         From the first bytes of a file; must not raise.
-    read : callable
-        ``read(path, shown)``: the headers only. ``shown`` is a name for people where the file
+    read_grid : callable
+        ``read_grid(path, shown)``: the header only. ``shown`` is a name for people where the file
         itself has none of use (inside an archive). Raises :class:`BadInput` with the reason.
     """
 
     name: str
     is_it: Callable[[Head], bool]
-    read: Callable[[str, str], Found]
+    read_grid: Callable[[str, str], GridFile]
 
 
-def _no_image_inside(path: str, _shown: str) -> Found:
+def _no_image_inside(path: str, _shown: str) -> GridFile:
     raise BadInput("The compressed file holds no image of a kind that is read", path)
 
 
 #: Asked in this order; what no row claims is tried as DICOM.
 FORMATS = (
-    FileFormat("NIfTI", nifti_read.begins_nifti, nifti_read.read),
+    FileFormat("NIfTI", nifti_read.begins_nifti, nifti_read.read_grid),
+    FileFormat("Analyze", nifti_read.begins_analyze, nifti_read.refuse_analyze),
     FileFormat("gzip", lambda head: head.gzipped, _no_image_inside),
 )
 
@@ -47,3 +49,15 @@ FORMATS = (
 def format_of(head: Head) -> FileFormat | None:
     """The format a file begins as; None where it is none of the table."""
     return next((row for row in FORMATS if row.is_it(head)), None)
+
+
+def read_file(known: FileFormat, path: str, shown: str = "") -> Found:
+    """What a file of a known format holds.
+
+    Raises
+    ------
+    BadInput
+        Where it cannot be used; one sentence.
+    """
+    grid = known.read_grid(path, shown)
+    return Found((grid_series(grid, shown),), used=grid.used)

@@ -14,7 +14,7 @@ from dicom_phantoms import place_value
 from imaging.errors import BadInput
 from imaging.geometry import Box
 from imaging.open import load_series, open_series, scan, thumbnail
-from imaging.storage import nifti_load, nifti_read
+from imaging.storage import grid_load
 from imaging.storage.nifti_read import is_nifti, read_nifti
 
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -86,27 +86,23 @@ def test_scale_is_reported_not_applied(tmp_path: Path) -> None:
     assert volume.real(volume.voxels[0, 0, 0]) == pytest.approx(8.0)
 
 
-def test_time_points_become_series(tmp_path: Path) -> None:
+def test_time_points_are_the_images_of_one_series(tmp_path: Path) -> None:
     values = np.arange(3 * 4 * 5 * 6, dtype=np.int16).reshape(3, 4, 5, 6)
     nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / "run.nii.gz")
-    series = read_nifti(str(tmp_path / "run.nii.gz"))
-    assert len(series) == 6
-    assert len({s.key for s in series}) == 6
-    assert series[2].description == "run · time point 3"
-    for time, each in enumerate(series):
-        assert (load_series(each).voxels == values[..., time].transpose(2, 1, 0)).all()
-
-
-def test_many_time_points_are_limited_with_a_note(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(nifti_read, "MAX_TIME_POINTS", 3)
-    nib.save(nib.Nifti1Image(np.zeros((3, 3, 3, 9), np.uint8), np.eye(4)), tmp_path / "a.nii")
-    series = read_nifti(str(tmp_path / "a.nii"))
-    assert len(series) == 3
-    assert "9 time points" in series[0].problems[0]
+    (series,) = read_nifti(str(tmp_path / "run.nii.gz"))
+    assert series.description == "run"
+    assert (series.repeat_axis, series.repeats[2]) == ("time point", "time point 3")
+    volume = load_series(series)
+    assert volume.repeats is not None
+    assert len(volume.repeats) == 6
+    assert np.shares_memory(volume.voxels, volume.repeats.voxels)
+    for time in range(6):
+        chosen = volume.at_repeat(time)
+        assert (chosen.voxels == values[..., time].transpose(2, 1, 0)).all()
 
 
 def test_middle_slice_first_where_not_packed(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(nifti_load, "SLAB_BYTES", 200)
+    monkeypatch.setattr(grid_load, "SLAB_BYTES", 200)
     path = write(tmp_path / "a.nii", RAS, shape=(7, 6, 9))
     loading = open_series(read_nifti(str(path))[0])
     boxes: list[Box] = []
