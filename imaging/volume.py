@@ -138,7 +138,12 @@ class Volume:
         of the one that is chosen now, ``repeat``. See :meth:`at_repeat`.
     places : ndarray or None
         For slices at uneven places: the centre of the first voxel of each, LPS mm, shape (k, 3).
-        The geometry is then only a stand-in with a mean step and must not place anything.
+        The geometry is then only a stand-in with a mean step and must not place anything; see
+        :mod:`imaging.uneven`.
+    placed : bool
+        False where nobody knows where the slices lie: the geometry is a stand-in altogether.
+    even_mm : float
+        For an image made from uneven or sheared slices: its step. 0 for images as acquired.
     """
 
     id: str
@@ -157,6 +162,8 @@ class Volume:
     repeats: Repeats | None = field(default=None, repr=False)
     repeat: int = 0
     places: np.ndarray | None = field(default=None, repr=False)
+    placed: bool = True
+    even_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.shape != self.geometry.shape:
@@ -170,8 +177,8 @@ class Volume:
 
     @property
     def even(self) -> bool:
-        """False where the slices lie at uneven places and the geometry is only a stand-in."""
-        return self.places is None
+        """False where the slices lie at uneven or unknown places: the geometry is a stand-in."""
+        return self.placed and self.places is None
 
     @property
     def title(self) -> str:

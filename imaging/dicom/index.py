@@ -15,6 +15,7 @@ from imaging.dicom.tags import Header
 from imaging.errors import BadInput
 from imaging.series import FoundObject, Frame, Problem, Series
 
+_COPY = "The same image is already there from another file"
 _COLOUR = "The images are in colour; they are shown as grey values."
 
 
@@ -30,6 +31,7 @@ class Index:
         self._studies: dict[str, Study] = {}
         self._frames: dict[str, list[Frame]] = {}
         self._seen: dict[tuple, str] = {}
+        self._sizes: dict[str, int] = {}
 
     def add(self, path: str) -> str | None:
         """Read the header of one file.
@@ -52,6 +54,7 @@ class Index:
         except BadInput as error:
             self.problems.append(Problem(path, error.what + "."))
             return None
+        self._sizes[path] = header.size
         kept = [frame for frame in frames if self._accept(frame, header)]
         if not kept:
             return None
@@ -67,13 +70,24 @@ class Index:
             place = (frame.instance_uid, frame.number, frame.tile, frame.position)
             known = self._seen.setdefault(place, frame.file)
             if known != frame.file:
-                fault = "The same image is already there from another file"
+                fault = _COPY
+                if header.size > self._sizes.get(known, 0):
+                    self._drop_copy(known)
+                    self._seen[place], fault = frame.file, ""
         if not fault:
             return True
         problem = Problem(frame.file, fault + ".")
         if not self.problems or self.problems[-1] != problem:
             self.problems.append(problem)
         return False
+
+    def _drop_copy(self, file: str) -> None:
+        """Forget a file of which a larger copy has come: the smaller one may be cut off."""
+        for group, frames in self._frames.items():
+            self._frames[group] = [frame for frame in frames if frame.file != file]
+        problem = Problem(file, _COPY + ".")
+        if problem not in self.problems:
+            self.problems.append(problem)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -103,7 +117,8 @@ class Index:
             frames = placed
         study = self._studies[group]
         stacks = split(frames, study.frame_of_reference)
-        return [_series(group, study, stack) for stack in stacks]
+        # An image that lacks slices may be about to get them: it is told of at the end.
+        return [_series(group, study, stack) for stack in stacks if final or stack.whole]
 
     def _list_unplaced(self, frames: list[Frame]) -> None:
         for path in dict.fromkeys(frame.file for frame in frames):
@@ -143,10 +158,12 @@ def _series(group: str, study: Study, stack: Stack) -> Series:
         kind="dicom",
         source=source,
         description=study.description + label,
-        shape=(len(stack.frames), *first.shape),
+        shape=(len(stack.frames) // max(1, len(stack.repeats)), *first.shape),
         geometry=stack.geometry,
         frames=stack.frames,
         regular=stack.regular,
+        repeat_axis=stack.repeat_axis,
+        repeats=stack.repeats,
         problems=problems,
         sequence=sequence,
         plane=plane_of(first.orientation) if stack.geometry else "",

@@ -22,6 +22,8 @@ from imaging.dicom.vetting import safe_uid
 from imaging.errors import BadInput
 from imaging.series import Encoding, Frame
 
+#: Frames of one file come before those of the next, by the instance numbers of the files.
+FILE_ORDER = 1 << 20
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
 _TAGS = (_SHARED, _PER_FRAME, 0x00080008, 0x00089208, 0x00281052, 0x00281053)
 
@@ -112,7 +114,7 @@ class _Groups:
             ),
             kind=self._kind(item),
             marks=self._marks(item),
-            order=number,
+            order=self.header.integer(0x00200013) * FILE_ORDER + number,
         )
 
     def _thickness(self, item: Any) -> float:

@@ -2,31 +2,25 @@
 
 One series may hold several echoes, time points, b-values, components, planes and matrices; tags
 lie about slice distances. So frames are grouped by what must agree, told apart where they repeat a
-place, sorted by their position along the normal, and the grid is made from the positions alone.
+place (:mod:`imaging.dicom.repeats`), sorted by their position along the normal, and the grid is
+made from the positions alone (:mod:`imaging.dicom.stack_grid`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imaging.dicom.frames import MARKS
-from imaging.errors import BadInput
+from imaging.dicom.repeats import Image, axis_of, images_of, joined, labels_of
+from imaging.dicom.stack_grid import grid_of
 from imaging.geometry import Geometry
-from imaging.orientation import SLICE_STEP_TOLERANCE_MM
 from imaging.series import Frame
 
-#: Two slices this close along the normal lie at the same place.
-SAME_PLACE_MM = 0.01
 #: Direction cosines and pixel spacings that differ by less are the same.
 SAME_AXES = 1e-3
-#: A slice may lie this far from its place on an even grid, in any direction.
-OFF_GRID_MM = 2 * SLICE_STEP_TOLERANCE_MM
-#: A step this close to a whole multiple of the usual one, in steps, is a gap.
-GAP_FRACTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,7 +30,8 @@ class Stack:
     Parameters
     ----------
     frames : tuple of Frame
-        Sorted along the normal of the rows and columns, one per slice.
+        Sorted along the normal of the rows and columns, one per slice; where there are several
+        images on the grid, all slices of the first, then all of the second, and so on.
     signature : str
         Words that name the group of frames, the same for the same files.
     label : str
@@ -44,6 +39,13 @@ class Stack:
     geometry : Geometry or None
     regular : bool
     problems : tuple of str
+    repeat_axis : str
+        What tells the images apart; empty where there is only one.
+    repeats : tuple of str
+        A label for each image; empty where there is only one.
+    whole : bool
+        False for an image that lacks slices which others of its series have: more may come while
+        files are still being read.
     """
 
     frames: tuple[Frame, ...]
@@ -52,6 +54,9 @@ class Stack:
     geometry: Geometry | None
     regular: bool
     problems: tuple[str, ...]
+    repeat_axis: str = ""
+    repeats: tuple[str, ...] = ()
+    whole: bool = True
 
 
 def split(frames: Iterable[Frame], frame_of_reference: str = "") -> list[Stack]:
@@ -75,16 +80,70 @@ def split(frames: Iterable[Frame], frame_of_reference: str = "") -> list[Stack]:
     )
     groups = _groups(ordered)
     names = _group_names([group[0] for group in groups])
-    stacks = []
-    for group, name in zip(groups, names, strict=True):
-        parts = _separate(group) if group[0].placed else [(group, "")]
-        for number, (part, label) in enumerate(parts):
-            signature = _signature(group[0]) + (f"#{number}" if number else "")
-            geometry, regular, problems = _grid(part, frame_of_reference)
-            label = ", ".join(text for text in (name, label) if text)
-            sorted_part = tuple(_along_normal(part))
-            stacks.append(Stack(sorted_part, signature, label, geometry, regular, problems))
-    return stacks
+    return [
+        stack
+        for group, name in zip(groups, names, strict=True)
+        for stack in _stacks(group, name, frame_of_reference)
+    ]
+
+
+def _stacks(group: list[Frame], name: str, frame_of_reference: str) -> list[Stack]:
+    """The 4D series or single stacks that frames with the same axes make."""
+    signature = _signature(group[0])
+    images = images_of(group) if group[0].placed else [Image(group)]
+    clusters = joined(images) if len(images) > 1 else [images]
+    most = max(len(cluster[0].frames) for cluster in clusters)
+    made: list[Stack] = []
+    for cluster in clusters:
+        stack = _stack(cluster, most, frame_of_reference)
+        label = ", ".join(filter(None, (name, _label(cluster, len(clusters)))))
+        # The largest one keeps the plain key: it is the one that grows while files come.
+        mark = f"#{_label(cluster, len(clusters))}" if made else ""
+        made.append(replace(stack, signature=_unused(signature + mark, made), label=label))
+    return _with_a_word_of_the_rest(made)
+
+
+def _unused(signature: str, made: list[Stack]) -> str:
+    taken = sum(stack.signature.split("~")[0] == signature for stack in made)
+    return f"{signature}~{taken}" if taken else signature
+
+
+def _stack(cluster: list[Image], most: int, frame_of_reference: str) -> Stack:
+    frames = tuple(frame for image in cluster for frame in image.frames)
+    geometry, regular, problems = grid_of(cluster[0].frames, frame_of_reference)
+    several = len(cluster) > 1
+    count = len(cluster[0].frames)
+    if count < most:
+        are = "slice" if count == 1 else "slices"
+        problems = (
+            f"Only {count} {are} of this image are there and others of its series have {most}; "
+            "it is listed by itself.",
+            *problems,
+        )
+    return Stack(
+        frames, "", "", geometry, regular, problems,
+        repeat_axis=axis_of(cluster) if several else "",
+        repeats=labels_of(cluster) if several else (),
+        whole=count == most,
+    )  # fmt: skip
+
+
+def _label(cluster: list[Image], clusters: int) -> str:
+    if clusters == 1:
+        return ""
+    if len(cluster) == 1:
+        return cluster[0].label
+    return f"{cluster[0].label} to {cluster[-1].label}"
+
+
+def _with_a_word_of_the_rest(made: list[Stack]) -> list[Stack]:
+    """The first stack says which images are missing from it."""
+    apart = [stack.label for stack in made[1:] if not stack.whole and stack.label]
+    if not apart:
+        return made
+    named = "; ".join(apart[:3]) + (" and more" if len(apart) > 3 else "")
+    text = f"Images that lack slices are listed by themselves: {named}."
+    return [replace(made[0], problems=(*made[0].problems, text)), *made[1:]]
 
 
 def _groups(frames: list[Frame]) -> list[list[Frame]]:
@@ -158,147 +217,3 @@ def plane_of(orientation: tuple[float, ...] | None) -> str:
     normal = np.abs(np.cross(orientation[:3], orientation[3:]))
     name = ("sagittal", "coronal", "axial")[int(normal.argmax())]
     return name if normal.max() > math.cos(math.radians(5)) else f"oblique {name}"
-
-
-def _normal(frame: Frame) -> tuple[float, float, float]:
-    a, b, c, x, y, z = frame.orientation or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-    return b * z - c * y, c * x - a * z, a * y - b * x
-
-
-def _heights(frames: list[Frame]) -> list[float]:
-    """Positions along the normal of the first frame, mm."""
-    a, b, c = _normal(frames[0])
-    points = (frame.position or (0.0, 0.0, 0.0) for frame in frames)
-    return [a * x + b * y + c * z for x, y, z in points]
-
-
-def _along_normal(frames: list[Frame]) -> list[Frame]:
-    if not frames[0].placed:
-        return frames
-    heights = _heights(frames)
-    return [frames[n] for n in sorted(range(len(frames)), key=lambda n: (heights[n], n))]
-
-
-def _levels(frames: list[Frame]) -> list[list[Frame]]:
-    """Frames that lie at the same place, bottom first."""
-    levels: list[list[Frame]] = []
-    last = -math.inf
-    heights = _heights(frames)
-    for n in sorted(range(len(frames)), key=lambda n: (heights[n], n)):
-        if heights[n] - last > SAME_PLACE_MM:
-            levels.append([])
-        levels[-1].append(frames[n])
-        last = heights[n]
-    return levels
-
-
-def _separate(frames: list[Frame]) -> list[tuple[list[Frame], str]]:
-    """Tell repeats of the same places apart; each part comes with its label."""
-    levels = _levels(frames)
-    repeats = max(map(len, levels))
-    if repeats == 1 or len(levels) == 1:
-        return [(frames, "")]
-    for column, mark in enumerate(MARKS):
-        parts = _by_mark(frames, column)
-        if not 2 <= len(parts) <= repeats:
-            continue
-        if max(len(level) for part in parts.values() for level in _levels(part)) >= repeats:
-            continue
-        return [
-            (finer, ", ".join(filter(None, (_mark_text(mark, value), label))))
-            for value, part in parts.items()
-            for finer, label in _separate(part)
-        ]
-    if all(len(level) == repeats for level in levels):
-        return [([level[n] for level in levels], f"{n + 1} of {repeats}") for n in range(repeats)]
-    return [(frames, "")]
-
-
-def _by_mark(frames: list[Frame], column: int) -> dict[float | None, list[Frame]]:
-    parts: dict[float | None, list[Frame]] = {}
-    for frame in frames:
-        value = frame.marks[column] if column < len(frame.marks) else None
-        parts.setdefault(value, []).append(frame)
-    return dict(sorted(parts.items(), key=lambda item: (item[0] is not None, item[0] or 0.0)))
-
-
-def _mark_text(mark: str, value: float | None) -> str:
-    if value is None:
-        return f"no {mark}"
-    if mark == "direction":
-        return ""
-    unit = {"echo time": " ms", "trigger time": " ms", "inversion time": " ms"}.get(mark, "")
-    name = {"echo time": "TE", "inversion time": "TI", "b-value": "b"}.get(mark, mark)
-    return f"{name} {value:g}{unit}"
-
-
-def _grid(
-    frames: list[Frame], frame_of_reference: str
-) -> tuple[Geometry | None, bool, tuple[str, ...]]:
-    """Geometry, whether it is regular, and sentences about it."""
-    first = frames[0]
-    if not first.placed:
-        text = "The header does not say where the images lie; they can only be viewed one by one."
-        return None, False, (text,)
-    frames = _along_normal(frames)
-    points = np.array([frame.position for frame in frames], dtype=float)
-    step, regular, problems = _slice_step(points, np.array(_normal(first)), first.thickness)
-    affine = np.eye(4)
-    row_mm, column_mm = first.spacing or (1.0, 1.0)
-    axes = np.asarray(first.orientation, dtype=float)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = step, axes[3:] * row_mm, axes[:3] * column_mm
-    affine[:3, 3] = points[0]
-    try:
-        geometry = Geometry((len(frames), *first.shape), affine, frame_of_reference)
-    except BadInput as error:
-        return None, False, (*problems, str(error))
-    if regular and len(frames) > 1 and not geometry.orthogonal:
-        problems += ("The slices are shifted against each other; the grid is kept sheared.",)
-    return geometry, regular, problems
-
-
-def _slice_step(
-    points: np.ndarray, normal: np.ndarray, thickness: float
-) -> tuple[np.ndarray, bool, tuple[str, ...]]:
-    """The vector from slice to slice, from positions (n, 3) sorted along the normal."""
-    count = len(points)
-    fallback = normal * (thickness or 1.0)
-    if count == 1:
-        return fallback, True, ()
-    steps = np.diff(points, axis=0)
-    along = steps @ normal
-    if along.sum() <= SAME_PLACE_MM:
-        return fallback, False, ("All images lie at the same place; they are shown one by one.",)
-    mean = (points[-1] - points[0]) / (count - 1)
-    if along.min() <= SAME_PLACE_MM:
-        where = int(along.argmin()) + 1
-        text = f"Several images lie at the same place (first at slice {where}) and nothing in the"
-        return mean, False, (f"{text} header tells them apart.",)
-    even = points[0] + np.arange(count)[:, None] * mean
-    step_error = np.linalg.norm(steps - mean, axis=1).max()
-    if step_error <= SLICE_STEP_TOLERANCE_MM and np.abs(points - even).max() <= OFF_GRID_MM:
-        return mean, True, ()
-    return mean, False, (_uneven_text(along),)
-
-
-def _uneven_text(along: np.ndarray) -> str:
-    for usual in (float(np.median(along)), float(along.min())):
-        ratio = along / usual
-        whole = np.round(ratio)
-        if np.abs(ratio - whole).max() <= GAP_FRACTION and whole.min() >= 1 and whole.max() > 1:
-            places = np.flatnonzero(whole > 1)
-            missing = int((whole - 1).sum())
-            after = ", ".join(str(place + 1) for place in places[:5])
-            more = " and more" if len(places) > 5 else ""
-            noun = "slice is" if missing == 1 else "slices are"
-            return (
-                f"{missing} {noun} missing (after slice {after}{more}); "
-                "places and distances across the gap are wrong."
-            )
-    low, high = float(along.min()), float(along.max())
-    if high - low > SLICE_STEP_TOLERANCE_MM:
-        return (
-            f"The distance between slices varies from {low:.2f} to {high:.2f} mm; "
-            "places and distances across slices are only approximate."
-        )
-    return "The slices do not lie on a straight line; their places are only approximate."

@@ -86,6 +86,12 @@ def check_volume_bytes(needed: int, name: str) -> None:
         )
 
 
+def room_for_voxels() -> int:
+    """So many bytes of voxels may be loaded now; see :func:`check_volume_bytes`."""
+    free = available_memory()
+    return MAX_VOLUME_BYTES if free is None else min(MAX_VOLUME_BYTES, free // 2)
+
+
 def codestream_size(data: bytes) -> tuple[int, int] | None:
     """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream announces.
 

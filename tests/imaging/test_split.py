@@ -43,6 +43,18 @@ def assert_in_place(series: Series, add: float = 0.0) -> None:
     assert np.abs(volume.real(volume.voxels) - want).max() <= 0.51
 
 
+def assert_images_in_place(series: Series, adds: tuple[float, ...], within: float = 0.51) -> None:
+    """The same for every image of a 4D series, each with its own offset."""
+    volume = load_series(series)
+    assert volume.repeats is not None
+    assert len(volume.repeats) == len(series.repeats) == len(adds)
+    for number, add in enumerate(adds):
+        image = volume.at_repeat(number)
+        index = np.stack(np.indices(image.voxels.shape), axis=-1)
+        want = place_value(image.geometry.world(index)) + add
+        assert np.abs(image.real(image.voxels) - want).max() <= within
+
+
 @pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, CORONAL])
 def test_plain_stack_is_regular_and_in_place(maker: Maker, orientation) -> None:
     maker.stack([3.0 * k for k in range(8)], Plan(orientation=orientation))
@@ -139,15 +151,16 @@ def test_sheared_stack_keeps_its_shear(maker: Maker) -> None:
     assert_in_place(series)
 
 
-def test_echoes_are_told_apart(maker: Maker) -> None:
+def test_echoes_make_one_series_of_several_images(maker: Maker) -> None:
     for k in range(5):
-        for echo, time in enumerate((9.5, 90.0)):
-            maker.write(at_height(Plan(add=1000.0 * echo), 3.0 * k), EchoTime=time)
-    one, two = found(maker)
-    assert [one.description, two.description] == ["place · TE 9.5 ms", "place · TE 90 ms"]
-    assert one.key != two.key
-    assert_in_place(one)
-    assert_in_place(two, add=1000.0)
+        for echo, time in enumerate((90.0, 9.5)):
+            maker.write(at_height(Plan(add=-1000.0 * echo), 3.0 * k), EchoTime=time)
+    (series,) = found(maker)
+    assert series.description == "place"
+    assert series.shape == (5, 12, 10)
+    assert (series.repeat_axis, series.repeats) == ("echo time", ("TE 9.5 ms", "TE 90 ms"))
+    assert series.volumetric
+    assert_images_in_place(series, (-1000.0, 0.0))
 
 
 def test_b_values_with_many_directions(maker: Maker) -> None:
@@ -157,38 +170,145 @@ def test_b_values_with_many_directions(maker: Maker) -> None:
         for n, direction in enumerate(directions):
             plan = at_height(Plan(add=500.0 * (n + 1)), 3.0 * k)
             maker.write(plan, DiffusionBValue=1000.0, DiffusionGradientOrientation=list(direction))
-    stacks = found(maker)
-    assert [s.shape[0] for s in stacks] == [4, 4, 4, 4]
-    assert stacks[0].description == "place · b 0"
-    seen = {round(float(load_series(s).voxels[0, 0, 0])) for s in stacks}
-    assert len(seen) == 4
+    (series,) = found(maker)
+    assert series.repeat_axis == "b-value and direction"
+    assert series.repeats == ("b 0", *(f"b 1000 · direction {n}" for n in (1, 2, 3)))
+    assert_images_in_place(series, (0.0, 500.0, 1000.0, 1500.0))
 
 
-def test_magnitude_and_phase_are_told_apart(maker: Maker) -> None:
-    for k in range(5):
-        maker.write(at_height(Plan(), 3.0 * k), ImageType=["ORIGINAL", "PRIMARY", "M", "ND"])
-        phase = at_height(Plan(add=300.0), 3.0 * k)
-        maker.write(phase, ImageType=["ORIGINAL", "PRIMARY", "P", "ND"])
+def test_three_b_values_without_directions(maker: Maker) -> None:
+    for n, b in enumerate((1000.0, 0.0, 500.0)):
+        maker.stack([3.0 * k for k in range(4)], Plan(add=100.0 * n), DiffusionBValue=b)
+    (series,) = found(maker)
+    assert series.repeats == ("b 0", "b 500", "b 1000")
+    assert_images_in_place(series, (100.0, 200.0, 0.0))
+
+
+def test_time_points_of_the_header_count_and_not_the_instance_numbers(maker: Maker) -> None:
+    for time in (3, 1, 2):
+        plan = Plan(add=100.0 * time)
+        maker.stack([0.0, 3.0, 6.0], plan, TemporalPositionIdentifier=time)
+    (series,) = found(maker)
+    assert series.repeat_axis == "time point"
+    assert series.repeats == ("time point 1", "time point 2", "time point 3")
+    assert_images_in_place(series, (100.0, 200.0, 300.0))
+
+
+def test_echoes_over_time_have_both_in_their_labels(maker: Maker) -> None:
+    for time in (1, 2):
+        for echo in (10.0, 20.0):
+            plan = Plan(add=100.0 * time + echo)
+            maker.stack([0.0, 3.0, 6.0], plan, TemporalPositionIdentifier=time, EchoTime=echo)
+    (series,) = found(maker)
+    assert series.repeats == (
+        "TE 10 ms · time point 1", "TE 10 ms · time point 2",
+        "TE 20 ms · time point 1", "TE 20 ms · time point 2",
+    )  # fmt: skip
+    assert_images_in_place(series, (110.0, 210.0, 120.0, 220.0))
+
+
+def test_magnitude_and_phase_stay_apart_each_with_its_echoes(maker: Maker) -> None:
+    for kind, add in (("M", 0.0), ("P", 300.0)):
+        for echo in (5.0, 10.0):
+            plan = Plan(add=add + echo)
+            words = ["ORIGINAL", "PRIMARY", kind, "ND"]
+            maker.stack([0.0, 3.0, 6.0, 9.0], plan, ImageType=words, EchoTime=echo)
     one, two = found(maker)
-    assert {one.description, two.description} == {"place · magnitude", "place · phase"}
-    assert_in_place(one if "magnitude" in one.description else two)
+    assert [one.description, two.description] == ["place · magnitude", "place · phase"]
+    assert one.key != two.key
+    assert_images_in_place(one, (5.0, 10.0))
+    assert_images_in_place(two, (305.0, 310.0))
 
 
 def test_unlabelled_repeats_are_dealt_out_by_number(maker: Maker) -> None:
     for time in range(3):
         maker.stack([3.0 * k for k in range(4)], Plan(add=700.0 * time))
-    stacks = found(maker)
-    assert len(stacks) == 3
-    for time, series in enumerate(stacks):
-        assert series.regular
-        assert_in_place(series, add=700.0 * time)
+    (series,) = found(maker)
+    assert series.regular
+    assert series.repeats == ("image 1", "image 2", "image 3")
+    assert_images_in_place(series, (0.0, 700.0, 1400.0))
 
 
-def test_uneven_repeats_are_shown_and_refused_as_volume(maker: Maker) -> None:
-    maker.stack([0.0, 3.0, 6.0, 3.0])
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_stopped_dynamic_keeps_its_last_image_apart(maker: Maker, marked: bool) -> None:
+    for time, count in enumerate((5, 5, 3)):
+        tags = {"TemporalPositionIdentifier": time + 1} if marked else {}
+        maker.stack([3.0 * k for k in range(count)], Plan(add=100.0 * time), **tags)
+    whole, rest = found(maker)
+    label = "time point 3" if marked else "image 3"
+    assert len(whole.repeats) == 2
+    assert label in whole.problems[-1]
+    assert_images_in_place(whole, (0.0, 100.0))
+    assert rest.description == f"place · {label}"
+    assert rest.repeats == ()
+    assert "Only 3 slices of this image" in rest.problems[0]
+    assert_in_place(rest, add=200.0)
+
+
+def test_a_lost_slice_in_the_middle_of_unlabelled_repeats_mixes_nothing(maker: Maker) -> None:
+    paths = [maker.stack([3.0 * k for k in range(4)], Plan(add=700.0 * t)) for t in range(3)]
+    paths[1][2].unlink()
     (series,) = found(maker)
     assert not series.regular
+    assert series.repeats == ()
     assert "same place" in series.problems[0]
+
+
+def test_an_echo_that_lost_a_slice_stays_apart(maker: Maker) -> None:
+    maker.stack([3.0 * k for k in range(6)], EchoTime=10.0)
+    paths = maker.stack([3.0 * k for k in range(6)], Plan(add=50.0), EchoTime=20.0)
+    paths[2].unlink()
+    one, two = found(maker)
+    assert [one.description, two.description] == ["place · TE 10 ms", "place · TE 20 ms"]
+    assert one.volumetric
+    assert not two.regular
+    assert any("1 slice is missing (after slice 2)" in text for text in two.problems)
+    assert_in_place(one)
+
+
+def test_images_that_moved_between_time_points_are_not_mixed(maker: Maker) -> None:
+    for time in range(3):
+        heights = [3.0 * k + 0.4 * time for k in range(6)]
+        maker.stack(heights, Plan(add=50.0 * time), TemporalPositionIdentifier=time + 1)
+    stacks = found(maker)
+    assert len(stacks) == 3
+    assert len({series.key for series in stacks}) == 3
+    for time, series in enumerate(stacks):
+        assert series.regular
+        assert_in_place(series, add=50.0 * time)
+
+
+def test_images_of_a_series_may_have_scales_of_their_own(maker: Maker) -> None:
+    for time, slope in enumerate((0.5, 2.0)):
+        plan = Plan(add=60.0 * time, slope=slope, intercept=-8.0)
+        maker.stack([0.0, 3.0, 6.0], plan, TemporalPositionIdentifier=time + 1)
+    (series,) = found(maker)
+    volume = load_series(series)
+    assert volume.voxels.dtype == np.uint16
+    assert volume.repeats is not None
+    assert volume.repeats.scales == ((0.5, -8.0), (2.0, -8.0))
+    assert_images_in_place(series, (0.0, 60.0), within=1.01)
+
+
+def test_each_image_names_its_own_files(maker: Maker) -> None:
+    paths = [maker.stack([0.0, 3.0, 6.0], EchoTime=10.0 * (n + 1)) for n in range(2)]
+    (series,) = found(maker)
+    repeats = load_series(series).repeats
+    assert repeats is not None
+    assert [s.files for s in repeats.sources] == [tuple(map(str, part)) for part in paths]
+    uids = [set(s.instance_uids) for s in repeats.sources]
+    assert not uids[0] & uids[1]
+
+
+def test_places_met_twice_that_nothing_explains_are_shown_one_by_one(maker: Maker) -> None:
+    maker.stack([0.0, 3.0, 3.0, 6.0])
+    (series,) = found(maker)
+    assert not series.regular
+    assert not series.volumetric
+    assert "same place" in series.problems[0]
+    volume = load_series(series)
+    assert not volume.even
+    assert volume.geometry.frame_of_reference != maker.frame
 
 
 def test_localiser_splits_by_plane(maker: Maker) -> None:
@@ -231,11 +351,22 @@ def test_enhanced_multiframe_with_two_echoes_in_one_file(maker: Maker) -> None:
     plans = [at_height(Plan(add=echo), 2.5 * k) for k in range(6) for echo in (0.0, 800.0)]
     data = enhanced(maker, plans, [10.0, 20.0] * 6)
     data.save_as(maker.folder / "enhanced", enforce_file_format=True)
-    one, two = found(maker)
-    assert one.shape == two.shape == (6, 12, 10)
-    assert one.source.frames == (1, 3, 5, 7, 9, 11)
-    assert_in_place(one)
-    assert_in_place(two, add=800.0)
+    (series,) = found(maker)
+    assert series.shape == (6, 12, 10)
+    assert series.repeats == ("TE 10 ms", "TE 20 ms")
+    assert series.source.frames == (1, 3, 5, 7, 9, 11, 2, 4, 6, 8, 10, 12)
+    assert_images_in_place(series, (0.0, 800.0))
+
+
+def test_enhanced_files_of_one_series_follow_their_instance_numbers(maker: Maker) -> None:
+    for name, number in (("b", 1), ("a", 2)):
+        plans = [at_height(Plan(add=100.0 * number), 2.5 * k) for k in range(4)]
+        data = enhanced(maker, plans, [10.0] * 4)
+        data.InstanceNumber = number
+        data.save_as(maker.folder / name, enforce_file_format=True)
+    (series,) = found(maker)
+    assert len(series.repeats) == 2
+    assert_images_in_place(series, (100.0, 200.0))
 
 
 def test_single_slice_is_viewable_but_no_volume(maker: Maker) -> None:

@@ -1,0 +1,128 @@
+"""Grids of slices that do not lie at even distances: true places, slice by slice.
+
+An affine cannot describe them. :class:`UnevenGeometry` gives the rows and columns of every slice
+their true place in the patient; its affine is only a mean step and must not place anything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from imaging.geometry import Geometry
+
+#: Slices this close along the normal lie at the same place.
+SAME_PLACE_MM = 0.02
+#: A slice speaks for the tissue up to this share of the usual step away from it.
+REACH = 0.75
+#: A step longer than so many usual ones is a gap.
+GAP_STEPS = 1.5
+
+
+class UnevenGeometry(Geometry):
+    """A stack whose slices have places of their own.
+
+    Whole numbers along ``k`` are slices; between two of them a place is a share of the way.
+
+    Parameters
+    ----------
+    mean : Geometry
+        Shape, in-plane axes and frame of reference.
+    places : array_like, shape (k, 3)
+        Centre of the first voxel of each slice, LPS mm, rising along the normal.
+    """
+
+    places: np.ndarray
+
+    def __init__(self, mean: Geometry, places: ArrayLike) -> None:
+        super().__init__(mean.shape, mean.affine, mean.frame_of_reference)
+        points = np.array(places, dtype=np.float64)
+        points.flags.writeable = False
+        normal = slice_normal(mean)
+        heights = points @ normal
+        object.__setattr__(self, "places", points)
+        object.__setattr__(self, "_normal", normal)
+        object.__setattr__(self, "_heights", heights)
+        object.__setattr__(self, "_usual", usual_step(heights))
+
+    def world(self, index: ArrayLike) -> np.ndarray:
+        """Array indices ``(..., 3)`` to LPS mm; past the ends the last step goes on."""
+        points = np.asarray(index, dtype=np.float64)
+        return self._origin(points[..., 0]) + points[..., 1:] @ self.affine[:3, 1:3].T
+
+    def index(self, world: ArrayLike) -> np.ndarray:
+        """LPS mm ``(..., 3)`` to fractional array indices."""
+        points = np.asarray(world, dtype=np.float64)
+        heights = self._heights  # type: ignore[attr-defined]
+        height = points @ self._normal  # type: ignore[attr-defined]
+        low = np.clip(np.searchsorted(heights, height, side="right") - 1, 0, len(heights) - 2)
+        k = low + (height - heights[low]) / (heights[low + 1] - heights[low])
+        inside = (points - self._origin(k)) @ self.directions[:, 1:3]
+        return np.concatenate([k[..., None], inside / np.asarray(self.spacing[1:])], axis=-1)
+
+    def nearest(self, world: ArrayLike) -> tuple[int, int, int] | None:
+        """The voxel that holds a point; None outside, and between slices that lie far apart."""
+        index = np.floor(self.index(world) + 0.5).astype(int)
+        if (index < 0).any() or (index >= self.shape).any() or not self.reaches(world):
+            return None
+        return int(index[0]), int(index[1]), int(index[2])
+
+    def away(self, world: ArrayLike) -> float:
+        """Distance of a point from the nearest slice, mm."""
+        height = float(np.asarray(world, dtype=np.float64) @ self._normal)  # type: ignore[attr-defined]
+        return float(np.abs(self._heights - height).min())  # type: ignore[attr-defined]
+
+    def reaches(self, world: ArrayLike) -> bool:
+        """False where a point lies in a gap or past the ends, where nothing was measured."""
+        return self.away(world) <= REACH * self._usual  # type: ignore[attr-defined]
+
+    def same_grid(self, other: Geometry, tolerance_mm: float = 1e-2) -> bool:
+        """True only for another stack with the same places."""
+        if not isinstance(other, UnevenGeometry) or not super().same_grid(other, tolerance_mm):
+            return False
+        return bool(np.abs(self.places - other.places).max() <= tolerance_mm)
+
+    def _origin(self, k: np.ndarray) -> np.ndarray:
+        low = np.clip(np.floor(k).astype(int), 0, len(self.places) - 2)
+        step = self.places[low + 1] - self.places[low]
+        return self.places[low] + (np.asarray(k) - low)[..., None] * step
+
+
+def slice_normal(geometry: Geometry) -> np.ndarray:
+    """Unit normal of the slices in LPS, towards growing ``k``; shape (3,)."""
+    normal = np.cross(geometry.directions[:, 2], geometry.directions[:, 1])
+    normal = normal / np.linalg.norm(normal)
+    return normal if normal @ geometry.affine[:3, 0] >= 0 else -normal
+
+
+def usual_step(heights: ArrayLike) -> float:
+    """The distance of neighbours that is met most, mm; 1 where all lie at one place."""
+    steps = np.diff(np.sort(np.asarray(heights, dtype=np.float64)))
+    steps = steps[steps > SAME_PLACE_MM]
+    return float(np.median(steps)) if steps.size else 1.0
+
+
+def uneven_geometry(mean: Geometry, places: np.ndarray, key: str) -> Geometry:
+    """The grid of an uneven stack: true places where every slice has one of its own.
+
+    Where slices share a place no point of the patient can tell them apart: then the grid is a
+    stand-in to leaf through, in a frame of reference of its own, so that nothing is linked to it.
+
+    Parameters
+    ----------
+    mean : Geometry
+        The stand-in with a mean step.
+    places : ndarray, shape (k, 3)
+        Centre of the first voxel of each slice, LPS mm.
+    key : str
+        Tells this stack from all others.
+    """
+    heights = places @ slice_normal(mean)
+    if len(places) > 1 and np.diff(heights).min() > SAME_PLACE_MM:
+        return UnevenGeometry(mean, places)
+    return Geometry(mean.shape, mean.affine, private_frame(key))
+
+
+def private_frame(key: str) -> str:
+    """A frame of reference that no image but this one lies in."""
+    return f"alone:{key}"
