@@ -10,6 +10,7 @@ from imaging.dicom.codestream import undecodable_reason
 from imaging.dicom.describe import Study, study_of
 from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
 from imaging.dicom.header import read_header
+from imaging.dicom.sequence import guess_stack
 from imaging.dicom.split import Stack, plane_of, split
 from imaging.dicom.tags import Header
 from imaging.errors import BadInput
@@ -143,15 +144,13 @@ def _series(group: str, study: Study, stack: Stack) -> Series:
     undecodable = undecodable_reason(first.encoding)
     if undecodable:
         problems = (undecodable + ".", *problems)
-    sequence = study.source.sequence
-    if sequence == "DWI" and "ADC" in first.kind:
-        sequence = "ADC"
+    guess = guess_stack(study.facts, stack.frames)
     source = replace(
         study.source,
         files=tuple(frame.file for frame in stack.frames),
         instance_uids=tuple(frame.instance_uid for frame in stack.frames),
         frames=tuple(frame.number for frame in stack.frames) if first.number else (),
-        sequence=sequence,
+        sequence=guess.name,
     )
     return Series(
         key=hashlib.sha1(f"{group}|{stack.signature}".encode(), usedforsecurity=False).hexdigest(),
@@ -165,9 +164,10 @@ def _series(group: str, study: Study, stack: Stack) -> Series:
         repeat_axis=stack.repeat_axis,
         repeats=stack.repeats,
         problems=problems,
-        sequence=sequence,
+        sequence=guess.name,
         plane=plane_of(first.orientation) if stack.geometry else "",
         bits=first.encoding.bits_stored,
         photometric=first.encoding.photometric,
         viewable=not undecodable,
+        guess=guess,
     )

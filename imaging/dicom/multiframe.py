@@ -25,6 +25,7 @@ from imaging.series import Encoding, Frame
 #: Frames of one file come before those of the next, by the instance numbers of the files.
 FILE_ORDER = 1 << 20
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230
+_TIMING = {0x00180080: "RepetitionTime", 0x00181314: "FlipAngle", 0x00180091: "EchoTrainLength"}
 _TAGS = (_SHARED, _PER_FRAME, 0x00080008, 0x00089208, 0x00281052, 0x00281053)
 
 
@@ -44,6 +45,7 @@ def read_multiframe(header: Header, encoding: Encoding, count: int) -> list[Fram
             items = list(data[_PER_FRAME].value)
             if len(items) < count:
                 raise BadInput(f"The header describes {len(items)} of {count} frames", header.path)
+            _lift_timing(header, groups, items[0])
             return [groups.frame(encoding, items[n], n + 1) for n in range(count)]
     except BadInput:
         raise
@@ -55,6 +57,14 @@ def read_multiframe(header: Header, encoding: Encoding, count: int) -> list[Fram
 
 def _first(sequence: Any) -> Any:
     return sequence[0] if sequence else None
+
+
+def _lift_timing(header: Header, groups: _Groups, item: Any) -> None:
+    """Give the header the timing of the first frame where the top level has none."""
+    for tag, name in _TIMING.items():
+        value = groups.number(item, "MRTimingAndRelatedParametersSequence", name)
+        if value is not None and tag not in header.values:
+            header.values[tag] = f"{value:g}".encode()
 
 
 class _Groups:
