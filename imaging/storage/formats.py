@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from imaging.errors import BadInput
-from imaging.storage import nifti_read
+from imaging.storage import mha_read, nifti_read, nrrd_read
 from imaging.storage.file_head import Found, Head
 from imaging.storage.grid_file import GridFile, grid_series
 
@@ -42,6 +42,8 @@ def _no_image_inside(path: str, _shown: str) -> GridFile:
 FORMATS = (
     FileFormat("NIfTI", nifti_read.begins_nifti, nifti_read.read_grid),
     FileFormat("Analyze", nifti_read.begins_analyze, nifti_read.refuse_analyze),
+    FileFormat("NRRD", nrrd_read.begins_nrrd, nrrd_read.read_grid),
+    FileFormat("MetaImage", mha_read.begins_metaimage, mha_read.read_grid),
     FileFormat("gzip", lambda head: head.gzipped, _no_image_inside),
 )
 
