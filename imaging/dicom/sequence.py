@@ -161,23 +161,26 @@ def guess_sequence(facts: SequenceFacts) -> SequenceGuess:
 def guess_stack(facts: SequenceFacts, frames: Sequence[Frame]) -> SequenceGuess:
     """Name the sequence of one stack of a series from the facts of the series and its own frames.
 
-    Echo and inversion time, b-value and frame type may differ between the stacks of a series.
+    Echo and inversion time, b-value and frame type may differ between the stacks of a series. Of a
+    4D series the first image counts, which is the one that is shown first; only diffusion weighting
+    counts wherever it is.
     """
 
-    def mark(name: str) -> float | None:
+    def first(name: str) -> float | None:
         column = MARKS.index(name)
-        values = {frame.marks[column] for frame in frames if len(frame.marks) > column}
-        return max((value for value in values if value is not None), default=None)
+        return frames[0].marks[column] if len(frames[0].marks) > column else None
 
+    column = MARKS.index("b-value")
+    weights = {frame.marks[column] for frame in frames if len(frame.marks) > column}
+    known = [b for b in weights if b is not None]
     words = dict.fromkeys((*frames[0].kind, *facts.image_type[:2]))
-    b_highest = mark("b-value")
     return guess_sequence(
         replace(
             facts,
             image_type=tuple(words),
-            echo=_positive(mark("echo time")) or facts.echo,
-            inversion=_positive(mark("inversion time")) or facts.inversion,
-            b_value=facts.b_value if b_highest is None else b_highest,
+            echo=_positive(first("echo time")) or facts.echo,
+            inversion=_positive(first("inversion time")) or facts.inversion,
+            b_value=max(known) if known else facts.b_value,
         )
     )
 
