@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from imaging.dicom.codestream import undecodable_reason
 from imaging.dicom.describe import Study, study_of
+from imaging.dicom.find_objects import find_object
 from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
 from imaging.dicom.header import read_header
 from imaging.dicom.sequence import guess_stack
@@ -33,6 +34,7 @@ class Index:
         self._frames: dict[str, list[Frame]] = {}
         self._seen: dict[tuple, str] = {}
         self._sizes: dict[str, int] = {}
+        self._object_files: dict[str, str] = {}
 
     def add(self, path: str) -> str | None:
         """Read the header of one file.
@@ -51,6 +53,10 @@ class Index:
             header = read_header(path)
             if header.media_class == DICOMDIR_CLASS:
                 return None
+            found = find_object(header)
+            if found is not None:
+                self._keep_object(found)
+                return None
             frames = read_frames(header)
         except BadInput as error:
             self.problems.append(Problem(path, error.what + "."))
@@ -64,6 +70,14 @@ class Index:
             self._studies[group] = study_of(header)
         self._frames.setdefault(group, []).extend(kept)
         return group
+
+    def _keep_object(self, found: FoundObject) -> None:
+        known = self._object_files.setdefault(found.key, found.path)
+        if known == found.path:
+            self.objects.append(found)
+        else:
+            reason = "The same object is already there from another file."
+            self.problems.append(Problem(found.path, reason))
 
     def _accept(self, frame: Frame, header: Header) -> bool:
         fault = frame_fault(frame)

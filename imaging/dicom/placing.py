@@ -224,45 +224,26 @@ def slice_step(heights: np.ndarray, stated: float) -> float:
     return span / max(round(span / float(gaps.min())), 1)
 
 
-def resampled(
-    values: np.ndarray, grid: Geometry, wanted: Geometry, order: int = 0
-) -> tuple[np.ndarray, int]:
-    """Values on another grid, and how many that are not zero lie outside it.
-
-    Parameters
-    ----------
-    order : int
-        0 for labels (nearest voxel), 1 for maps (linear).
-    """
-    result = np.zeros(wanted.shape, values.dtype)
+def resampled(values: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray:
+    """A map on another grid, linear between voxels and 0 outside; float32 ``(k, j, i)``."""
+    result = np.zeros(wanted.shape, np.float32)
     box = Box.around(values != 0)
     if box.empty:
-        return result, 0
-    lost = _outside(values, box, grid, wanted)
+        return result
     ends = np.array([box.start, np.array(box.stop) - 1])
     corners = np.stack(np.meshgrid(*ends.T, indexing="ij"), -1).reshape(-1, 3)
-    reach = np.abs(wanted.inverse[:3, :3] @ grid.affine[:3, :3]).sum(1) + 1  # a voxel around
+    around = np.abs(wanted.inverse[:3, :3] @ grid.affine[:3, :3]).sum(1) + 1  # one voxel more
     index = wanted.index(grid.world(corners))
-    low, high = np.floor(index.min(0) - reach), np.ceil(index.max(0) + reach) + 1
-    part = Box(tuple(map(int, low)), tuple(map(int, high))).clipped(wanted.shape)  # type: ignore[arg-type]
+    low, high = np.floor(index.min(0) - around), np.ceil(index.max(0) + around) + 1
+    start, stop = (tuple(int(v) for v in ends) for ends in (low, high))
+    part = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2])).clipped(wanted.shape)
     if part.empty:
-        return result, lost
+        return result
     from scipy.ndimage import affine_transform
 
     smaller = wanted.cropped(part)
-    result[part.slices] = affine_transform(
-        values, grid.inverse @ smaller.affine, output_shape=smaller.shape, order=order,
-        mode="grid-constant", cval=0,
+    affine_transform(
+        values, grid.inverse @ smaller.affine, output_shape=smaller.shape,
+        output=result[part.slices], order=1, mode="grid-constant", cval=0,
     )  # fmt: skip
-    return result, lost
-
-
-def _outside(values: np.ndarray, box: Box, grid: Geometry, wanted: Geometry) -> int:
-    lost = 0
-    for k in range(box.start[0], box.stop[0]):
-        marked = np.argwhere(values[k])
-        if len(marked):
-            index = np.c_[np.full(len(marked), k), marked]
-            nearest = np.rint(wanted.index(grid.world(index)))
-            lost += int(((nearest < 0) | (nearest >= wanted.shape)).any(1).sum())
-    return lost
+    return result

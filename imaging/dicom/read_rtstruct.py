@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from imaging.analysis.onto_grid import onto
 from imaging.dicom.codes import code_from
 from imaging.dicom.layers import RENUMBERED, Layer, Layers, Marks
 from imaging.dicom.object_file import (
@@ -23,7 +24,7 @@ from imaging.dicom.object_file import (
     open_object,
 )
 from imaging.dicom.placing import Patch, Target
-from imaging.dicom.vetting import safe_uid
+from imaging.dicom.vetting import check_volume_bytes, safe_uid
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.segmentation import (
@@ -362,9 +363,7 @@ def _across_slices(
     labels = np.zeros(grid.shape, np.uint8)
     for patch, inside in _along_slices([grid.index(p) for p in same], 0, grid, 0.0, _Said()):
         patch.view(labels)[inside] = 1
-    from imaging.dicom.placing import resampled
-
-    moved, _lost = resampled(labels, grid, geometry)
+    moved, _notes = onto(labels, grid, geometry)
     found = []
     for k in np.flatnonzero(moved.any((1, 2))):
         whole = slice(0, geometry.shape[1]), slice(0, geometry.shape[2])
@@ -400,8 +399,6 @@ def _fine_grid(
     high = np.array([max(levels), (points @ down).max() + fine, (points @ right).max() + fine])
     steps = np.array([step, fine, fine])
     shape = np.ceil((high - low) / steps).astype(np.int64) + 1
-    from imaging.dicom.vetting import check_volume_bytes
-
     check_volume_bytes(int(np.prod(shape)), "")
     axes = np.stack([normal, down, right], 1)
     affine = np.eye(4)

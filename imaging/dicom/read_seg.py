@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from imaging.analysis.onto_grid import onto
 from imaging.dicom.codes import code_from
 from imaging.dicom.layers import RENUMBERED, Layer, Layers, Marks
 from imaging.dicom.object_file import (
@@ -32,9 +33,12 @@ from imaging.dicom.vetting import check_volume_bytes, safe_uid
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
 from imaging.segmentation import (
+    AUTOMATIC,
     LESION_CATEGORY,
     LESION_TYPE,
+    MANUAL,
     PALETTE,
+    SEMIAUTOMATIC,
     Code,
     Provenance,
     Segment,
@@ -44,7 +48,6 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 LABELMAP, FRACTIONAL = "LABELMAP", "FRACTIONAL"
-ANOTHER_GRID = "The mask was drawn on another grid and was resampled to this one"
 _FIRST_KEPT = "Segments overlap; where they do, the first one was kept"
 
 
@@ -162,7 +165,7 @@ def read_seg_layers(path: Path, target: Target) -> SegLayers:
         content = _fractional(ds, frames, canvas, segments, path)
     else:
         content = _binary(ds, frames, canvas, segments, path)
-    return _onto(content, canvas, target, path)
+    return _onto(content, canvas, target)
 
 
 def _check_frame_of_reference(ds: Dataset, geometry: Geometry, path: Path) -> None:
@@ -189,16 +192,31 @@ def _segments(ds: Dataset) -> dict[int, Segment]:
 
 
 def _segment(item: Dataset, number: int) -> Segment:
-    kind = str(item.get("SegmentAlgorithmType") or "MANUAL")
+    kind = str(item.get("SegmentAlgorithmType") or MANUAL)
+    algorithm, version = _algorithm(item)
+    region = item.get("AnatomicRegionSequence")
     return Segment(
         min(number, 255),
         clean(item.get("SegmentLabel"), 64) or f"Label {number}",
         _colour(item) or PALETTE[(number - 1) % len(PALETTE)],
         _code(item, "SegmentedPropertyCategoryCodeSequence", LESION_CATEGORY),
         _code(item, "SegmentedPropertyTypeCodeSequence", LESION_TYPE),
-        kind if kind in ("AUTOMATIC", "SEMIAUTOMATIC", "MANUAL") else "MANUAL",
+        kind if kind in (AUTOMATIC, SEMIAUTOMATIC) else MANUAL,
         tracking_uid=safe_uid(str(item.get("TrackingUID") or "")),
+        region=_code(item, "AnatomicRegionSequence", LESION_TYPE) if region else None,
+        algorithm=algorithm,
+        algorithm_version=version,
     )
+
+
+def _algorithm(item: Dataset) -> tuple[str, str]:
+    """Name and version of what made a segment; empty where it was made by hand."""
+    if str(item.get("SegmentAlgorithmType") or MANUAL) == MANUAL:
+        return "", ""
+    coded = first_item(item, "SegmentationAlgorithmIdentificationSequence")
+    name = coded.get("AlgorithmName") if coded is not None else None
+    version = coded.get("AlgorithmVersion") if coded is not None else None
+    return clean(name or item.get("SegmentAlgorithmName"), 64), clean(version, 32)
 
 
 def _code(item: Dataset, name: str, fallback: Code) -> Code:
@@ -224,14 +242,7 @@ def _colour(item: Dataset) -> tuple[int, int, int] | None:
 
 def _provenance(ds: Dataset) -> Provenance:
     """The algorithms that the segments name, once each, and when the file was made."""
-    found: dict[tuple[str, str], None] = {}
-    for item in ds.get("SegmentSequence") or []:
-        if str(item.get("SegmentAlgorithmType") or "MANUAL") == "MANUAL":
-            continue
-        coded = first_item(item, "SegmentationAlgorithmIdentificationSequence")
-        name = coded.get("AlgorithmName") if coded is not None else None
-        version = coded.get("AlgorithmVersion") if coded is not None else None
-        found[clean(name or item.get("SegmentAlgorithmName"), 64), clean(version, 32)] = None
+    found = dict.fromkeys(_algorithm(item) for item in ds.get("SegmentSequence") or [])
     return made_by(ds, [pair for pair in found if pair[0]])
 
 
@@ -445,23 +456,16 @@ def _fractional(
 # --- from its own grid to the image's --------------------------------------------------------
 
 
-def _onto(content: SegLayers, canvas: _Canvas, target: Target, path: Path) -> SegLayers:
+def _onto(content: SegLayers, canvas: _Canvas, target: Target) -> SegLayers:
     if not canvas.own:
         return content
-    layers, lost = [], 0
+    layers, notes = [], list(content.notes)
     for layer in content.layers:
-        labels, outside = resampled(layer.labels, canvas.geometry, target.geometry)
+        labels, more = onto(layer.labels, canvas.geometry, target.geometry)
         layers.append(Layer(labels, layer.segments))
-        lost += outside
+        notes += [note for note in more if note not in notes]
     fractions = tuple(
-        fraction._replace(
-            values=np.clip(
-                resampled(fraction.values, canvas.geometry, target.geometry, order=1)[0], 0, 1
-            )
-        )
+        fraction._replace(values=resampled(fraction.values, canvas.geometry, target.geometry))
         for fraction in content.fractions
     )
-    notes = [*content.notes, *([_lost(lost)] if lost else [])]
-    if any(layer.labels.any() for layer in layers) or fractions:
-        notes.append(ANOTHER_GRID)
     return content._replace(layers=tuple(layers), fractions=fractions, notes=tuple(notes))

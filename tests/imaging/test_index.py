@@ -120,12 +120,20 @@ def test_not_a_number_is_refused(maker: Maker, tag: str) -> None:
     assert "not a finite number" in reasons(maker.folder)[path.name]
 
 
-def test_segmentations_and_reports_are_named_not_opened(maker: Maker) -> None:
+def test_what_is_neither_image_nor_object_is_named(maker: Maker) -> None:
+    maker.write(Plan(), "state", SOPClassUID="1.2.840.10008.5.1.4.1.1.11.1")
+    maker.write(Plan(), "paper", SOPClassUID="1.2.840.10008.5.1.4.1.1.104.1")
+    listed = reasons(maker.folder)
+    assert "a presentation state" in listed["state"]
+    assert "a PDF document" in listed["paper"]
+
+
+def test_a_mask_and_a_report_are_objects_and_no_problems(maker: Maker) -> None:
     maker.write(Plan(), "seg", SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4")
     maker.write(Plan(), "report", SOPClassUID="1.2.840.10008.5.1.4.1.1.88.33")
-    listed = reasons(maker.folder)
-    assert "a segmentation" in listed["seg"]
-    assert "a structured report" in listed["report"]
+    with scan([maker.folder]) as result:
+        assert result.problems == ()
+        assert {found.kind for found in result.objects} == {"segmentation", "report"}
 
 
 @pytest.mark.parametrize("syntax", [IMPLICIT, BIG_ENDIAN, DEFLATED])
