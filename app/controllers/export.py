@@ -326,7 +326,8 @@ def with_labels(mask: Segmentation, wanted: list[int]) -> Segmentation:
 
 def _write_surfaces(path: Path, mask: Segmentation, wanted: list[int]) -> Path:
     from imaging.geometry import Box
-    from viewer.rendering.surfaces import segment_surface, write_stl
+    from viewer.rendering.surface_files import write_stl
+    from viewer.rendering.surfaces import segment_surface
 
     surfaces = []
     for number in wanted:

@@ -13,6 +13,7 @@ from pathlib import Path
 from imaging.atomic import write_atomic
 from imaging.errors import BadInput, WorldFailed
 from imaging.segmentation import Segment
+from imaging.storage.arrays import one_line
 
 _HEADER = """\
 ################################################
@@ -35,7 +36,7 @@ _LINE = re.compile(r'\s*(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([\d.]+)\s+([01])\s+([01
 
 def label_file_path(mask: Path) -> Path:
     """Where the label file of a mask goes: ``lesions.nii.gz`` gives ``lesions.label.txt``."""
-    name = re.sub(r"\.nii(\.gz)?$|\.nrrd$", "", mask.name, flags=re.IGNORECASE)
+    name = re.sub(r"\.nii(\.gz)?$|\.nrrd$|\.mha$", "", mask.name, flags=re.IGNORECASE)
     return mask.with_name(f"{name}.label.txt")
 
 
@@ -100,5 +101,5 @@ def _line(number: int, colour: tuple[int, int, int], alpha: float, seen: int, na
 
 
 def _clean(name: str) -> str:
-    """A name that fits between quotes on one line."""
-    return " ".join(name.replace('"', "'").split())
+    """A name that fits between quotes on one line: double quotes become single ones."""
+    return one_line(name.replace('"', "'"))

@@ -1,12 +1,14 @@
 """Volumes, masks and maps as NIfTI-1 files on their own grid.
 
-The array is turned from ``(k, j, i)`` to ``(i, j, k)`` and nothing else: the grid keeps its order,
-and the affine (RAS) says where it lies. sform and qform are the same with code 1 (scanner
-anatomy). Source: nifti1.h of the NIfTI Data Format Working Group.
+The array is turned from ``(k, j, i)`` to ``(i, j, k)`` (a 4D series from ``(n, k, j, i)`` to
+``(i, j, k, n)``) and nothing else: the grid keeps its order, and the affine (RAS) says where it
+lies. sform and qform are the same with code 1 (scanner anatomy). Source: nifti1.h of the NIfTI Data
+Format Working Group.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,9 @@ from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
+from imaging.storage.arrays import PACKING, storable, stored
 from imaging.storage.label_file import label_file_path, write_label_file
+from imaging.storage.sidecar import image_facts, map_facts, mask_facts, must_be_even, write_json
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
@@ -28,38 +32,51 @@ _SUFFIXES = (".nii", ".nii.gz")
 _TOLERANCE_MM = 2e-2
 
 
-def write_volume(path: Path, volume: Volume) -> list[Path]:
+def write_volume(path: Path, volume: Volume, *, every_image: bool = True) -> list[Path]:
     """Write stored values with the volume's slope and intercept.
 
     Parameters
     ----------
     path : Path
         Ends in ``.nii.gz`` or ``.nii``; replaced as a whole or not at all.
+    every_image : bool
+        All images of a 4D series as one 4D file, with a JSON file beside it that says what tells
+        them apart; False for the chosen one only.
 
     Returns
     -------
     list of Path
-        The file.
+        The file, and the JSON file of a 4D series.
 
     Raises
     ------
     BadInput
-        Where the name does not end in ``.nii`` or ``.nii.gz``.
+        Where the name does not end in ``.nii`` or ``.nii.gz``, or the slices are uneven.
     WorldFailed
         Where the disk refuses or what was read back differs.
     """
-    values = _storable(volume.voxels)
-    scale = (float(volume.slope), float(volume.intercept))
-    return [_write(path, values, volume.geometry, volume.name, scale)]
+    must_be_even(volume)
+    made = stored(volume, every_image=every_image)
+    scale = (made.slope, made.intercept)
+    written = [_write(path, made.values, volume.geometry, volume.name, scale)]
+    if volume.repeats is not None:
+        facts = image_facts(volume, every_image=every_image)
+        written.append(write_json(json_path(written[0]), facts))
+    return written
+
+
+def json_path(path: Path) -> Path:
+    """Where the JSON file of a NIfTI file goes: ``mask.nii.gz`` gives ``mask.json``."""
+    return path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
 
 
 def write_labels(path: Path, segmentation: Segmentation) -> list[Path]:
-    """Write label numbers as uint8, and the ITK-SNAP label file beside them.
+    """Write label numbers as uint8; ITK-SNAP's label file and what made them (JSON) beside them.
 
     Returns
     -------
     list of Path
-        The NIfTI file and the label file (``name.label.txt``).
+        The NIfTI file, the label file (``name.label.txt``) and the JSON file (``name.json``).
 
     Raises
     ------
@@ -67,18 +84,45 @@ def write_labels(path: Path, segmentation: Segmentation) -> list[Path]:
         As in :func:`write_volume`.
     """
     written = _write(path, segmentation.labels, segmentation.geometry, segmentation.name)
-    return [written, *write_label_file(label_file_path(written), segmentation.segments)]
+    named = write_label_file(label_file_path(written), segmentation.segments)
+    return [written, *named, write_json(json_path(written), mask_facts(segmentation))]
 
 
 def write_heatmap(path: Path, heatmap: Heatmap) -> list[Path]:
-    """Write the values of a map as float32.
+    """Write the values of a map as float32, and what made it as JSON beside it.
 
     Raises
     ------
     BadInput, WorldFailed
         As in :func:`write_volume`.
     """
-    return [_write(path, heatmap.values, heatmap.geometry, heatmap.name)]
+    written = _write(path, heatmap.values, heatmap.geometry, heatmap.name)
+    return [written, write_json(json_path(written), map_facts(heatmap))]
+
+
+def write_array(path: Path, values: np.ndarray, geometry: Geometry, name: str = "") -> Path:
+    """Write an array ``(k, j, i)`` on a grid and nothing beside it, for layouts of folders.
+
+    Raises
+    ------
+    BadInput, WorldFailed
+        As in :func:`write_volume`.
+    """
+    return _write(path, storable(values), geometry, name)
+
+
+def write_scaled(path: Path, volume: Volume, geometry: Geometry) -> Path:
+    """Write the chosen image of a volume on a grid that is the same within tolerance.
+
+    For layouts that want every file of a case to have the very same affine.
+
+    Raises
+    ------
+    BadInput, WorldFailed
+        As in :func:`write_volume`.
+    """
+    made = stored(volume, every_image=False)
+    return _write(path, made.values, geometry, "", (made.slope, made.intercept))
 
 
 def _write(
@@ -104,7 +148,7 @@ def _image(
 ) -> Nifti1Image:
     from nibabel.nifti1 import Nifti1Image
 
-    image = Nifti1Image(values.transpose(2, 1, 0), geometry.nifti_affine)
+    image = Nifti1Image(values.T, geometry.nifti_affine)
     header = image.header
     header.set_data_dtype(values.dtype)
     header.set_sform(geometry.nifti_affine, code=1)
@@ -112,24 +156,24 @@ def _image(
     if not geometry.orthogonal:  # a qform cannot hold a shear, so it must not claim to be right
         header["qform_code"] = 0
     header.set_slope_inter(*scale)
-    header.set_xyzt_units("mm", "sec")
+    header.set_xyzt_units("mm", "sec" if values.ndim == 3 else "unknown")
     header["descrip"] = f"Isocenter; {_plain(name)}"[:79].encode("ascii")
     return image
 
 
 def _save(image: Nifti1Image, path: Path) -> None:
     """Write header and raw voxels ourselves: nibabel would scale them a second time."""
-    import gzip
+    from isal import igzip
 
     header = image.header.copy()
     header["vox_offset"], header["magic"] = 352, b"n+1"
     voxels = np.asarray(image.dataobj)
     little = voxels.astype(voxels.dtype.newbyteorder("<"), copy=False)
     head = header.as_byteswapped("<").binaryblock + b"\0\0\0\0"
-    # (i, j, k) in Fortran order is (k, j, i) in C order: no copy for most volumes
+    # (i, j, k, n) in Fortran order is (n, k, j, i) in C order: no copy for most volumes
     body = little.ravel(order="F").view(np.uint8).data
     if path.name.lower().endswith(".gz"):
-        with open(path, "wb") as raw, gzip.GzipFile("", "wb", 4, raw, mtime=0) as packed:
+        with open(path, "wb") as raw, igzip.IGzipFile("", "wb", PACKING, raw, mtime=0) as packed:
             packed.write(head)
             packed.write(body)
     else:
@@ -142,25 +186,16 @@ def _verify(path: Path, values: np.ndarray, geometry: Geometry, scale: tuple[flo
     from nibabel.nifti1 import Nifti1Image
 
     back = Nifti1Image.from_filename(path)
-    stored = back.dataobj.get_unscaled()  # type: ignore[union-attr]
-    placed = Geometry.from_nifti(back.shape, np.asarray(back.affine))
+    raw = back.dataobj.get_unscaled()  # type: ignore[union-attr]
+    placed = Geometry.from_nifti(back.shape[:3], np.asarray(back.affine))
     slope, intercept = back.dataobj.slope, back.dataobj.inter  # type: ignore[union-attr]
     if (
-        stored.dtype.newbyteorder("=") != values.dtype.newbyteorder("=")
-        or not np.array_equal(stored.transpose(2, 1, 0), values, equal_nan=values.dtype.kind == "f")
+        raw.dtype.newbyteorder("=") != values.dtype.newbyteorder("=")
+        or not np.array_equal(raw.T, values, equal_nan=values.dtype.kind == "f")
         or not placed.same_grid(geometry, _TOLERANCE_MM)
         or not np.allclose((slope, intercept), scale, rtol=1e-6)
     ):
         raise WorldFailed("The file read back differs from what was written", path.name)
-
-
-def _storable(values: np.ndarray) -> np.ndarray:
-    """The voxels in a type that NIfTI knows and every reader reads."""
-    kinds = ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8")
-    kind = values.dtype.kind + str(values.dtype.itemsize)
-    if kind in kinds:
-        return values
-    return values.astype(np.uint8 if kind == "b1" else np.float32 if kind == "f2" else np.float64)
 
 
 def _plain(text: str) -> str:

@@ -100,7 +100,7 @@ def test_labels_come_with_their_names(tmp_path):
         "m", "Lesions", geometry, "v", labels, segments=(Segment(5, "Lesion", (230, 159, 0)),)
     )
     files = write_labels(tmp_path / "lesions.nii.gz", mask)
-    assert [f.name for f in files] == ["lesions.nii.gz", "lesions.label.txt"]
+    assert [f.name for f in files] == ["lesions.nii.gz", "lesions.label.txt", "lesions.json"]
     image = nib.load(files[0])
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), labels)

@@ -13,7 +13,8 @@ from imaging.analysis.lesions import find_lesions
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.segmentation import PALETTE, Segment, Segmentation
-from viewer.rendering.surfaces import Surface, read_stl, segment_surface, write_stl
+from viewer.rendering.surface_files import read_stl, write_stl
+from viewer.rendering.surfaces import Surface, segment_surface
 
 
 def ball(radius_mm: float, geometry: Geometry) -> np.ndarray:
@@ -170,9 +171,8 @@ def test_an_stl_file_holds_what_an_independent_reader_finds(tmp_path):
     shifted = Surface(surface.points + np.float32(30), surface.triangles)
     target = tmp_path / "lesions.stl"
     write_stl(target, [surface, shifted])
-    assert target.read_bytes()[:80].startswith(
-        b"Isocenter surface; unit mm; patient coordinates LPS"
-    )
+    assert b"SPACE=LPS; unit mm" in target.read_bytes()[:80]
+    assert b"not for diagnosis" in target.read_bytes()[:80]
     reader = vtkSTLReader()
     reader.SetFileName(str(target))
     reader.Update()

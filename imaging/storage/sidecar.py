@@ -1,0 +1,151 @@
+"""What made a mask, map or image, as a JSON file beside it or as words for a header.
+
+No name, id or date of a patient goes in: what is said is the program, the algorithm, its weights,
+the threshold, whether a person edited the labels, and that this is for research only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imaging.atomic import write_atomic
+from imaging.dicom.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
+from imaging.errors import BadInput, WorldFailed
+from imaging.heatmap import Heatmap
+from imaging.segmentation import AUTOMATIC, MANUAL, Code, Provenance, Segment, Segmentation
+from imaging.volume import Volume
+
+#: How the work of a person shows in a label, by its algorithm type (PS3.3 C.8.20.4).
+_EDITED = {AUTOMATIC: "no", MANUAL: "made by hand"}
+
+
+def edited_words(segment: Segment) -> str:
+    """``"no"``, ``"checked or edited by hand"`` or ``"made by hand"``."""
+    return _EDITED.get(segment.algorithm_type, "checked or edited by hand")
+
+
+def mask_facts(
+    segmentation: Segmentation, numbers: Collection[int] | None = None
+) -> dict[str, Any]:
+    """What made a mask, with its labels, codes and voxel counts, ready for JSON.
+
+    Parameters
+    ----------
+    numbers : collection of int, optional
+        Only these labels; all where not given.
+    """
+    counts = np.bincount(segmentation.labels.ravel(), minlength=256)
+    segments = [s for s in segmentation.segments if numbers is None or s.number in numbers]
+    return {
+        **_made_with(segmentation.provenance),
+        "name": segmentation.name,
+        "threshold": segmentation.threshold,
+        "draft": segmentation.draft,
+        "labels": [_label(s, int(counts[s.number])) for s in segments],
+    }
+
+
+def map_facts(heatmap: Heatmap) -> dict[str, Any]:
+    """What made a map and what its numbers mean, ready for JSON."""
+    return {
+        **_made_with(heatmap.provenance),
+        "name": heatmap.name,
+        "meaning": heatmap.meaning,
+        "about": heatmap.about,
+        "range": [0, 1],
+    }
+
+
+def image_facts(volume: Volume, *, every_image: bool = False) -> dict[str, Any]:
+    """What an image is, and for a 4D series what tells its images apart, ready for JSON."""
+    facts: dict[str, Any] = {
+        "notice": RESEARCH_ONLY,
+        "written_by": {"name": SOFTWARE, "version": SOFTWARE_VERSION},
+        "sequence": volume.source.sequence,
+        "unit": volume.unit,
+    }
+    if volume.repeats is not None and every_image:
+        facts["images"] = {"axis": volume.repeats.axis, "labels": list(volume.repeats.labels)}
+    elif volume.repeats is not None:
+        label = volume.repeats.labels[volume.repeat]
+        facts["image"] = {"axis": volume.repeats.axis, "label": label}
+    return facts
+
+
+def write_json(path: Path, body: Mapping[str, Any]) -> Path:
+    """Write a JSON file (UTF-8), then read it back and compare.
+
+    Raises
+    ------
+    WorldFailed
+        Where the disk refuses or what was read back differs.
+    """
+    text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    meant = json.loads(text)
+
+    def write(aside: Path) -> None:
+        # a lone surrogate cannot be UTF-8 and must not stop the export
+        aside.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+
+    def verify(aside: Path) -> None:
+        if json.loads(aside.read_text(encoding="utf-8")) != _storable(meant):
+            raise WorldFailed("The file read back differs from what was written", path.name)
+
+    return write_atomic(path, write, verify)
+
+
+def must_be_even(volume: Volume) -> None:
+    """Raise BadInput where the slices lie at uneven places: no grid could place them."""
+    if not volume.even:
+        raise BadInput(
+            "The slices of this image lie at uneven places, and one grid cannot hold them",
+            volume.name,
+            "Make an even volume of it first",
+        )
+
+
+def _storable(value: Any) -> Any:
+    """The same with every text as UTF-8 can hold it."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_storable(k): _storable(v) for k, v in value.items()}
+    return [_storable(v) for v in value] if isinstance(value, list) else value
+
+
+def _made_with(made_by: Provenance) -> dict[str, Any]:
+    return {
+        "notice": RESEARCH_ONLY,
+        "written_by": {"name": SOFTWARE, "version": SOFTWARE_VERSION},
+        "algorithm": {
+            "name": made_by.algorithm or "none (made by hand)",
+            "version": made_by.version,
+            "weights_sha256": made_by.digest,
+            "device": made_by.device,
+            "created": made_by.created,
+            "settings": dict(made_by.settings),
+        },
+    }
+
+
+def _label(segment: Segment, voxels: int) -> dict[str, Any]:
+    return {
+        "number": segment.number,
+        "name": segment.name,
+        "colour": list(segment.colour),
+        "voxels": voxels,
+        "type": _code(segment.type),
+        "category": _code(segment.category),
+        "algorithm_type": segment.algorithm_type,
+        "edited_by_hand": edited_words(segment),
+        "tracking_uid": segment.tracking_uid,
+    }
+
+
+def _code(code: Code) -> dict[str, str]:
+    return {"value": code.value, "scheme": code.scheme, "meaning": code.meaning}
