@@ -29,7 +29,9 @@ class Encoding:
     ``rows`` and ``columns`` are those of the stored image, which for a mosaic is the sheet of all
     tiles. For whole-volume files ``syntax`` is the number type (``"i2"``), ``samples`` counts
     images that alternate voxel by voxel, ``packing`` names what the voxels are packed with and
-    ``packed_at`` is the byte of the file where that begins.
+    ``packed_at`` is the byte of the file where that begins. ``real`` is True for floating point
+    pixels, ``lookup`` is ``"modality"`` or ``"palette"`` where stored values go through a table of
+    the file, and ``notes`` are sentences for the user about what was done to the values.
     """
 
     syntax: str
@@ -47,11 +49,17 @@ class Encoding:
     deflated: bool = False
     packing: str = ""
     packed_at: int = 0
+    real: bool = False
+    lookup: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one uncompressed frame."""
-        return self.rows * self.columns * self.samples * self.bits_allocated // 8
+        """Bytes of one uncompressed frame; with one bit per pixel the last byte may be shared."""
+        pixels = self.rows * self.columns
+        if self.photometric == "YBR_FULL_422" and self.samples == 3 and not self.encapsulated:
+            return pixels * 2 * self.bits_allocated // 8
+        return (pixels * self.samples * self.bits_allocated + 7) // 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,6 +248,8 @@ def _walk(header: Header, source: BinaryIO, position: int, head: bytes) -> None:
         elif length == _UNDEFINED:
             if vr == b"UN" and not implicit and tag != _ITEM:
                 raise Malformed("unknown value of undefined length")
+            if depth == 0 and tag in WANTED:
+                values[tag] = b""  # a sequence of unknown length: that it is there is all we tell
             depth += 1
             if depth > MAX_NESTING:
                 raise Malformed("The header is nested too deeply to be a real image")

@@ -16,7 +16,13 @@ from itertools import groupby
 import numpy as np
 
 from imaging.dicom.codestream import stored_dtype
-from imaging.dicom.pixels import PixelReader, reads_directly
+from imaging.dicom.pixels import (
+    needs_worker,
+    read_direct,
+    read_frame,
+    read_frames,
+    reads_directly,
+)
 from imaging.dicom.vetting import check_volume_bytes, room_for_voxels
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
@@ -26,7 +32,9 @@ from imaging.volume import Repeats, Source, Volume
 
 #: About so many bytes of voxels arrive between two reports.
 SLAB_BYTES = 16 << 20
-_WORKERS = max(2, min(4, os.cpu_count() or 1))
+_THREADS = max(2, min(4, os.cpu_count() or 1))
+#: So many compressed images go to a worker process at once.
+_BATCH = 8
 
 
 class DicomLoading:
@@ -59,7 +67,7 @@ class DicomLoading:
         self._frames = series.frames[: fitting * slices]
         images = np.zeros((fitting, *series.shape), dtype)
         self._voxels = images.reshape(-1, *series.shape[1:])
-        self._reader = PixelReader()
+        self._threads = _threads(series.frames[0])
         self._failed: dict[int, str] = {}
         self._arrived = 0
         self.wanted = 0
@@ -106,7 +114,7 @@ class DicomLoading:
         self._failed.clear()
         self._arrived = 0
         waiting = _Waiting(self.wanted, self._images, count, middle, self._voxels[0].nbytes)
-        with ThreadPoolExecutor(_WORKERS) as pool:
+        with ThreadPoolExecutor(self._threads) as pool:
             while (slab := waiting.next(self.wanted)) is not None:
                 if stop():
                     return self._finished(stopped=True)
@@ -151,31 +159,50 @@ class DicomLoading:
         if len(jobs) == 1:
             self._read_images(jobs, stop)
             return
-        shares = [jobs[n::_WORKERS] for n in range(_WORKERS)]
+        shares = [jobs[n :: self._threads] for n in range(self._threads)]
         for done in [pool.submit(self._read_images, share, stop) for share in shares if share]:
             done.result()
 
     def _read_images(self, jobs: Iterable[list[int]], stop: Callable[[], bool]) -> None:
+        """Read stored images, each of which holds one slice or, in a mosaic, several."""
+        others: list[list[int]] = []
         for slices in jobs:
             if stop():
                 return
+            frame = self._frames[slices[0]]
+            if self._rescaled or not reads_directly(frame, self._voxels.dtype):
+                others.append(slices)
+                continue
             try:
-                self._read_image(slices)
+                _read_directly(frame, self._voxels[slices[0]])
             except BadInput as error:
-                self._failed.update((k, error.what) for k in slices)
+                self._failed[slices[0]] = error.what
+        for start in range(0, len(others), _BATCH):
+            if stop():
+                return
+            self._read_batch(others[start : start + _BATCH])
 
-    def _read_image(self, slices: list[int]) -> None:
-        """Read one stored image, which holds one slice or, in a mosaic, several."""
-        frame = self._frames[slices[0]]
-        if not self._rescaled and reads_directly(frame, self._voxels.dtype):
-            _read_directly(self._reader, frame, self._voxels[slices[0]])
-            return
-        image = self._reader.read(frame)
-        for k in slices:
-            part = _tile(image, self._frames[k])
-            if self._rescaled:
-                part = part * np.float32(frame.slope) + np.float32(frame.intercept)
-            self._voxels[k] = part
+    def _read_batch(self, jobs: Sequence[list[int]]) -> None:
+        images = read_frames([self._frames[slices[0]] for slices in jobs])
+        for slices, image in zip(jobs, images, strict=True):
+            if isinstance(image, BadInput):
+                self._failed.update((k, image.what) for k in slices)
+                continue
+            for k in slices:
+                frame = self._frames[k]
+                part = _tile(image, frame)
+                if self._rescaled:
+                    part = part * np.float32(frame.slope) + np.float32(frame.intercept)
+                self._voxels[k] = part
+
+
+def _threads(frame: Frame) -> int:
+    """Threads that wait for the disk, or one for each worker process that decodes."""
+    if not needs_worker(frame.encoding):
+        return _THREADS
+    from imaging import sandbox
+
+    return sandbox.workers()
 
 
 def read_slice(series: Series, k: int) -> np.ndarray:
@@ -187,10 +214,10 @@ def read_slice(series: Series, k: int) -> np.ndarray:
         Where it cannot be decoded.
     """
     frame = series.frames[k]
-    return _tile(PixelReader().read(frame), frame)
+    return _tile(read_frame(frame), frame)
 
 
-def _read_directly(reader: PixelReader, frame: Frame, target: np.ndarray) -> None:
+def _read_directly(frame: Frame, target: np.ndarray) -> None:
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
     try:
         file = os.open(frame.file, flags)
@@ -198,7 +225,7 @@ def _read_directly(reader: PixelReader, frame: Frame, target: np.ndarray) -> Non
         reason = error.strerror or "input error"
         raise BadInput(f"The file cannot be read ({reason})", frame.file) from error
     try:
-        reader.read_direct(file, frame, target)
+        read_direct(file, frame, target)
     except OSError as error:
         raise BadInput("The file cannot be read", frame.file) from error
     finally:

@@ -12,12 +12,20 @@ from typing import NamedTuple
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
+ENCAPSULATED_LE = "1.2.840.10008.1.2.1.98"
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
+RLE = "1.2.840.10008.1.2.5"
 EXPLICIT_BE = "1.2.840.10008.1.2.2"
 NATIVE_SYNTAXES = (IMPLICIT_LE, EXPLICIT_LE, DEFLATED_LE, EXPLICIT_BE)
 
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 PER_FRAME_GROUPS = 0x52009230
+EXTENDED_OFFSETS, EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
+MODALITY_LUT, VOI_LUT = 0x00283000, 0x00283010
+#: Groups of overlay planes (PS3.3 C.9.2), and what is asked of them.
+OVERLAY_GROUPS = tuple(range(0x6000, 0x6020, 2))
+OVERLAY_ROWS, OVERLAY_DESCRIPTION, OVERLAY_LABEL = 0x0010, 0x0022, 0x1500
 #: Elements that are read, with the form their value has.
 WANTED: dict[int, str] = {
     0x00020010: "text",  # Transfer Syntax UID
@@ -85,12 +93,28 @@ WANTED: dict[int, str] = {
     0x00281051: "text",  # Window Width
     0x00281052: "text",  # Rescale Intercept
     0x00281053: "text",  # Rescale Slope
+    0x00281101: "bytes",  # Red Palette Color Lookup Table Descriptor
+    0x00282110: "text",  # Lossy Image Compression
+    0x00282112: "text",  # Lossy Image Compression Ratio
+    MODALITY_LUT: "bytes",
+    VOI_LUT: "bytes",
     0x00290010: "text",
     0x00291010: "bytes",  # Siemens CSA image header
     0x00430010: "text",
     0x00431039: "text",  # GE: b-value
     0x20010010: "text",
     0x20011003: "FL",  # Philips: b-value
+    **{
+        group << 16 | element: form
+        for group in OVERLAY_GROUPS
+        for element, form in (
+            (OVERLAY_ROWS, "US"),
+            (OVERLAY_DESCRIPTION, "text"),
+            (OVERLAY_LABEL, "text"),
+        )
+    },
+    EXTENDED_OFFSETS: "bytes",
+    EXTENDED_LENGTHS: "bytes",
 }
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import struct
+from itertools import pairwise
+from typing import NamedTuple
 
 from imaging.errors import BadInput
 
@@ -18,7 +21,10 @@ MAX_HEADER_BYTES = 64 << 20
 MAX_NESTING = 64
 MAX_ELEMENTS = 2_000_000
 MAX_FRAMES = 100_000
-ALLOWED_BITS = (8, 16, 32)
+MAX_FRAGMENTS = 1_000_000
+#: A code stream may be so much larger than four times its image.
+MAX_CODESTREAM_BYTES = 16 << 20
+ALLOWED_BITS = (1, 8, 16, 32, 64)
 
 _UID = re.compile(r"^[0-9.]{1,64}$")
 _GIB = float(1 << 30)
@@ -92,6 +98,16 @@ def room_for_voxels() -> int:
     return MAX_VOLUME_BYTES if free is None else min(MAX_VOLUME_BYTES, free // 2)
 
 
+class StreamFacts(NamedTuple):
+    """What a code stream announces about its image; ``signed`` is known for JPEG 2000 only."""
+
+    rows: int
+    columns: int
+    samples: int
+    bits: int
+    signed: bool = False
+
+
 def codestream_size(data: bytes) -> tuple[int, int] | None:
     """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream announces.
 
@@ -100,23 +116,33 @@ def codestream_size(data: bytes) -> tuple[int, int] | None:
     tuple of int or None
         ``(rows, columns)``; None where the stream is of no known kind.
     """
-    if data[:2] == b"\xff\x4f":
-        return _jpeg2000_size(data)
+    facts = codestream_facts(data)
+    return None if facts is None else (facts.rows, facts.columns)
+
+
+def codestream_facts(data: bytes) -> StreamFacts | None:
+    """What a bare code stream announces; None where it is of no known kind.
+
+    Source: ITU-T T.81 annex B (JPEG), T.87 annex C (JPEG-LS), T.800 annex A.5 (JPEG 2000).
+    """
+    if data[:4] == b"\xff\x4f\xff\x51":
+        return _jpeg2000_facts(data)
     if data[:2] == b"\xff\xd8":
-        return _jpeg_size(data)
+        return _jpeg_facts(data)
     return None
 
 
-def _jpeg2000_size(data: bytes) -> tuple[int, int] | None:
-    if data[2:4] != b"\xff\x51" or len(data) < 24:
+def _jpeg2000_facts(data: bytes) -> StreamFacts | None:
+    if len(data) < 43:
         return None
     x1, y1, x0, y0 = (int.from_bytes(data[at : at + 4], "big") for at in (8, 12, 16, 20))
-    return y1 - y0, x1 - x0
+    samples, depth = int.from_bytes(data[40:42], "big"), data[42]
+    return StreamFacts(y1 - y0, x1 - x0, samples, (depth & 0x7F) + 1, bool(depth & 0x80))
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+def _jpeg_facts(data: bytes) -> StreamFacts | None:
     at = 2
-    while at + 9 <= len(data):
+    while at + 10 <= len(data):
         if data[at] != 0xFF:
             return None
         marker = data[at + 1]
@@ -126,6 +152,41 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         start_of_frame = 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
         if start_of_frame or marker == 0xF7:
             rows = int.from_bytes(data[at + 5 : at + 7], "big")
-            return rows, int.from_bytes(data[at + 7 : at + 9], "big")
+            columns = int.from_bytes(data[at + 7 : at + 9], "big")
+            return StreamFacts(rows, columns, data[at + 9], data[at + 4])
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
+
+
+def bare_jpeg2000(data: bytes) -> bytes:
+    """The code stream inside the boxes of a JP2 file, where a writer left them on (T.800 annex I).
+
+    A bare code stream comes back as it is.
+    """
+    if data[4:8] != b"jP  " or data[:4] != b"\0\0\0\x0c":
+        return data
+    at = 12
+    for _ in range(1000):
+        size, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        head = 8
+        if size == 1:
+            size, head = int.from_bytes(data[at + 8 : at + 16], "big"), 16
+        if kind == b"jp2c":
+            return data[at + head : at + size] if size else data[at + head :]
+        if size < head:
+            return data
+        at += size
+    return data
+
+
+def check_rle(data: bytes, planes: int) -> str:
+    """Why the segments of an RLE frame cannot be right; empty where they may (PS3.5 annex G)."""
+    if len(data) < 64:
+        return "The compressed image is cut off or damaged"
+    count, *offsets = struct.unpack_from("<16I", data)
+    if count != planes:
+        return f"The compressed image has {count} planes and must have {planes}"
+    used = [*offsets[:count], len(data)]
+    if used[0] != 64 or any(a >= b for a, b in pairwise(used)):
+        return "The compressed image is cut off or damaged"
+    return ""
