@@ -34,7 +34,7 @@ OPTIONS = {
 }
 HEADER = """\
 # Attributes of DICOM PS3.15 table E.1-1 (Application Level Confidentiality Profile Attributes).
-# Actions: D dummy, Z empty, X remove, K keep, C clean, U new UID; X/Z and the like: as the IOD asks.
+# Actions: D dummy, Z empty, X remove, K keep, C clean, U new UID; X/Z and so on: as the IOD asks.
 # Made by packaging/make_deidentify_profile.py from the facts in dicom-anonymizer ({edition};
 # BSD-3-Clause, (c) 2020 Kitware Europe: attributes and basic actions) and @umessen/
 # dicom-deidentifier (MIT, (c) 2022 SHIP: columns of the options). No code of either was taken.

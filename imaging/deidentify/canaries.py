@@ -212,7 +212,8 @@ def _encoded(text: str, encodings: list[str]) -> set[bytes]:
     found = set()
     for shape in {text, text.lower(), text.upper()}:
         found.add(shape.encode().lower())
-        for encoding in ("latin_1", "utf_16_le"):
+        # a number in two-byte letters looks like a run of pixels
+        for encoding in ("latin_1", "utf_16_le")[: 1 if _is_number(text.encode()) else 2]:
             try:
                 found.add(shape.encode(encoding).lower())
             except UnicodeEncodeError:
@@ -229,7 +230,7 @@ def _is_number(needle: bytes) -> bool:
 
 
 def _is_long_uid(text: str) -> bool:
-    return len(text) >= _LONG_UID and not text.strip("0123456789.") and "." in text
+    return len(text) >= _LONG_UID and not text.strip("0123456789.") and text.count(".") > 2
 
 
 def _without_our_uids(data: bytes) -> bytes:

@@ -214,9 +214,11 @@ def _check_inflation(path: Path) -> None:
 
 
 #: Where names of people and places stand that no other text may repeat.
-_NAMES = ("PatientName", "PatientID", "OtherPatientNames", "PatientBirthName", "OtherPatientIDs",
-          "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "AccessionNumber",
-          "NameOfPhysiciansReadingStudy", "RequestingPhysician", "PatientMotherBirthName")  # fmt: skip
+_NAMES = (
+    "PatientName", "PatientID", "OtherPatientNames", "PatientBirthName", "OtherPatientIDs",
+    "ReferringPhysicianName", "PerformingPhysicianName", "OperatorsName", "AccessionNumber",
+    "NameOfPhysiciansReadingStudy", "RequestingPhysician", "PatientMotherBirthName",
+)  # fmt: skip
 _PLACES = ("InstitutionName", "InstitutionalDepartmentName")
 _DEVICES = ("StationName", "DeviceSerialNumber")
 
@@ -265,7 +267,7 @@ def _wipe_unused_bits(new: Dataset, old: Dataset) -> None:
 
 
 def _new_meta(new: Dataset, old: Dataset) -> None:
-    """File meta and preamble from nothing; explicit little endian, compressed pixels as they are."""
+    """File meta and preamble from nothing; explicit little endian, or compressed as it was."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID
 

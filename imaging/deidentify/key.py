@@ -125,7 +125,7 @@ def load_key(path: Path | None = None, pseudonyms: Path | None = None) -> Key:
 def _make(path: Path) -> bytes:
     secret = secrets.token_bytes(_BYTES)
     table = {
-        "what": "Key of Isocenter's de-identification. Keep it, keep it secret, never send it along.",
+        "what": "Key of Isocenter's de-identification: keep it secret, never send it along",
         "secret": secret.hex(),
     }
 

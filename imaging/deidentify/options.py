@@ -93,7 +93,7 @@ class Options:
 
     @property
     def cleaned_columns(self) -> frozenset[str]:
-        """Columns of the table whose C counts; reports and drawings are always cleaned, not lost."""
+        """Columns of the table whose C counts; reports and drawings are cleaned, never lost."""
         names = {"structured", "graphics"}
         if self.keep_descriptions:
             names.add("descriptors")

@@ -10,7 +10,8 @@ from typing import Any
 DUMMIES: dict[str, Any] = {
     "AE": "ANON", "AS": "000Y", "AT": 0, "CS": "ANON", "DA": "19000101", "DS": "0",
     "DT": "19000101000000", "IS": "0", "LO": "ANON", "LT": "removed", "PN": "Anonymous",
-    "SH": "ANON", "ST": "removed", "TM": "000000", "UC": "ANON", "UT": "removed", "UR": "about:blank",
+    "SH": "ANON", "ST": "removed", "TM": "000000", "UC": "ANON", "UT": "removed",
+    "UR": "about:blank",
     "OB": b"\0\0", "OW": b"\0\0", "UN": b"\0\0", "OF": b"\0" * 4, "OL": b"\0" * 4,
     "OD": b"\0" * 8, "OV": b"\0" * 8, "FL": 0.0, "FD": 0.0,
 }  # fmt: skip
