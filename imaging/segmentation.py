@@ -89,8 +89,10 @@ class Segment:
     tracking_uid : str
         Says that this is the same label in every file it is written to, whatever its name. Empty
         only until it enters a :class:`Segmentation`.
+    modifier : Code or None
+        Refines the type, mostly the side: Left, Right (PS3.3 C.8.20.4, CID 244); None if unsaid.
     region : Code or None
-        Where in the body, for example a side or an organ (PS3.3 C.7.6.16.2.8); None where unsaid.
+        The organ or region it lies in (PS3.3 10.5); None where unsaid.
     algorithm, algorithm_version : str
         What made this label, where that is not what the mask's provenance says: a label read from
         a file, or one moved in from another mask. Empty otherwise.
@@ -104,6 +106,7 @@ class Segment:
     algorithm_type: str = MANUAL
     locked: bool = False
     tracking_uid: str = ""
+    modifier: Code | None = None
     region: Code | None = None
     algorithm: str = ""
     algorithm_version: str = ""

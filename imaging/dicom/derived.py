@@ -6,7 +6,7 @@ Source: DICOM PS3.3 C.7.6.1.1.3 (derivation), C.7.4.1 (frame of reference kept),
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,16 @@ from imaging.dicom.codes import (
     SPATIAL_RESAMPLING,
     code_item,
 )
-from imaging.dicom.references import quiet, read_header, referable, shared_header, slice_reference
+from imaging.dicom.parts import check_writable
+from imaging.dicom.references import (
+    body_part,
+    fitting,
+    quiet,
+    read_header,
+    referable,
+    shared_header,
+    slice_reference,
+)
 from imaging.dicom.write import (
     RESEARCH_ONLY,
     SOFTWARE,
@@ -59,6 +68,8 @@ def write_derived_series(
     derivation: Code | None = None,
     derivation_text: str = "",
     series_number: int = 900,
+    series_uid: str = "",
+    instance_uids: Sequence[str] = (),
 ) -> list[Path]:
     """Write a volume as a derived classic MR series in a new folder.
 
@@ -71,6 +82,8 @@ def write_derived_series(
         Must not exist; see :func:`imaging.atomic.next_version`.
     derivation : Code, optional
         CID 7203; spatial resampling for an interpolated volume, else frames from a volume.
+    series_uid, instance_uids : str, sequence of str, optional
+        UIDs of the new series and of its images in array order; random by default.
 
     Returns
     -------
@@ -82,6 +95,7 @@ def write_derived_series(
     BadInput, WorldFailed
         See :func:`imaging.dicom.write.write_mr_series`; also where the source file has gone.
     """
+    check_writable(volume.geometry, volume, volume.name, sheared=True)
     with quiet():
         original = read_header(volume.source) if referable(volume) else None
         template = _template(volume, original, description or volume.name, series_number)
@@ -92,7 +106,12 @@ def write_derived_series(
     template.DerivationCodeSequence = [code_item(chosen)]
     template.ContributingEquipmentSequence = [contributing_equipment()]
     template.BurnedInAnnotation = "NO"
-    return write_mr_series(folder, volume, template, per_slice=_referencing(volume, original))
+    if series_uid:
+        template.SeriesInstanceUID = series_uid
+    return write_mr_series(
+        folder, volume, template, per_slice=_referencing(volume, original),
+        instance_uid=instance_uids.__getitem__ if instance_uids else None,
+    )  # fmt: skip
 
 
 def contributing_equipment() -> Dataset:
@@ -125,13 +144,14 @@ def _template(volume: Volume, original: Dataset | None, description: str, number
     )
     if original is not None:
         template.update(shared_header(original, volume.source))
+        template.BodyPartExamined = body_part(original)
     return template
 
 
 def scan_parameters(original: Dataset) -> dict[str, Any]:
     """Scan parameters of a classic or enhanced image, by classic keyword."""
     found = {
-        k: _fitting(original[k].VR, original[k].value)
+        k: fitting(original[k].VR, original[k].value)
         for k in _SCAN_KEYWORDS
         if original.get(k) not in (None, "")
     }
@@ -144,12 +164,6 @@ def scan_parameters(original: Dataset) -> dict[str, Any]:
     if "ScanningSequence" in found and not groups:
         found.setdefault("SequenceVariant", "NONE")
     return found
-
-
-def _fitting(vr: str, value: Any) -> Any:
-    """Text cut to the length its kind allows (PS3.5 table 6.2-1); some scanners overstep it."""
-    length = {"SH": 16, "LO": 64}.get(vr)
-    return value[:length] if length and isinstance(value, str) else value
 
 
 def _image_type(original: Dataset | None) -> list[str]:

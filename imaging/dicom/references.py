@@ -10,17 +10,18 @@ import contextlib
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imaging.dicom.codes import SOURCE_FOR_PROCESSING, code_item
-from imaging.dicom.write import MR_IMAGE, decimals, new_uid
+from imaging.dicom.write import MR_IMAGE, SOFTWARE_VERSION, decimals, new_uid
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Source, Volume
 
 if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
 #: Attributes of the Patient, General Study and Patient Study modules that a new object repeats
@@ -74,12 +75,61 @@ def shared_header(original: Dataset, source: Source) -> Dataset:
     original.decode()
     for keyword in SHARED_KEYWORDS:
         if keyword in original:
-            ds[keyword] = original[keyword]
+            ds[keyword] = fitted(original[keyword])
     for keyword in _REQUIRED_EMPTY:
         if keyword not in ds:
             setattr(ds, keyword, None)
     ds.StudyInstanceUID = str(original.get("StudyInstanceUID") or source.study_uid or new_uid())
     return ds
+
+
+#: Most characters of one value of a kind of text (PS3.5 table 6.2-1).
+_LENGTHS = {"SH": 16, "LO": 64, "CS": 16, "UI": 64, "ST": 1024, "LT": 10240}
+
+
+def fitted(element: DataElement) -> DataElement:
+    """A copy of an element whose text is cut to the length its kind allows; some overstep it."""
+    from pydicom.dataelem import DataElement
+
+    return DataElement(element.tag, element.VR, fitting(element.VR, element.value))
+
+
+def fitting(vr: str, value: Any) -> Any:
+    """A value, or several, cut to the length that the standard allows."""
+    from pydicom.multival import MultiValue
+
+    length = _LENGTHS.get(vr)
+    if vr == "PN" and value is not None:
+        return "=".join(group[:64] for group in str(value).split("=")[:3])
+    if length is None:
+        return value
+    if isinstance(value, (MultiValue, list)):
+        return [v[:length] if isinstance(v, str) else v for v in value]
+    return value[:length] if isinstance(value, str) else value
+
+
+#: Words of a description that tell the body part where Body Part Examined is silent.
+_PART_WORDS = (
+    ("KNEE", "knee genu"),
+    ("CSPINE", "cspine c-spine cervical hws"),
+    ("TSPINE", "tspine t-spine thoracic bws"),
+    ("LSPINE", "lspine l-spine lumbar lws"),
+    ("SPINE", "spine spinal cord"),
+)
+
+
+def body_part(original: Dataset) -> str:
+    """Body Part Examined: as the header says, else as descriptions say, else the brain.
+
+    Never empty: without it the standard asks for a laterality (PS3.3 C.7.3.1).
+    """
+    said = str(original.get("BodyPartExamined") or "").strip()
+    if said:
+        return said[:16]
+    keywords = ("StudyDescription", "SeriesDescription", "ProtocolName")
+    text = " ".join(str(original.get(keyword) or "") for keyword in keywords).lower()
+    words = set(text.replace("_", " ").replace("/", " ").split())
+    return next((part for part, known in _PART_WORDS if words & set(known.split())), "BRAIN")
 
 
 def reference_header(volume: Volume) -> tuple[Dataset, str]:
@@ -103,7 +153,7 @@ def reference_header(volume: Volume) -> tuple[Dataset, str]:
         original.get("FrameOfReferenceUID") or new_uid()
     )
     ds.Modality = original.get("Modality") or "MR"
-    ds.BodyPartExamined = str(original.get("BodyPartExamined") or "")
+    ds.BodyPartExamined = body_part(original)
     for keyword in (
         "Manufacturer",
         "ManufacturerModelName",
@@ -111,7 +161,7 @@ def reference_header(volume: Volume) -> tuple[Dataset, str]:
         "DeviceSerialNumber",
     ):
         if original.get(keyword):
-            ds[keyword] = original[keyword]
+            ds[keyword] = fitted(original[keyword])
     _set_plane(ds, volume.geometry)
     return ds, str(original.SOPClassUID)
 
@@ -200,6 +250,10 @@ def referable(volume: Volume) -> bool:
 def imported_as_dicom(volume: Volume, folder: Path) -> Volume:
     """Write a volume that did not come from DICOM as a derived series, and let it point there.
 
+    The UIDs follow from the voxels and the grid: whatever is made of one image, at any time,
+    belongs to one study, and images written twice are the same images. Who writes several objects
+    of such a volume calls this once and gives the answer to all of them.
+
     Returns
     -------
     Volume
@@ -207,22 +261,38 @@ def imported_as_dicom(volume: Volume, folder: Path) -> Volume:
     """
     from dataclasses import replace
 
-    from pydicom import dcmread
-
     from imaging.dicom.derived import write_derived_series
 
-    files = write_derived_series(folder, volume, description=volume.name)
-    headers = [dcmread(f, stop_before_pixels=True) for f in files]
-    source = Source(
-        "dicom",
-        tuple(str(f) for f in files),
-        str(headers[0].StudyInstanceUID),
-        str(headers[0].SeriesInstanceUID),
-        tuple(str(h.SOPInstanceUID) for h in headers),
-        patient=volume.source.patient,
-        study_date=str(headers[0].get("StudyDate") or ""),
-        series_description=volume.name,
+    identity = _identity(volume)
+    study = volume.source.study_uid or new_uid("study", identity)
+    frame = volume.geometry.frame_of_reference or new_uid("frame of reference", identity)
+    series = new_uid("series", identity)
+    instances = tuple(new_uid("image", identity, str(k)) for k in range(volume.geometry.shape[0]))
+    geometry = Geometry(volume.geometry.shape, volume.geometry.affine, frame)
+    placed = replace(volume, geometry=geometry, source=replace(volume.source, study_uid=study))
+    files = write_derived_series(
+        folder, placed, description=volume.name, series_uid=series, instance_uids=instances
     )
-    grid = volume.geometry
-    geometry = Geometry(grid.shape, grid.affine, str(headers[0].FrameOfReferenceUID))
+    source = Source(
+        "dicom", tuple(str(f) for f in files), study, series, instances,
+        patient=volume.source.patient, study_date=volume.source.study_date,
+        series_description=volume.name,
+    )  # fmt: skip
     return replace(volume, source=source, geometry=geometry)
+
+
+def _identity(volume: Volume) -> str:
+    """SHA-256 over everything that goes into the images."""
+    import hashlib
+    from dataclasses import astuple
+
+    text = repr((
+        volume.name, volume.voxels.dtype.str, volume.voxels.shape, volume.slope, volume.intercept,
+        volume.inverted, volume.interpolated, volume.window, astuple(volume.source.patient),
+        volume.source.study_uid, volume.source.study_date, volume.source.study_description,
+        volume.geometry.affine.tolist(), volume.geometry.frame_of_reference, SOFTWARE_VERSION,
+    ))  # fmt: skip
+    digest = hashlib.sha256(text.encode())
+    for slice_ in volume.voxels:
+        digest.update(np.ascontiguousarray(slice_).data)
+    return digest.hexdigest()

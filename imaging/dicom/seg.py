@@ -1,20 +1,31 @@
-"""Masks as DICOM Segmentation objects: BINARY, placed by geometry, and read back by position.
+"""Masks as DICOM Segmentation objects: BINARY, LABELMAP, or a probability as FRACTIONAL.
 
-Written with highdicom, checked with a reader of our own that shares nothing with it but pydicom.
-Source: DICOM PS3.3 A.51, C.8.20 (Segmentation IOD and modules).
+Written with highdicom, placed by geometry, and checked with a reader of our own that shares
+nothing with it but pydicom. Source: DICOM PS3.3 A.51, C.8.20 (Segmentation IOD and modules).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from imaging.atomic import next_version, write_atomic
-from imaging.dicom.codes import ARTIFICIAL_INTELLIGENCE, SEGMENTATION_DERIVATION, concept
+from imaging.dicom.codes import SEGMENTATION_DERIVATION, code_item, concept
+from imaging.dicom.derived import contributing_equipment
+from imaging.dicom.parts import (
+    Algorithm,
+    algorithm_of,
+    algorithm_sequence,
+    check_writable,
+    chosen_segments,
+    person_name,
+    plane_groups,
+    segment_label,
+)
 from imaging.dicom.read_seg import read_seg
 from imaging.dicom.references import (
     imported_as_dicom,
@@ -24,16 +35,26 @@ from imaging.dicom.references import (
     reference_frames,
     reference_header,
 )
-from imaging.dicom.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION, decimals, new_uid
+from imaging.dicom.write import (
+    POSITION_TOLERANCE_MM,
+    RESEARCH_ONLY,
+    SOFTWARE,
+    SOFTWARE_VERSION,
+    new_uid,
+)
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
-from imaging.segmentation import MANUAL, Provenance, Segment, Segmentation
+from imaging.heatmap import PROBABILITY, Heatmap
+from imaging.segmentation import AUTOMATIC, Segment, Segmentation
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
     from highdicom.seg import SegmentDescription
     from pydicom.dataset import Dataset
+
+Kind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
+#: Stored value that means a probability of one.
+MAXIMUM_FRACTION = 255
 
 
 @dataclass(frozen=True)
@@ -47,7 +68,8 @@ class SegReport:
     images : tuple of Path
         Image files written beside it, where the volume did not come from DICOM; else empty.
     voxels : dict of int to int
-        Marked voxels by segment number in the file, read back.
+        Marked voxels by segment number in the file, read back; for FRACTIONAL those of at least
+        one half.
     frames : int
         Frames in the file.
     """
@@ -58,24 +80,44 @@ class SegReport:
     frames: int
 
 
+class _Content(NamedTuple):
+    """What goes into the file: labels or fractions (k, j, i), their grid, and what they mean."""
+
+    pixels: np.ndarray
+    geometry: Geometry
+    descriptions: list[SegmentDescription]
+    kind: Kind
+
+
 def write_seg(
     path: Path,
     segmentation: Segmentation,
     volume: Volume,
     *,
+    kind: Kind = "BINARY",
+    compression: Literal["", "RLE"] = "",
+    probability: Heatmap | None = None,
     segments: Collection[int] | None = None,
     content_creator: str = "",
 ) -> SegReport:
-    """Write a mask as a BINARY DICOM Segmentation that references its source images.
+    """Write a mask as a DICOM Segmentation that references its source images.
 
     Numbers in the file run from 1 without gaps in the order of the old ones; an empty segment
-    keeps its entry. A volume that did not come from DICOM is first written as a derived MR series
-    in a folder beside the file, and that series is referenced.
+    keeps its entry, slices without a voxel have no frame. A volume that did not come from DICOM
+    is first written as a derived MR series in a folder beside the file, and that is referenced.
 
     Parameters
     ----------
     path : Path
         Replaced as a whole or not at all.
+    kind : {"BINARY", "FRACTIONAL", "LABELMAP"}
+        BINARY is read everywhere. LABELMAP (2023) holds many labels in one frame per slice.
+        FRACTIONAL holds the ``probability`` over its whole grid as one segment, described as the
+        first chosen one: what the model found for that label, whatever a person made of it since.
+    compression : {"", "RLE"}
+        RLE for LABELMAP and FRACTIONAL; the single bits of BINARY stay as they are.
+    probability : Heatmap, optional
+        For FRACTIONAL only.
     segments : collection of int, optional
         Numbers of the segments to write; all where not given.
     content_creator : str
@@ -84,45 +126,52 @@ def write_seg(
     Raises
     ------
     BadInput
-        Where there is nothing to write, a marked voxel has no named segment, the rows and columns
-        are not perpendicular or the mask is in another frame of reference than the volume.
+        Where there is nothing to write, a marked voxel has no named segment, the grid cannot be
+        told in DICOM or is in another frame of reference than the volume, or a kind asks for
+        something that is not given.
     WorldFailed
         Where the disk refuses, a source file has gone or what was read back differs.
     """
-    chosen = _chosen(segmentation, segments)
-    labels = _renumbered(segmentation, chosen, everything=segments is None)
-    geometry = segmentation.geometry
-    if not geometry.same_frame(volume.geometry):
-        raise BadInput("The mask and the image are in different frames of reference", volume.name)
-    check_plane(geometry, segmentation.name, "Save this mask as NIfTI")
+    chosen = chosen_segments(segmentation, segments)
+    if kind == "FRACTIONAL":
+        content = _fractions(segmentation, chosen[0], probability)
+    else:
+        labels = _renumbered(segmentation, chosen, everything=segments is None)
+        made_by, threshold = segmentation.provenance, segmentation.threshold
+        descriptions = [
+            _description(n, s, algorithm_of(s, made_by, threshold))
+            for n, s in enumerate(chosen, start=1)
+        ]
+        content = _Content(labels, segmentation.geometry, descriptions, kind)
+    if compression and kind == "BINARY":
+        raise BadInput(
+            "Single bits cannot be compressed in this way", segmentation.name,
+            "Choose LABELMAP, or no compression",
+        )  # fmt: skip
+    check_writable(content.geometry, volume, segmentation.name)
     images: tuple[Path, ...] = ()
     if not referable(volume):
         folder = next_version(path.with_name(f"{path.stem}-images"))
         volume = imported_as_dicom(volume, folder)
         images = tuple(Path(f) for f in volume.source.files)
     with quiet():
-        ds = _build(labels, geometry, chosen, segmentation, volume, content_creator)
+        ds = _build(content, segmentation.name, volume, content_creator, compression)
     frame = str(ds.FrameOfReferenceUID)
-    placed = Geometry(geometry.shape, geometry.affine, frame)
+    placed = Geometry(content.geometry.shape, content.geometry.affine, frame)
 
     def verify(aside: Path) -> None:
-        _verify(aside, labels, placed, chosen)
+        _verify(aside, content._replace(geometry=placed))
 
     write_atomic(path, lambda aside: ds.save_as(aside, enforce_file_format=True), verify)
-    counts = np.bincount(labels.ravel(), minlength=len(chosen) + 1)
-    voxels = {n: int(counts[n]) for n in range(1, len(chosen) + 1)}
-    return SegReport(Path(path), images, voxels, int(ds.NumberOfFrames))
+    return SegReport(Path(path), images, _counts(content), int(ds.NumberOfFrames))
 
 
-def _chosen(segmentation: Segmentation, numbers: Collection[int] | None) -> list[Segment]:
-    known = sorted(segmentation.segments, key=lambda s: s.number)
-    chosen = [s for s in known if numbers is None or s.number in numbers]
-    missing = set(numbers or ()) - {s.number for s in known}
-    if missing:
-        raise BadInput(f"The mask has no label {min(missing)}", segmentation.name)
-    if not chosen:
-        raise BadInput("The mask has no labels to write", segmentation.name, "Add a label first")
-    return chosen
+def _counts(content: _Content) -> dict[int, int]:
+    if content.kind == "FRACTIONAL":
+        return {1: int(np.count_nonzero(content.pixels >= 0.5))}
+    count = len(content.descriptions)
+    counts = np.bincount(content.pixels.ravel(), minlength=count + 1)
+    return {n: int(counts[n]) for n in range(1, count + 1)}
 
 
 def _renumbered(
@@ -144,38 +193,35 @@ def _renumbered(
     return table[segmentation.labels]
 
 
-def check_plane(geometry: Geometry, name: str, advice: str) -> None:
-    """Raise BadInput where rows and columns are not perpendicular."""
-    from imaging.orientation import ORTHOGONAL_TOLERANCE
-
-    if abs(float(geometry.directions[:, 1] @ geometry.directions[:, 2])) > ORTHOGONAL_TOLERANCE:
+def _fractions(
+    segmentation: Segmentation, segment: Segment, probability: Heatmap | None
+) -> _Content:
+    """The map in steps of 1/255, as one segment; the values are the model's, not a person's."""
+    if probability is None or probability.meaning != PROBABILITY:
         raise BadInput(
-            "Rows and columns are not perpendicular, and DICOM cannot place such a slice",
-            name,
-            advice,
+            "A fractional segmentation holds a probability, and there is no such map",
+            segmentation.name,
+            "Choose BINARY",
         )
+    values = np.rint(probability.values * MAXIMUM_FRACTION) / np.float32(MAXIMUM_FRACTION)
+    made = probability.provenance if probability.provenance.algorithm else segmentation.provenance
+    described = replace(segment, algorithm_type=AUTOMATIC, algorithm="", algorithm_version="")
+    description = _description(1, described, algorithm_of(described, made))
+    return _Content(values, probability.geometry, [description], "FRACTIONAL")
 
 
-def _build(
-    labels: np.ndarray,
-    geometry: Geometry,
-    chosen: list[Segment],
-    segmentation: Segmentation,
-    volume: Volume,
-    creator: str,
-) -> Dataset:
+def _build(content: _Content, name: str, volume: Volume, creator: str, compression: str) -> Dataset:
     from highdicom.seg import Segmentation as DicomSegmentation
+    from pydicom.uid import RLELossless
 
     header, sop_class = reference_header(volume)
-    positions, orientation, measures = plane_groups(geometry)
+    positions, orientation, measures = plane_groups(content.geometry)
     ds = DicomSegmentation(
         source_images=[header],
-        pixel_array=labels,
-        segmentation_type="BINARY",
-        segment_descriptions=[
-            _description(place, segment, segmentation.provenance)
-            for place, segment in enumerate(chosen, start=1)
-        ],
+        pixel_array=content.pixels,
+        segmentation_type=content.kind,
+        max_fractional_value=MAXIMUM_FRACTION,
+        segment_descriptions=content.descriptions,
         series_instance_uid=new_uid(),
         series_number=901,
         sop_instance_uid=new_uid(),
@@ -184,87 +230,90 @@ def _build(
         manufacturer_model_name=SOFTWARE,
         software_versions=SOFTWARE_VERSION,
         device_serial_number="0",
-        content_label="MASK",
+        content_label="PROBABILITY" if content.kind == "FRACTIONAL" else "MASK",
         content_description=RESEARCH_ONLY,
         content_creator_name=person_name(creator),
         plane_positions=positions,
         plane_orientation=orientation,
         pixel_measures=measures,
         specific_character_set="ISO_IR 192",
-        series_description=segmentation.name[:64],
+        series_description=name[:64],
     )
     reference_everything(ds, volume, sop_class)
-    reference_frames(ds, volume, sop_class, geometry, SEGMENTATION_DERIVATION)
-    if header.BodyPartExamined:
-        ds.BodyPartExamined = header.BodyPartExamined
+    reference_frames(ds, volume, sop_class, content.geometry, SEGMENTATION_DERIVATION)
+    ds.BodyPartExamined = header.BodyPartExamined
+    # A label map or a single map cannot overlap (PS3.3 C.8.20.2).
+    ds.SegmentsOverlap = "NO"
+    equipment = list(ds.get("ContributingEquipmentSequence") or [])
+    ds.ContributingEquipmentSequence = [*equipment, contributing_equipment()]
+    if compression:
+        # Not left to highdicom, which may choose gdcm: its encoder ends the process on some sizes.
+        ds.compress(RLELossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
     return ds
 
 
-def plane_groups(
-    geometry: Geometry,
-) -> tuple[list[PlanePositionSequence], PlaneOrientationSequence, PixelMeasuresSequence]:
-    """Positions, orientation and spacing of the slices of a grid, as highdicom sequences."""
-    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
-
-    step_k, step_j, step_i = geometry.spacing
-    normal = np.cross(geometry.directions[:, 2], geometry.directions[:, 1])
-    between = abs(float(geometry.affine[:3, 0] @ normal))
-    positions = [
-        PlanePositionSequence("PATIENT", image_position=decimals(geometry.world((k, 0, 0))))
-        for k in range(geometry.shape[0])
-    ]
-    cosines = [*geometry.directions[:, 2], *geometry.directions[:, 1]]
-    orientation = PlaneOrientationSequence("PATIENT", image_orientation=decimals(cosines))
-    measures = PixelMeasuresSequence(
-        pixel_spacing=decimals((step_j, step_i)),
-        slice_thickness=decimals([step_k])[0],
-        spacing_between_slices=decimals([between])[0],
-    )
-    return positions, orientation, measures
-
-
-def person_name(text: str) -> str | None:
-    """A person's name with its components told apart (PS3.5 6.2.1); None where empty."""
-    words = text.replace("=", " ").replace("\\", " ").strip()[:64]
-    return (words if "^" in words else f"{words}^") if words else None
-
-
-def _description(place: int, segment: Segment, made_by: Provenance) -> SegmentDescription:
-    from highdicom import AlgorithmIdentificationSequence
+def _description(place: int, segment: Segment, algorithm: Algorithm | None) -> SegmentDescription:
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
 
-    algorithm = None
-    if segment.algorithm_type != MANUAL:
-        algorithm = AlgorithmIdentificationSequence(
-            name=(made_by.algorithm or SOFTWARE)[:64],
-            family=concept(ARTIFICIAL_INTELLIGENCE),
-            version=(made_by.version or SOFTWARE_VERSION)[:64],
-            parameters=_parameters(made_by) or None,
-        )
-    label = (segment.name.strip() or f"Label {segment.number}")[:64]
-    return SegmentDescription(
+    label = segment_label(segment)
+    made = SegmentDescription(
         segment_number=place,
         segment_label=label,
         segmented_property_category=concept(segment.category),
         segmented_property_type=concept(segment.type),
         algorithm_type=segment.algorithm_type,
-        algorithm_identification=algorithm,
+        algorithm_identification=algorithm_sequence(algorithm) if algorithm else None,
         tracking_uid=segment.tracking_uid or new_uid(),
         tracking_id=label,
         display_color=CIELabColor.from_rgb(*segment.colour),
+        anatomic_regions=[concept(segment.region)] if segment.region else None,
     )
+    if segment.modifier is not None:
+        made.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
+            code_item(segment.modifier)
+        ]
+    return made
 
 
-def _parameters(made_by: Provenance) -> dict[str, str]:
-    """Weights and settings in the form of Algorithm Parameters: no commas, no equals signs."""
-    pairs = [("weights", made_by.digest), ("device", made_by.device), *made_by.settings]
-    clean = str.maketrans({",": ";", "=": ":", "\\": "/"})
-    return {k.translate(clean): v.translate(clean) for k, v in pairs if v}
-
-
-def _verify(path: Path, labels: np.ndarray, geometry: Geometry, chosen: list[Segment]) -> None:
-    back = read_seg(path, geometry)
-    names = [s.name for s in back.segments]
-    if not np.array_equal(back.labels, labels) or len(names) != len(chosen):
+def _verify(path: Path, content: _Content) -> None:
+    if content.kind == "FRACTIONAL":
+        same = np.array_equal(
+            read_fractions(path, content.geometry),
+            np.rint(content.pixels * MAXIMUM_FRACTION).astype(np.uint8),
+        )
+    else:
+        back = read_seg(path, content.geometry)
+        same = np.array_equal(back.labels, content.pixels)
+        same = same and len(back.segments) == len(content.descriptions)
+    if not same:
         raise WorldFailed("The mask read back differs from what was written", path.name)
+
+
+def read_fractions(path: Path, geometry: Geometry) -> np.ndarray:
+    """Stored values of a FRACTIONAL file of one segment on the grid it was written for.
+
+    Returns
+    -------
+    ndarray, shape (k, j, i)
+        uint8; slices without a frame are 0, others are placed by the position of their frame.
+
+    Raises
+    ------
+    BadInput
+        Where a frame does not lie on a slice of the grid.
+    """
+    from pydicom import dcmread
+
+    ds = dcmread(path)
+    frames = ds.pixel_array.reshape(-1, int(ds.Rows), int(ds.Columns))
+    stored = np.zeros(geometry.shape, np.uint8)
+    for groups, frame in zip(ds.PerFrameFunctionalGroupsSequence, frames, strict=True):
+        place = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        k = round(float(geometry.index(place)[0]))
+        on_grid = 0 <= k < geometry.shape[0]
+        off = np.abs(geometry.world((k, 0, 0)) - place).max()
+        if not on_grid or off > POSITION_TOLERANCE_MM * 10:
+            raise BadInput("A frame of the mask does not lie on a slice of the image", str(path))
+        stored[k] = frame
+    return stored

@@ -179,7 +179,8 @@ def accepted_segment(segmentation: Segmentation) -> Segment:
     if first is None:
         return fresh
     return replace(
-        fresh, category=first.category, type=first.type, region=first.region,
+        fresh, category=first.category, type=first.type, modifier=first.modifier,
+        region=first.region,
         algorithm=first.algorithm, algorithm_version=first.algorithm_version,
     )  # fmt: skip
 
@@ -288,9 +289,14 @@ def recolour_segment(segmentation: Segmentation, number: int, colour: tuple[int,
 
 
 def code_segment(
-    segmentation: Segmentation, number: int, category: Code, type: Code, region: Code | None = None
+    segmentation: Segmentation,
+    number: int,
+    category: Code,
+    type: Code,
+    modifier: Code | None = None,
+    region: Code | None = None,
 ) -> Edit:
-    """Say in codes what a label means: what kind of thing, what thing, and where in the body.
+    """Say in codes what a label means: what kind of thing, what thing, which side, where.
 
     See :data:`imaging.dicom.codes.LABEL_CODES` for codes to choose from.
 
@@ -299,12 +305,11 @@ def code_segment(
     EditRefused
         Where the label does not exist or a code lacks its value, scheme or meaning.
     """
-    for code in (category, type, *([region] if region else [])):
-        if not all(part.strip() for part in code):
+    for code in (category, type, modifier, region):
+        if code is not None and not all(part.strip() for part in code):
             raise EditRefused("A code has a value, a scheme and a meaning", segmentation.name)
-    return _one_segment(
-        segmentation, number, "Set meaning", category=category, type=type, region=region
-    )
+    meaning = {"category": category, "type": type, "modifier": modifier, "region": region}
+    return _one_segment(segmentation, number, "Set meaning", **meaning)
 
 
 def lock_segment(segmentation: Segmentation, number: int, locked: bool) -> Edit:

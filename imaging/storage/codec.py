@@ -175,6 +175,7 @@ def segment_body(segment: Segment) -> Body:
         "colour": list(segment.colour),
         "category": list(segment.category),
         "type": list(segment.type),
+        "modifier": None if segment.modifier is None else list(segment.modifier),
         "region": None if segment.region is None else list(segment.region),
     }
 
@@ -187,8 +188,9 @@ def read_segment(body: Body) -> Segment:
         "category": Code(*(str(part) for part in body["category"])),
         "type": Code(*(str(part) for part in body["type"])),
     }
-    if body.get("region") is not None:
-        changed["region"] = Code(*(str(part) for part in body["region"]))
+    for name in ("modifier", "region"):
+        if body.get(name) is not None:
+            changed[name] = Code(*(str(part) for part in body[name]))
     return _build(Segment, {**body, **changed})
 
 
@@ -227,6 +229,11 @@ class VolumeRef:
         Paths as they were opened.
     sample : str
         :func:`pixel_sample` of the voxels; empty where it was not taken.
+    repeat : int
+        Image of a 4D series that was chosen; ``files`` are those of all its images.
+    even_mm : float
+        Step of an image made even from uneven or sheared slices, 0 for an image as acquired; the
+        files are those of its slices.
     """
 
     id: str
@@ -237,15 +244,19 @@ class VolumeRef:
     series_uid: str
     geometry: Geometry
     sample: str = ""
+    repeat: int = 0
+    even_mm: float = 0.0
 
     @classmethod
     def of(cls, volume: Volume, sampled: bool = False) -> VolumeRef:
         """The reference of an open volume; ``sampled`` for one that is loaded to the end."""
         source = volume.source
+        sources = (source,) if volume.repeats is None else volume.repeats.sources
+        files = tuple(dict.fromkeys(file for one in sources for file in one.files))
         return cls(
-            volume.id, volume.name, source.kind, tuple(source.files), source.study_uid,
+            volume.id, volume.name, source.kind, files, source.study_uid,
             source.series_uid, volume.geometry,
-            pixel_sample(volume.voxels) if sampled else "",
+            pixel_sample(volume.voxels) if sampled else "", volume.repeat, volume.even_mm,
         )  # fmt: skip
 
     def body(self) -> Body:

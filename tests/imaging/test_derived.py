@@ -18,7 +18,7 @@ from writing_grids import (
 )
 
 from imaging.dicom.derived import write_derived_series
-from imaging.dicom.references import imported_as_dicom
+from imaging.dicom.references import body_part, imported_as_dicom
 from imaging.dicom.write import mr_template, new_uid, stored_pixels, write_mr_series
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
@@ -175,6 +175,46 @@ def test_rows_that_are_not_perpendicular_are_refused(tmp_path):
     v = volume(Geometry((4, 5, 11), affine))
     with pytest.raises(BadInput, match="perpendicular"):
         write_derived_series(tmp_path / "out", v)
+
+
+@pytest.mark.parametrize(
+    ("lack", "words"), [({"places": np.zeros((4, 3))}, "uneven"), ({"placed": False}, "where")]
+)
+def test_slices_whose_place_is_unknown_or_uneven_are_refused(tmp_path, lack, words):
+    with pytest.raises(BadInput, match=words):
+        write_derived_series(tmp_path / "out", replace(volume(grid()), **lack))
+    assert not list(tmp_path.iterdir())
+
+
+def test_text_that_oversteps_its_kind_is_cut(original, tmp_path):
+    """Some scanners write more than the standard allows; a copy must still be valid."""
+    folder = tmp_path / "long"
+    folder.mkdir()
+    ds = pydicom.dcmread(original.source.files[0])
+    ds.StudyDescription, ds.StudyID, ds.ProtocolName = "d" * 90, "s" * 20, "p" * 70
+    ds.AccessionNumber = "a" * 17
+    ds.save_as(folder / "1.dcm")
+    source = replace(original.source, files=(str(folder / "1.dcm"), *original.source.files[1:]))
+    files = write_derived_series(tmp_path / "out", replace(original, source=source))
+    new = pydicom.dcmread(files[0])
+    assert (len(new.StudyDescription), len(new.StudyID), len(new.AccessionNumber)) == (64, 16, 16)
+    assert dicom_complaints(files[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "study", "part"),
+    [
+        ("KNEE", "Brain", "KNEE"),
+        ("", "MRI Brain", "BRAIN"),
+        ("", "MR L-Spine w/o", "LSPINE"),
+        ("", "Knee left", "KNEE"),
+        ("", "", "BRAIN"),
+    ],
+)
+def test_the_body_part_is_never_empty(said, study, part):
+    ds = pydicom.Dataset()
+    ds.BodyPartExamined, ds.StudyDescription = said, study
+    assert body_part(ds) == part
 
 
 def test_a_taken_folder_is_not_touched(tmp_path):

@@ -59,12 +59,14 @@ def test_they_survive_a_case_file_with_all_that_is_said_of_a_label(tmp_path):
     case = small_case()
     mask = case.segmentation("mask")
     add_segment(mask, "Vessel").apply(case)
-    code_segment(mask, 1, Code("a", "b", "c"), Code("d", "e", "f"), Code("g", "h", "i")).apply(case)
+    codes = [Code(f"{n}", "SCT", "x") for n in range(4)]
+    code_segment(mask, 1, *codes).apply(case)
     read = replace(mask.segments[0], algorithm="Net", algorithm_version="3")
     mask.set_header(mask.header(segments=(read, *mask.segments[1:])))
     again = reopened(save_case(tmp_path / "case", case))
     assert again.segments == mask.segments
-    assert again.segments[0].region == Code("g", "h", "i")
+    first = again.segments[0]
+    assert [first.category, first.type, first.modifier, first.region] == codes
 
 
 def test_a_file_of_an_early_version_gives_the_same_ones_every_time(tmp_path):
@@ -87,7 +89,7 @@ def _without(path: Path, target: Path) -> Path:
                 for item in manifest["items"]:
                     for segment in item.get("header", {}).get("segments", ()):
                         segment["tracking_uid"] = ""
-                        for key in ("region", "algorithm", "algorithm_version"):
+                        for key in ("modifier", "region", "algorithm", "algorithm_version"):
                             del segment[key]
                 data = json.dumps(manifest)
             made.writestr(name, data)

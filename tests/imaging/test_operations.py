@@ -321,7 +321,7 @@ def test_the_meaning_of_a_label_can_be_said_and_taken_back():
     assert edit.name == "Set meaning"
     do(case, edit)
     assert mask.segments[0].category.meaning == "Tissue"
-    assert mask.segments[0].region == side
+    assert mask.segments[0].modifier == side
     do(case, edit.inverse())
     assert mask.header() == before
     with pytest.raises(EditRefused, match="meaning"):

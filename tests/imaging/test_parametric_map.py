@@ -42,13 +42,15 @@ def source(tmp_path_factory):
 
 
 @pytest.mark.parametrize("n", range(0, 48, 7), ids=lambda n: NAMES[n])
-def test_every_orientation_lands_where_it_was(tmp_path, n):
+def test_highdicom_finds_every_voxel(tmp_path, n):
     images = imported_as_dicom(volume(grid(ORIENTATIONS[n])), tmp_path / "images")
     heat = _map(images.geometry)
     (path,) = write_parametric_map(tmp_path / "p.dcm", heat, images)
-    judged = hd.imread(path).get_volume(dtype=np.float32, apply_real_world_transform=False)
-    to_judged = np.linalg.inv(judged.affine)
-    assert_same_in_patient(heat.geometry, heat.values, judged.array, to_judged)
+    judged = hd.imread(path).get_volume(dtype=np.float64)
+    stored = np.rint(judged.array * 65535)
+    assert_same_in_patient(
+        heat.geometry, np.rint(heat.values * 65535), stored, np.linalg.inv(judged.affine)
+    )
 
 
 @pytest.mark.parametrize(("encoding", "error"), [("float32", 0.0), ("uint16", 8e-6)])
@@ -58,7 +60,28 @@ def test_values_and_standard(tmp_path, source, encoding, error, meaning):
     (path,) = write_parametric_map(tmp_path / "p.dcm", heat, source, encoding=encoding)
     back = read_parametric_map(path, source.geometry)
     assert np.abs(back - heat.values).max() <= error
-    assert dicom_complaints(path) == []
+    assert dicom_complaints(path, warnings=True) == []
+
+
+def test_whole_numbers_without_loss_by_default_and_floats_by_choice(tmp_path, source):
+    heat = _map(source.geometry)
+    (path,) = write_parametric_map(tmp_path / "p.dcm", heat, source)
+    small = pydicom.dcmread(path)
+    assert small.file_meta.TransferSyntaxUID.name == "JPEG-LS Lossless Image Compression"
+    assert (small.BitsAllocated, small.BitsStored, small.PixelRepresentation) == (16, 16, 0)
+    mapping = small.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.RealWorldValueSlope == pytest.approx(1 / 65535)
+    assert (mapping.RealWorldValueFirstValueMapped, mapping.RealWorldValueLastValueMapped) == (
+        0,
+        65535,
+    )
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "1"
+    (path,) = write_parametric_map(tmp_path / "f.dcm", heat, source, encoding="float32")
+    exact = pydicom.dcmread(path)
+    assert "FloatPixelData" in exact
+    assert exact.BodyPartExamined == "BRAIN"
+    kept = np.frombuffer(exact.FloatPixelData, np.float32)
+    assert set(kept.tolist()) == set(heat.values.ravel().tolist())
 
 
 def test_what_a_reader_is_told(tmp_path, source):
@@ -100,6 +123,17 @@ def test_another_frame_of_reference_is_refused(tmp_path, source):
         write_parametric_map(tmp_path / "p.dcm", _map(other), source)
 
 
+def test_what_cannot_be_placed_is_refused_with_advice(tmp_path, source):
+    affine = source.geometry.affine.copy()
+    affine[:3, 0] += affine[:3, 1]
+    sheared = replace(source, geometry=Geometry(source.geometry.shape, affine))
+    with pytest.raises(BadInput, match=r"tilted gantry.*NIfTI"):
+        write_parametric_map(tmp_path / "p.dcm", _map(sheared.geometry), sheared)
+    uneven = replace(source, places=np.zeros((4, 3)))
+    with pytest.raises(BadInput, match=r"uneven distances.*even volume"):
+        write_parametric_map(tmp_path / "p.dcm", _map(source.geometry), uneven)
+
+
 def test_a_map_on_another_grid_is_not_read(tmp_path, source):
     (path,) = write_parametric_map(tmp_path / "p.dcm", _map(source.geometry), source)
     affine = source.geometry.affine.copy()
@@ -114,9 +148,9 @@ def test_a_changed_value_is_noticed(tmp_path, source, monkeypatch):
     real = pydicom.Dataset.save_as
 
     def damaged(self, path, **rest):
-        pixels = bytearray(self.FloatPixelData)
-        pixels[-2] ^= 0x10
-        self.FloatPixelData = bytes(pixels)
+        self.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[
+            0
+        ].RealWorldValueSlope *= 1.001
         real(self, path, **rest)
 
     monkeypatch.setattr(pydicom.Dataset, "save_as", damaged)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,27 +15,30 @@ from writing_grids import (
     NAMES,
     ORIENTATIONS,
     assert_same_in_patient,
+    dcmqi_tool,
     dicom_complaints,
     grid,
     itk_judge,
-    rotation,
     volume,
 )
 
+from imaging.dicom.codes import BODY_PARTS, LEFT
 from imaging.dicom.derived import write_derived_series
 from imaging.dicom.read_seg import read_seg
 from imaging.dicom.references import imported_as_dicom
 from imaging.dicom.seg import write_seg
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
+from imaging.heatmap import Heatmap
 from imaging.segmentation import (
     AUTOMATIC,
+    SEMIAUTOMATIC,
     WHITE_MATTER_HYPERINTENSITY,
     Provenance,
     Segment,
     Segmentation,
 )
-from imaging.volume import Source
+from imaging.volume import Repeats, Source
 
 SEGMENTS = (
     Segment(2, "Lesion", (230, 159, 0), type=WHITE_MATTER_HYPERINTENSITY, algorithm_type=AUTOMATIC,
@@ -54,7 +55,7 @@ def _mask(geometry: Geometry, seed=1) -> Segmentation:
     )
     labels[0] = 0  # an empty slice, whose frames are left out of the file
     return Segmentation.from_labels(
-        "m", "Lesions", geometry, "v", labels, segments=SEGMENTS, provenance=MADE_BY
+        "m", "Lesions", geometry, "v", labels, segments=SEGMENTS, provenance=MADE_BY, threshold=0.4
     )
 
 
@@ -72,8 +73,8 @@ def written(tmp_path_factory):
     return folder / "m.dcm", mask, source, report
 
 
-@pytest.mark.parametrize("n", range(0, 48, 5), ids=lambda n: NAMES[n])
-def test_every_orientation_lands_where_it_was(tmp_path, n):
+@pytest.mark.parametrize("n", range(0, 48, 9), ids=lambda n: NAMES[n])
+def test_highdicom_and_our_reader_find_every_voxel(tmp_path, n):
     source = imported_as_dicom(volume(grid(ORIENTATIONS[n])), tmp_path / "images")
     mask = _mask(source.geometry)
     write_seg(tmp_path / "m.dcm", mask, source)
@@ -93,27 +94,61 @@ def _box(shape):
     return Box((1, 0, 0), shape)
 
 
-def test_the_standard_is_kept(written):
-    assert dicom_complaints(written[0], Path(written[2].source.files[0])) == []
+KINDS = [("BINARY", ""), ("FRACTIONAL", ""), ("LABELMAP", ""), ("LABELMAP", "RLE")]
 
 
-def test_dcmqi_reads_the_same(written, tmp_path):
-    tool = Path(sys.executable).with_name("segimage2itkimage")
-    found = str(tool) if tool.exists() else shutil.which("segimage2itkimage")
-    if found is None:
-        pytest.skip("dcmqi (segimage2itkimage) is not installed")
-    path, mask, _, _ = written
-    command = [found, "--inputDICOM", str(path), "--outputDirectory", str(tmp_path), "-p", "m"]
+def _map(geometry: Geometry) -> Heatmap:
+    stored = np.random.default_rng(2).integers(0, 256, geometry.shape)
+    stored[0] = 0
+    values = (stored / 255).astype(np.float32)
+    return Heatmap("h", "Probability", values, "probability", geometry, "v", MADE_BY)
+
+
+@pytest.mark.parametrize(("kind", "compression"), KINDS)
+def test_the_standard_is_kept(written, tmp_path, kind, compression):
+    _, mask, source, _ = written
+    path = tmp_path / "m.dcm"
+    heat = _map(source.geometry)
+    write_seg(path, mask, source, kind=kind, compression=compression, probability=heat)
+    assert dicom_complaints(path, Path(source.source.files[0]), warnings=True) == []
+    ds = pydicom.dcmread(path)
+    assert ds.SegmentsOverlap == "NO"
+    assert ds.BodyPartExamined == "BRAIN"
+    assert any("diagnosis" in i.ContributionDescription for i in ds.ContributingEquipmentSequence
+               if "ContributionDescription" in i)  # fmt: skip
+    assert ds.file_meta.TransferSyntaxUID.is_compressed == bool(compression)
+
+
+@pytest.mark.parametrize("n", [3, 30], ids=lambda n: NAMES[n])
+@pytest.mark.parametrize(("kind", "compression"), KINDS)
+def test_dcmqi_reads_the_same(tmp_path, kind, compression, n):
+    tool = dcmqi_tool("segimage2itkimage")
+    source = imported_as_dicom(volume(grid(ORIENTATIONS[n])), tmp_path / "images")
+    mask, heat, path = _mask(source.geometry), _map(source.geometry), tmp_path / "m.dcm"
+    write_seg(path, mask, source, kind=kind, compression=compression, probability=heat)
+    command = [tool, "--inputDICOM", str(path), "--outputDirectory", str(tmp_path), "-p", "m"]
     subprocess.run(command, check=True, capture_output=True)
-    for number, old in ((1, 2), (2, 5)):
-        judged, to_judged = itk_judge(tmp_path / f"m-{number}.nrrd")
-        part = mask.geometry.cropped(_box(mask.labels.shape))
-        expected = (mask.labels[1:] == old).astype(np.uint8)
-        shift = (judged > 0).astype(np.uint8)
-        assert_same_in_patient(part, expected, shift, to_judged)
+    part = mask.geometry.cropped(_box(mask.labels.shape))
     meta = json.loads((tmp_path / "m-meta.json").read_text())
-    labels = [s[0]["SegmentLabel"] for s in meta["segmentAttributes"]]
-    assert labels[:2] == ["Lesion", "Cyst"]
+    names = [s["SegmentLabel"] for group in meta["segmentAttributes"] for s in group]
+    if kind == "FRACTIONAL":
+        judged, to_judged = itk_judge(tmp_path / "m-1.nrrd")
+        scale = 255 if judged.max() <= 1 else 1
+        expected = np.rint(heat.values[1:] * 255)
+        assert_same_in_patient(part, expected, np.rint(judged * scale), to_judged)
+        assert names == ["Lesion"]
+        return
+    whole, files = _renumbered(mask.labels[1:]), sorted(tmp_path.glob("m-*.nrrd"))
+    found = np.zeros_like(whole)
+    for file in files:
+        judged, to_judged = itk_judge(file)
+        for number in {int(v) for v in np.unique(judged)} - {0}:
+            label = number if number > 1 or len(files) == 1 else int(file.stem.split("-")[1])
+            expected = (whole == label).astype(np.uint8)
+            assert_same_in_patient(part, expected, (judged == number).astype(np.uint8), to_judged)
+            found[whole == label] = label
+    np.testing.assert_array_equal(found, whole)
+    assert [n for n in names if n != "Background"][:2] == ["Lesion", "Cyst"]
 
 
 def test_what_a_reader_is_told(written):
@@ -125,7 +160,8 @@ def test_what_a_reader_is_told(written):
     made_by = first.SegmentationAlgorithmIdentificationSequence[0]
     assert (made_by.AlgorithmName, made_by.AlgorithmVersion) == ("unet-flair", "1.2")
     assert made_by.AlgorithmFamilyCodeSequence[0].CodeValue == "123110"
-    assert "ab12cd" in made_by.AlgorithmParameters
+    assert "weights=ab12cd" in made_by.AlgorithmParameters
+    assert "threshold=0.4" in made_by.AlgorithmParameters
     assert first.SegmentedPropertyTypeCodeSequence[0].CodeValue == "110702"
     assert second.SegmentAlgorithmType == "MANUAL"
     assert "SegmentationAlgorithmIdentificationSequence" not in second
@@ -192,6 +228,21 @@ def test_a_mask_without_a_voxel_is_still_written(written, tmp_path):
     assert dicom_complaints(tmp_path / "m.dcm") == []
 
 
+@pytest.mark.parametrize("kind", ["LABELMAP", "FRACTIONAL"])
+def test_a_flipped_bit_is_noticed_in_every_kind(written, tmp_path, monkeypatch, kind):
+    _, mask, source, _ = written
+    real = pydicom.Dataset.save_as
+
+    def damaged(self, path, **rest):
+        self.PixelData = bytes([self.PixelData[0] ^ 1]) + self.PixelData[1:]
+        real(self, path, **rest)
+
+    monkeypatch.setattr(pydicom.Dataset, "save_as", damaged)
+    with pytest.raises(WorldFailed, match="differs"):
+        write_seg(tmp_path / "m.dcm", mask, source, kind=kind, probability=_map(source.geometry))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_volume_from_nifti_gets_images_beside_the_mask(tmp_path):
     plain = volume(grid(ORIENTATIONS[5]))
     mask = _mask(plain.geometry)
@@ -199,6 +250,10 @@ def test_a_volume_from_nifti_gets_images_beside_the_mask(tmp_path):
     second = write_seg(tmp_path / "m.dcm", mask, plain)
     assert first.images[0].parent.name == "m-images"
     assert second.images[0].parent.name == "m-images-2"
+    one, two = (pydicom.dcmread(r.path) for r in (first, second))
+    assert one.StudyInstanceUID == two.StudyInstanceUID
+    assert one.FrameOfReferenceUID == two.FrameOfReferenceUID
+    assert first.images[0].read_bytes() == second.images[0].read_bytes()
     ds, image = pydicom.dcmread(second.path), pydicom.dcmread(second.images[0])
     assert ds.StudyInstanceUID == image.StudyInstanceUID
     assert ds.FrameOfReferenceUID == image.FrameOfReferenceUID
@@ -206,14 +261,77 @@ def test_a_volume_from_nifti_gets_images_beside_the_mask(tmp_path):
     assert dicom_complaints(second.path, second.images[0]) == []
 
 
-def test_a_sheared_stack_keeps_its_place(tmp_path):
-    affine = grid(oblique=False).affine.copy()
-    affine[:3, 0] += rotation() @ (0.0, 0.0, 0.0) + (0.0, 0.8, 0.0)
-    source = imported_as_dicom(volume(Geometry((4, 5, 11), affine)), tmp_path / "images")
-    mask = _mask(source.geometry)
-    write_seg(tmp_path / "m.dcm", mask, source)
-    back = read_seg(tmp_path / "m.dcm", source.geometry)
-    np.testing.assert_array_equal(back.labels, _renumbered(mask.labels))
+def test_a_person_s_work_on_a_model_s_label_still_names_the_model(written, tmp_path):
+    """SEMIAUTOMATIC keeps the algorithm; what was read from a file keeps the one it named."""
+    _, mask, source, _ = written
+    edited = replace(SEGMENTS[0], algorithm_type=SEMIAUTOMATIC)
+    foreign = replace(
+        SEGMENTS[1], algorithm_type=AUTOMATIC, algorithm="Other", algorithm_version="7",
+        modifier=LEFT, region=BODY_PARTS["BRAIN"],
+    )  # fmt: skip
+    changed = Segmentation.from_labels(
+        "m", "M", mask.geometry, "v", mask.labels, segments=(edited, foreign, SEGMENTS[2]),
+        provenance=MADE_BY,
+    )  # fmt: skip
+    write_seg(tmp_path / "m.dcm", changed, source)
+    first, second, third = pydicom.dcmread(tmp_path / "m.dcm").SegmentSequence
+    assert first.SegmentAlgorithmType == "SEMIAUTOMATIC"
+    assert first.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "unet-flair"
+    made = second.SegmentationAlgorithmIdentificationSequence[0]
+    assert (made.AlgorithmName, made.AlgorithmVersion) == ("Other", "7")
+    assert "AlgorithmParameters" not in made
+    kind = second.SegmentedPropertyTypeCodeSequence[0]
+    assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
+    assert second.AnatomicRegionSequence[0].CodeMeaning == "Brain"
+    assert third.SegmentAlgorithmType == "MANUAL"
+    assert dicom_complaints(tmp_path / "m.dcm", warnings=True) == []
+
+
+def test_tracking_uids_are_the_same_in_every_file(written, tmp_path):
+    _, mask, source, _ = written
+    kept = [s.tracking_uid for s in mask.segments]
+    assert kept[0] == "2.25.77"
+    for name in ("one.dcm", "two.dcm"):
+        write_seg(tmp_path / name, mask, source)
+        ds = pydicom.dcmread(tmp_path / name)
+        assert [s.TrackingUID for s in ds.SegmentSequence] == kept
+        assert [s.TrackingID for s in ds.SegmentSequence] == [s.name for s in SEGMENTS]
+    back = read_seg(tmp_path / "one.dcm", source.geometry)
+    assert [s.tracking_uid for s in back.segments] == kept
+
+
+def test_a_probability_is_one_segment_in_steps_of_one_255th(written, tmp_path):
+    _, mask, source, _ = written
+    report = write_seg(
+        tmp_path / "m.dcm", mask, source, kind="FRACTIONAL", probability=_map(source.geometry)
+    )
+    ds = pydicom.dcmread(tmp_path / "m.dcm")
+    assert (ds.SegmentationType, ds.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
+    assert ds.MaximumFractionalValue == 255
+    (segment,) = ds.SegmentSequence
+    assert (segment.SegmentLabel, segment.SegmentAlgorithmType) == ("Lesion", "AUTOMATIC")
+    assert segment.TrackingUID == "2.25.77"
+    assert report.voxels == {1: int((_map(source.geometry).values >= 0.5).sum())}
+
+
+def test_the_chosen_image_of_a_4d_series_is_the_one_that_is_named(tmp_path):
+    first = imported_as_dicom(volume(grid()), tmp_path / "one")
+    second = imported_as_dicom(replace(volume(grid()), name="Echo 2"), tmp_path / "two")
+    other = replace(second.source, study_uid=first.source.study_uid)
+    repeats = Repeats(
+        "echo time", ("TE 9", "TE 90"), np.stack([first.voxels, second.voxels]),
+        (first.source, other), ((1.0, 0.0), (1.0, 0.0)),
+    )  # fmt: skip
+    many = replace(first, repeats=repeats).at_repeat(1)
+    write_seg(tmp_path / "m.dcm", _mask(first.geometry), many)
+    ds = pydicom.dcmread(tmp_path / "m.dcm")
+    listed = ds.ReferencedSeriesSequence[0]
+    assert listed.SeriesInstanceUID == second.source.series_uid
+    named = {
+        f.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        for f in ds.PerFrameFunctionalGroupsSequence
+    }
+    assert named <= set(second.source.instance_uids)
 
 
 def test_every_second_slice_empty_does_not_thicken_the_rest(tmp_path):
@@ -337,6 +455,32 @@ class TestRefusals:
     def test_an_unknown_segment(self, written, tmp_path):
         with pytest.raises(BadInput, match="no label 4"):
             write_seg(tmp_path / "m.dcm", written[1], written[2], segments=[2, 4])
+
+    def test_a_shift_between_slices_that_other_programs_would_drop(self, tmp_path):
+        affine = grid(oblique=False).affine.copy()
+        affine[:3, 0] += (0.0, 0.8, 0.0)
+        source = imported_as_dicom(volume(Geometry((4, 5, 11), affine)), tmp_path / "images")
+        with pytest.raises(BadInput, match=r"tilted gantry.*NIfTI"):
+            write_seg(tmp_path / "m.dcm", _mask(source.geometry), source)
+
+    def test_uneven_slices(self, written, tmp_path):
+        uneven = replace(written[2], places=np.zeros((4, 3)))
+        with pytest.raises(BadInput, match=r"uneven distances.*even volume"):
+            write_seg(tmp_path / "m.dcm", written[1], uneven)
+
+    def test_slices_without_a_place(self, written, tmp_path):
+        nowhere = replace(written[2], placed=False)
+        with pytest.raises(BadInput, match="does not say where"):
+            write_seg(tmp_path / "m.dcm", written[1], nowhere)
+
+    def test_a_fraction_of_nothing(self, written, tmp_path):
+        with pytest.raises(BadInput, match="no such map"):
+            write_seg(tmp_path / "m.dcm", written[1], written[2], kind="FRACTIONAL")
+
+    def test_compressed_bits(self, written, tmp_path):
+        with pytest.raises(BadInput, match="cannot be compressed"):
+            write_seg(tmp_path / "m.dcm", written[1], written[2], compression="RLE")
+        assert not list(tmp_path.iterdir())
 
     def test_another_frame_of_reference(self, written, tmp_path):
         source = written[2]
