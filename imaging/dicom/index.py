@@ -11,6 +11,7 @@ from imaging.dicom.describe import Study, study_of
 from imaging.dicom.find_objects import find_object
 from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
 from imaging.dicom.header import read_header
+from imaging.dicom.record import FileRecord
 from imaging.dicom.sequence import guess_stack
 from imaging.dicom.split import Stack, plane_of, split
 from imaging.dicom.tags import Header
@@ -30,6 +31,7 @@ class Index:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.objects: list[FoundObject] = []
+        self.records: list[FileRecord] = []
         self._studies: dict[str, Study] = {}
         self._frames: dict[str, list[Frame]] = {}
         self._seen: dict[tuple, str] = {}
@@ -50,26 +52,43 @@ class Index:
             The series the file belongs to, for :meth:`series`; None where it was not used.
         """
         try:
-            header = read_header(path)
-            if header.media_class == DICOMDIR_CLASS:
-                return None
-            found = find_object(header)
-            if found is not None:
-                self._keep_object(found)
-                return None
-            frames = read_frames(header)
+            record = self._read(path)
         except BadInput as error:
             self.problems.append(Problem(path, error.what + "."))
             return None
-        self._sizes[path] = header.size
-        kept = [frame for frame in frames if self._accept(frame, header)]
+        return None if record is None else self.take(record)
+
+    def _read(self, path: str) -> FileRecord | None:
+        header = read_header(path)
+        if header.media_class == DICOMDIR_CLASS:
+            return None
+        found = find_object(header)
+        if found is not None:
+            return FileRecord(path, header.size, found=found)
+        frames, group = tuple(read_frames(header)), _group_name(header)
+        study = None if group in self._studies else study_of(header)
+        return FileRecord(path, header.size, group, frames, study)
+
+    def take(self, record: FileRecord) -> str | None:
+        """Use what is known of a file, as :meth:`add` does after reading it.
+
+        Raises
+        ------
+        BadInput
+            Where the file must be read once more and cannot be.
+        """
+        self.records.append(record)
+        if record.found is not None:
+            self._keep_object(record.found)
+            return None
+        self._sizes[record.path] = record.size
+        kept = [frame for frame in record.frames if self._accept(frame, record.size)]
         if not kept:
             return None
-        group = _group_name(header)
-        if group not in self._studies:
-            self._studies[group] = study_of(header)
-        self._frames.setdefault(group, []).extend(kept)
-        return group
+        if record.group not in self._studies:
+            self._studies[record.group] = record.study or study_of(read_header(record.path))
+        self._frames.setdefault(record.group, []).extend(kept)
+        return record.group
 
     def _keep_object(self, found: FoundObject) -> None:
         known = self._object_files.setdefault(found.key, found.path)
@@ -79,14 +98,14 @@ class Index:
             reason = "The same object is already there from another file."
             self.problems.append(Problem(found.path, reason))
 
-    def _accept(self, frame: Frame, header: Header) -> bool:
+    def _accept(self, frame: Frame, size: int) -> bool:
         fault = frame_fault(frame)
         if not fault and frame.instance_uid:
             place = (frame.instance_uid, frame.number, frame.tile, frame.position)
             known = self._seen.setdefault(place, frame.file)
             if known != frame.file:
                 fault = _COPY
-                if header.size > self._sizes.get(known, 0):
+                if size > self._sizes.get(known, 0):
                     self._drop_copy(known)
                     self._seen[place], fault = frame.file, ""
         if not fault:
