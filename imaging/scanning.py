@@ -6,13 +6,19 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from imaging.dicom.index import Index
+from imaging.dicom.record import FileRecord
 from imaging.errors import BadInput
-from imaging.series import FoundObject, Problem, Series
+from imaging.series import LABELS, FoundObject, Problem, Series
 from imaging.storage.archive import Unpacked, is_zip, unpack
 from imaging.storage.file_head import Found, read_head
 from imaging.storage.formats import format_of, read_file
+from imaging.storage.label_images import as_series
+
+if TYPE_CHECKING:
+    from imaging.storage.header_index import HeaderIndex, Listing
 
 _REPORT_SECONDS = 0.3
 _REPORT_GROWTH = 1.25
@@ -65,6 +71,7 @@ def scan(
     on_progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
     on_object: Callable[[FoundObject], None] | None = None,
+    remembered: HeaderIndex | None = None,
 ) -> ScanResult:
     """Find the series in folders, files and zip archives; reads headers only.
 
@@ -83,6 +90,9 @@ def scan(
         Asked between files; True stops with what is there.
     on_object : callable, optional
         Called for each mask, map or report.
+    remembered : HeaderIndex, optional
+        Headers of earlier scans: files that are as they were need not be read again. What is found
+        now is remembered there; zip archives never are.
 
     Returns
     -------
@@ -90,11 +100,11 @@ def scan(
     """
     worker = _Scan(on_series, on_problem, on_progress, cancelled or (lambda: False), on_object)
     try:
-        worker.run([os.fspath(path) for path in paths])
+        worker.run([os.fspath(path) for path in paths], remembered)
     except BaseException:
         worker.close()
         raise
-    return worker.result()
+    return worker.outcome()
 
 
 class _Scan:
@@ -114,19 +124,62 @@ class _Scan:
         self.final: dict[str, list[Series]] = {}
         self.done = self.total = self.told = self.told_objects = 0
         self.stopped = False
+        self.known: dict[str, FileRecord] = {}
+        self.recalled: ScanResult | None = None
         self.next_report = time.monotonic() + _REPORT_SECONDS
 
-    def run(self, paths: Sequence[str]) -> None:
+    def run(self, paths: Sequence[str], remembered: HeaderIndex | None = None) -> None:
         files = list(dict.fromkeys(file for path in paths for file in self._files(path)))
-        self._read_all(_headers_first(files))
+        files = _headers_first(files)
+        if remembered is None or self.problems:  # a folder that could not be listed may be later
+            self._read_files(files)
+            return
+        from imaging.storage.header_index import Listing
+
+        listing = Listing(paths, files)
+        if not self._recall(remembered, listing):
+            self.known = remembered.records(listing)
+            self._read_files(files)
+            self._remember(remembered, listing)
+
+    def _recall(self, remembered: HeaderIndex, listing: Listing) -> bool:
+        """Take what a scan of the same files found; False where they are not the same."""
+        whole = remembered.recall(listing)
+        if whole is None:
+            return False
+        self.recalled = ScanResult(whole.series, whole.problems, False, whole.objects)
+        self.done = self.total = len(listing.files)
+        for series in whole.series:
+            self._tell_series(series)
+        for problem in whole.problems:
+            self._problem(*problem)
+        for one in whole.objects:
+            self._tell_object(one)
+        self._progress()
+        return True
+
+    def _remember(self, remembered: HeaderIndex, listing: Listing) -> None:
+        from imaging.storage.header_index import Remembered
+
+        remembered.keep_records(listing, self.index.records, self.known)
+        if not self.stopped and not self.archives:
+            found = self.result()
+            remembered.keep(listing, Remembered(found.series, found.problems, found.objects))
+
+    def _read_files(self, files: Sequence[str]) -> None:
+        self._read_all(files)
         for group in self.index.groups:
             self._report_series(group, final=True)
         self._tell_new()
+        self._show_lonely_masks()
         self._progress()
 
     def close(self) -> None:
         for archive in self.archives:
             archive.close()
+
+    def outcome(self) -> ScanResult:
+        return self.recalled or self.result()
 
     def result(self) -> ScanResult:
         found = [series for group in self.index.groups for series in self.final[group]]
@@ -189,7 +242,9 @@ class _Scan:
             self._report_growth()
 
     def _read(self, file: str, nested: bool) -> None:
-        if is_zip(file):
+        if file in self.known:
+            self.index.take(self.known[file])
+        elif is_zip(file):
             if nested:
                 raise BadInput("Archives inside an archive are not opened", file)
             self._read_archive(file)
@@ -241,6 +296,16 @@ class _Scan:
     def _tell_series(self, series: Series) -> None:
         if self.on_series is not None:
             self.on_series(series)
+
+    def _show_lonely_masks(self) -> None:
+        """Masks without any image are images too: there is nothing else to show them on."""
+        if self.grids or self.index.groups or self.stopped:
+            return
+        for found in self.objects:
+            if found.kind == LABELS:
+                series = as_series(found)
+                self.grids.append(series)
+                self._tell_series(series)
 
     def _report_growth(self) -> None:
         """Report new series at once and grown ones now and then."""

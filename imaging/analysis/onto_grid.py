@@ -15,7 +15,9 @@ _TURN_TOLERANCE = 1e-3
 _PLACE_TOLERANCE = 0.05
 
 
-def onto(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> tuple[np.ndarray, list[str]]:
+def onto(
+    labels: np.ndarray, grid: Geometry, wanted: Geometry, places: np.ndarray | None = None
+) -> tuple[np.ndarray, list[str]]:
     """Labels on another grid, and what should be said about it.
 
     Parameters
@@ -23,6 +25,8 @@ def onto(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> tuple[np.ndarr
     labels : ndarray of uint8, shape (k, j, i)
         On ``grid``.
     grid, wanted : Geometry
+    places : ndarray, optional
+        For a stack of uneven slices: the centre of the first voxel of each, LPS mm, shape (k, 3).
 
     Returns
     -------
@@ -33,6 +37,8 @@ def onto(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> tuple[np.ndarr
     """
     if not labels.any():
         return np.zeros(wanted.shape, np.uint8), []
+    if places is not None:
+        return _onto_slices(labels, grid, wanted, places)
     if aligned(grid, wanted):
         moved = _turned(labels, grid, wanted)
         return moved, _outside(int(np.count_nonzero(labels)) - int(np.count_nonzero(moved)))
@@ -60,6 +66,20 @@ def aligned(grid: Geometry, wanted: Geometry) -> bool:
     steps = np.abs(between[:3, :3])
     turned = np.abs(steps - np.rint(steps)).max() < _TURN_TOLERANCE and np.rint(steps).sum() == 3
     return bool(turned and np.abs(corners - np.rint(corners)).max() < _PLACE_TOLERANCE)
+
+
+def _onto_slices(
+    labels: np.ndarray, grid: Geometry, wanted: Geometry, places: np.ndarray
+) -> tuple[np.ndarray, list[str]]:
+    """Labels where the slices of an uneven stack truly lie, by the nearest neighbour."""
+    moved = np.zeros(wanted.shape, np.uint8)
+    j, i = np.indices(wanted.shape[1:]).reshape(2, -1)
+    in_plane = np.stack([j, i], -1) @ wanted.affine[:3, 1:3].T
+    for k, place in enumerate(places):
+        nearest = np.rint(grid.index(in_plane + place)).astype(int)
+        inside = ((nearest >= 0) & (nearest < grid.shape)).all(1)
+        moved[k].reshape(-1)[inside] = labels[tuple(nearest[inside].T)]
+    return moved, ["The slices of the image are uneven; each shows the mask where it lies"]
 
 
 def _turned(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray:

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from imaging.errors import BadInput
 from imaging.storage import mha_read, nifti_read, nrrd_read
-from imaging.storage.file_head import Found, Head
+from imaging.storage.file_head import Found, Head, read_head
 from imaging.storage.grid_file import GridFile, grid_series
+from imaging.storage.label_names import names_beside
+from imaging.storage.label_voxels import find_labels
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def format_of(head: Head) -> FileFormat | None:
 
 
 def read_file(known: FileFormat, path: str, shown: str = "") -> Found:
-    """What a file of a known format holds.
+    """What a file of a known format holds: an image, or a mask.
 
     Raises
     ------
@@ -62,4 +64,23 @@ def read_file(known: FileFormat, path: str, shown: str = "") -> Found:
         Where it cannot be used; one sentence.
     """
     grid = known.read_grid(path, shown)
-    return Found((grid_series(grid, shown),), used=grid.used)
+    series = grid_series(grid, shown)
+    mask = find_labels(grid, shown)
+    if mask is None:
+        return Found((series,), used=grid.used)
+    names = names_beside(path).file
+    return Found((), (mask,), (*grid.used, names) if names else grid.used)
+
+
+def grid_of(path: str) -> GridFile:
+    """What the header of a whole-volume file says.
+
+    Raises
+    ------
+    BadInput
+        Where it is of no known format or cannot be used.
+    """
+    known = format_of(read_head(path))
+    if known is None:
+        raise BadInput("The file is no image of a kind that is read", path)
+    return known.read_grid(path, "")

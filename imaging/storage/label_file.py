@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from imaging.atomic import write_atomic
 from imaging.errors import BadInput, WorldFailed
@@ -76,23 +77,36 @@ def read_label_file(path: Path) -> list[Segment]:
     BadInput
         Where a line cannot be understood or a number is above 255.
     """
-    found = []
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise BadInput("The label file cannot be read", str(path)) from error
+    rows = label_rows(text)
+    if rows is None:
+        raise BadInput("A line of the label file cannot be understood", str(path))
+    return [Segment(row.number, row.name, row.colour) for row in rows if row.number]
+
+
+class LabelRow(NamedTuple):
+    """One line of a label file; the clear label 0 included."""
+
+    number: int
+    colour: tuple[int, int, int]
+    name: str
+
+
+def label_rows(text: str) -> list[LabelRow] | None:
+    """The lines of a label file; None where one cannot be understood."""
+    rows = []
     for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _LINE.match(line)
         if match is None:
-            raise BadInput(
-                f"A line of the label file cannot be understood ({line[:40]!r})", str(path)
-            )
-        number, red, green, blue = (int(match[n]) for n in range(1, 5))
-        if number:
-            found.append(Segment(number, match[8], (red, green, blue)))
-    return found
+            return None
+        number, red, green, blue = (min(int(match[n]), 1 << 30) for n in range(1, 5))
+        rows.append(LabelRow(number, (min(red, 255), min(green, 255), min(blue, 255)), match[8]))
+    return rows
 
 
 def _line(number: int, colour: tuple[int, int, int], alpha: float, seen: int, name: str) -> str:
