@@ -33,6 +33,14 @@ class Target(NamedTuple):
         """The grid of an image."""
         return cls(volume.geometry, volume.places)
 
+    @classmethod
+    def from_plain(
+        cls, shape: list[int], affine: list[float], frame: str, places: list[float]
+    ) -> Target:
+        """From plain values, as a worker process gets them."""
+        geometry = Geometry(shape, np.reshape(affine, (4, 4)), frame)
+        return cls(geometry, np.reshape(places, (-1, 3)) if places else None)
+
 
 class Plane(NamedTuple):
     """One frame in the patient: centre of the first pixel and the steps to its neighbours.
@@ -116,9 +124,9 @@ def _steps(plane: Plane, target: Target) -> tuple[np.ndarray, np.ndarray, np.nda
         origin = target.geometry.index(plane.origin)
         down, right = matrix @ plane.down, matrix @ plane.right
     last = origin + down * (plane.rows - 1) + right * (plane.columns - 1)
-    base, whole_down, whole_right = (np.rint(v).astype(np.int64) for v in (origin, down, right))
-    if not np.isfinite(last).all():
+    if not (np.abs(last) < 1e9).all():
         return None
+    base, whole_down, whole_right = (np.rint(v).astype(np.int64) for v in (origin, down, right))
     single = np.abs(whole_down).sum() == 1 and np.abs(whole_right).sum() == 1
     if not single or np.abs(whole_down) @ np.abs(whole_right) != 0:
         return None

@@ -24,7 +24,7 @@ from imaging.dicom.object_file import (
     numbers,
     open_object,
 )
-from imaging.dicom.placing import Plane, own_grid
+from imaging.dicom.placing import Patch, Plane, Target, lay, own_grid
 from imaging.dicom.read_seg import check_one_direction, group, plane_of_frame, stated_step
 from imaging.dicom.vetting import check_volume_bytes
 from imaging.errors import BadInput
@@ -39,12 +39,16 @@ _MAX_TABLE = 1 << 17
 
 
 class ParametricMap(NamedTuple):
-    """One map on its own grid.
+    """One map.
 
     Parameters
     ----------
     values : ndarray, shape (k, j, i)
         float32 real-world values; 0 where a frame is missing.
+    affine : tuple of float
+        The 16 numbers of its grid, see :class:`imaging.geometry.Geometry`.
+    frame : str
+        Frame of Reference UID; empty where unknown.
     quantity, unit : Code
         What is measured and in which unit (UCUM); empty codes where the file does not say.
     label : str
@@ -52,7 +56,8 @@ class ParametricMap(NamedTuple):
     """
 
     values: np.ndarray
-    geometry: Geometry
+    affine: tuple[float, ...]
+    frame: str
     quantity: Code
     unit: Code
     label: str
@@ -60,8 +65,14 @@ class ParametricMap(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_map(path: Path) -> tuple[ParametricMap, ...]:
+def read_map(path: Path, target: Target | None = None) -> tuple[ParametricMap, ...]:
     """Read the maps of a Parametric Map file: one, or several on the same places.
+
+    Parameters
+    ----------
+    target : Target, optional
+        The grid of an image: maps whose pixels are its voxels come back on it, in its order of
+        axes. All others keep their own grid.
 
     Raises
     ------
@@ -73,28 +84,53 @@ def read_map(path: Path) -> tuple[ParametricMap, ...]:
     if str(ds.get("SOPClassUID")) != MAP_CLASS:
         raise BadInput("This DICOM file is not a parametric map", str(path))
     planes, mappings = _frames(ds, path)
-    geometry, slices = own_grid(planes, stated_step(ds), str(path))
-    turns = _repeats(slices, mappings)
+    geometry, patches = _canvas(ds, planes, target, path)
+    turns = _repeats(planes, mappings)
     count = max(turns) + 1
     check_volume_bytes(count * 4 * int(np.prod(geometry.shape, dtype=np.int64)), str(path))
-    frame = str(ds.get("FrameOfReferenceUID") or "")
-    geometry = Geometry(geometry.shape, geometry.affine, frame)
     values = [np.zeros(geometry.shape, np.float32) for _ in range(count)]
     odd = False
-    for plane, mapping, k, turn, image in zip(
-        planes, mappings, slices, turns, iter_frames(ds, path), strict=True
+    for mapping, patch, turn, image in zip(
+        mappings, patches, turns, iter_frames(ds, path), strict=True
     ):
         real = mapped(image, mapping, path)
         bad = ~np.isfinite(real)
         odd |= bool(bad.any())
         real[bad] = 0.0
-        values[turn][int(k)] = real.reshape(plane.rows, plane.columns)
-    notes = _notes(slices, turns, geometry.shape[0], count, odd)
+        patch.view(values[turn])[...] = real[patch.here]
+    frame = str(ds.get("FrameOfReferenceUID") or "")
+    affine = tuple(float(v) for v in geometry.affine.ravel())
+    notes = _notes(patches, turns, geometry.shape, odd)
     first = [next(m for m, t in zip(mappings, turns, strict=True) if t == n) for n in range(count)]
     return tuple(
-        ParametricMap(one, geometry, *_meaning(mapping), _made_by(ds), notes)
+        ParametricMap(one, affine, frame, *_meaning(mapping), _made_by(ds), notes)
         for one, mapping in zip(values, first, strict=True)
     )
+
+
+def read_map_at(
+    path: str,
+    shape: list[int] | None = None,
+    affine: list[float] | None = None,
+    frame: str = "",
+    places: list[float] | None = None,
+) -> tuple[ParametricMap, ...]:
+    """As :func:`read_map`, with plain arguments for a worker process."""
+    if shape is None or affine is None:
+        return read_map(Path(path))
+    return read_map(Path(path), Target.from_plain(shape, affine, frame, places or []))
+
+
+def _canvas(
+    ds: Dataset, planes: list[Plane], target: Target | None, path: Path
+) -> tuple[Geometry, list[Patch]]:
+    if target is not None:
+        direct = [lay(plane, target) for plane in planes]
+        if all(patch is not None for patch in direct):
+            return target.geometry, [patch for patch in direct if patch is not None]
+    geometry, slices = own_grid(planes, stated_step(ds), str(path))
+    whole = slice(0, geometry.shape[1]), slice(0, geometry.shape[2])
+    return geometry, [Patch(0, int(k), whole, False, whole) for k in slices]
 
 
 def _frames(ds: Dataset, path: Path) -> tuple[list[Plane], list[Dataset]]:
@@ -112,17 +148,18 @@ def _frames(ds: Dataset, path: Path) -> tuple[list[Plane], list[Dataset]]:
     return planes, [mapping for mapping in mappings if mapping is not None]
 
 
-def _repeats(slices: np.ndarray, mappings: list[Dataset]) -> list[int]:
+def _repeats(planes: list[Plane], mappings: list[Dataset]) -> list[int]:
     """Which of several maps a frame belongs to: by what it measures, then by its order."""
     meanings: dict[tuple, int] = {}
     groups = [meanings.setdefault(_meaning(m), len(meanings)) for m in mappings]
-    seen: dict[tuple[int, int], int] = {}
-    places: dict[tuple[int, int], int] = {}
+    seen: dict[tuple, int] = {}
+    maps: dict[tuple[int, int], int] = {}
     turns = []
-    for k, meant in zip(slices, groups, strict=True):
-        before = seen.get((meant, int(k)), 0)
-        seen[meant, int(k)] = before + 1
-        turns.append(places.setdefault((meant, before), len(places)))
+    for plane, meant in zip(planes, groups, strict=True):
+        place = (meant, *np.round(plane.origin, 2).tolist())
+        before = seen.get(place, 0)
+        seen[place] = before + 1
+        turns.append(maps.setdefault((meant, before), len(maps)))
     return turns
 
 
@@ -160,12 +197,13 @@ def _made_by(ds: Dataset) -> Provenance:
 
 
 def _notes(
-    slices: np.ndarray, turns: list[int], depth: int, count: int, odd: bool
+    patches: list[Patch], turns: list[int], shape: tuple[int, int, int], odd: bool
 ) -> tuple[str, ...]:
     notes = []
-    missing = depth * count - len({(int(k), t) for k, t in zip(slices, turns, strict=True)})
-    if missing:
-        notes.append(f"{missing} slices of the map are missing and are shown as 0")
+    wanted = shape[patches[0].axis] * (max(turns) + 1)
+    there = {(p.index, t) for p, t in zip(patches, turns, strict=True) if p.here[0].stop}
+    if len(there) < wanted:
+        notes.append(f"{wanted - len(there)} slices have no map and are shown as 0")
     if odd:
         notes.append("Values of the map that are not finite numbers are shown as 0")
     return tuple(notes)

@@ -140,6 +140,11 @@ def read_report(path: Path) -> ReportText:
     return ReportText(title, _state(ds), observers, made_by(ds, []).created, groups, lines)
 
 
+def read_report_at(path: str) -> ReportText:
+    """As :func:`read_report`, with a plain argument for a worker process."""
+    return read_report(Path(path))
+
+
 def count_measurements(ds: Dataset) -> int:
     """Numbers in the measurement groups of a report."""
     return sum(1 for group in _containers(ds, _GROUP) for item in _children(group)

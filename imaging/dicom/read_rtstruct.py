@@ -115,6 +115,13 @@ def read_rtstruct(path: Path, target: Target) -> StructureContent:
     return StructureContent(layers.layers, _provenance(ds), tuple(said.notes))
 
 
+def read_rtstruct_at(
+    path: str, shape: list[int], affine: list[float], frame: str, places: list[float]
+) -> StructureContent:
+    """As :func:`read_rtstruct`, with plain arguments for a worker process."""
+    return read_rtstruct(Path(path), Target.from_plain(shape, affine, frame, places))
+
+
 def _rois(ds: Dataset, named: dict[int, Dataset]):
     """Contours with the number of their structure, then structures without any."""
     seen = set()

@@ -168,6 +168,13 @@ def read_seg_layers(path: Path, target: Target) -> SegLayers:
     return _onto(content, canvas, target)
 
 
+def read_seg_at(
+    path: str, shape: list[int], affine: list[float], frame: str, places: list[float]
+) -> SegLayers:
+    """As :func:`read_seg_layers`, with plain arguments for a worker process."""
+    return read_seg_layers(Path(path), Target.from_plain(shape, affine, frame, places))
+
+
 def _check_frame_of_reference(ds: Dataset, geometry: Geometry, path: Path) -> None:
     own = str(ds.get("FrameOfReferenceUID") or "")
     if own and geometry.frame_of_reference and own != geometry.frame_of_reference:
