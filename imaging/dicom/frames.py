@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import math
 
-from imaging.dicom.tags import DEFLATED_LE, EXPLICIT_BE, NATIVE_SYNTAXES, Header
+from imaging.dicom.codestream import LOSSY
+from imaging.dicom.tags import (
+    DEFLATED_LE,
+    EXPLICIT_BE,
+    MODALITY_LUT,
+    NATIVE_SYNTAXES,
+    OVERLAY_DESCRIPTION,
+    OVERLAY_GROUPS,
+    OVERLAY_LABEL,
+    OVERLAY_ROWS,
+    VOI_LUT,
+    Header,
+)
 from imaging.dicom.vetting import MAX_FRAMES, check_frame, safe_uid
 from imaging.errors import BadInput
 from imaging.orientation import ORTHOGONAL_TOLERANCE
@@ -15,8 +27,12 @@ from imaging.volume import Window
 MARKS = ("echo time", "echo", "b-value", "direction", "time point", "trigger time",
          "inversion time", "acquisition")  # fmt: skip
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-_PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT",
-                "YBR_RCT")  # fmt: skip
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_LOSSY_NOTE = "Lossy compression was used on these images: fine detail may be changed."
+_PALETTE_NOTE = "The colours of the images come from a palette; they are shown as grey values."
+_MODALITY_NOTE = "The values went through a lookup table of the file (modality LUT)."
+_VOI_NOTE = "The images bring a lookup table for their display; a linear window is used instead."
 _NOT_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "a segmentation",
@@ -56,9 +72,7 @@ def read_frames(header: Header) -> list[Frame]:
     fault = check_frame(encoding.rows, encoding.columns, encoding.samples, encoding.bits_allocated)
     if not fault and count > MAX_FRAMES:
         fault = f"A file of {count} frames is refused"
-    if not fault and encoding.photometric not in _PHOTOMETRIC:
-        fault = f"Images of the kind {encoding.photometric} are not read"
-    fault = fault or _missing_pixels(header, encoding, count)
+    fault = fault or _kind_fault(encoding) or _missing_pixels(header, encoding, count)
     if fault:
         raise BadInput(fault, header.path)
     if header.functional_groups and count >= 1:
@@ -82,8 +96,6 @@ def _refuse_other_objects(header: Header) -> None:
     for family, family_name in _NOT_IMAGE_FAMILIES.items():
         if sop_class.startswith(family):
             name = family_name
-    if header.float_pixels:
-        name = name or "a map of real numbers"
     if name:
         raise BadInput(f"The file holds {name}, not an image", header.path)
     if header.pixels is None:
@@ -95,13 +107,13 @@ def _refuse_other_objects(header: Header) -> None:
 def _encoding(header: Header) -> Encoding:
     bits = header.integer(0x00280100)
     stored = header.integer(0x00280101, bits) or bits
-    syntax = header.syntax
+    syntax, lookup = header.syntax, _lookup(header)
     return Encoding(
         syntax=syntax,
         rows=header.integer(0x00280010),
         columns=header.integer(0x00280011),
         bits_allocated=bits,
-        bits_stored=min(stored, bits),
+        bits_stored=bits if header.float_pixels else min(stored, bits),
         high_bit=header.integer(0x00280102, stored - 1),
         signed=header.integer(0x00280103) == 1,
         samples=header.integer(0x00280002, 1) or 1,
@@ -110,23 +122,72 @@ def _encoding(header: Header) -> Encoding:
         encapsulated=syntax not in NATIVE_SYNTAXES,
         big_endian=syntax == EXPLICIT_BE,
         deflated=syntax == DEFLATED_LE,
+        real=header.float_pixels,
+        lookup=lookup,
+        notes=_notes(header, lookup),
     )
+
+
+def _lookup(header: Header) -> str:
+    """Which table of the file the stored values go through (PS3.3 C.11.1, C.7.6.3.1.5)."""
+    if header.text(0x00280004) == "PALETTE COLOR":
+        return "palette"
+    return "modality" if MODALITY_LUT in header.values and not header.float_pixels else ""
+
+
+def _notes(header: Header, lookup: str) -> tuple[str, ...]:
+    """What is said to the user about the values of a file."""
+    notes = []
+    if header.text(0x00282110) == "01" or header.syntax in LOSSY:
+        notes.append(_LOSSY_NOTE)
+    if lookup:
+        notes.append(_PALETTE_NOTE if lookup == "palette" else _MODALITY_NOTE)
+    if VOI_LUT in header.values:
+        notes.append(_VOI_NOTE)
+    for group in OVERLAY_GROUPS:
+        if group << 16 | OVERLAY_ROWS in header.values:
+            name = header.human(group << 16 | OVERLAY_LABEL)
+            name = name or header.human(group << 16 | OVERLAY_DESCRIPTION)
+            notes.append(f"The images carry an overlay plane{f' ({name})' if name else ''}.")
+    return tuple(notes)
+
+
+def _kind_fault(encoding: Encoding) -> str:
+    """Why pixels of this make are not read; empty where they are."""
+    bits, colour = encoding.bits_allocated, encoding.samples == 3
+    if encoding.photometric not in (_COLOUR if colour else _GREY):
+        return f"Images of the kind {encoding.photometric} are not read"
+    if encoding.real:
+        return (
+            "" if bits in (32, 64) and not colour else f"Real numbers of {bits} bits are not read"
+        )
+    if bits == 64 or (bits == 1 and colour):
+        return f"Images with {bits} bits per sample are not read"
+    if encoding.lookup and bits not in (8, 16):
+        return f"Images with {bits} bits per sample and a lookup table are not read"
+    return ""
 
 
 def _missing_pixels(header: Header, encoding: Encoding, count: int) -> str:
     place = header.pixels
     assert place is not None
+    there = max(0, header.size - place.offset)
     if encoding.encapsulated:
         if place.length != -1:
             return "The compressed image is not stored in fragments as it must be"
-        return "The file ends before its image" if place.offset + 16 > header.size else ""
+        if there < 16:
+            return "The file ends before its image"
+        if count > 1 and there < 8 * count:
+            return f"The header promises {count} frames and the file is too short for them"
+        return ""
     if place.length == -1:
         return "The image has no length though it is not compressed"
     needed = encoding.frame_bytes * count
+    if encoding.bits_allocated == 1:
+        needed = (encoding.rows * encoding.columns * count + 7) // 8
     if place.length < needed:
         return f"The image holds {place.length} of {needed} bytes"
-    if place.offset + needed > header.size:
-        there = max(0, header.size - place.offset)
+    if there < needed:
         return f"The file is cut off: {there} of {needed} bytes of the image are there"
     return ""
 
@@ -135,6 +196,9 @@ def _single(header: Header, encoding: Encoding) -> Frame:
     assert header.pixels is not None
     length = header.pixels.length if encoding.encapsulated else encoding.frame_bytes
     slope, intercept = header.number(0x00281053), header.number(0x00281052)
+    kind = image_kind(header.texts(0x00080008), header.text(0x00089208))
+    if encoding.lookup == "modality":  # instead of a rescale, and never in one stack without it
+        slope, intercept, kind = None, None, (*kind, "modality LUT")
     return Frame(
         file=header.path,
         number=0,
@@ -150,7 +214,7 @@ def _single(header: Header, encoding: Encoding) -> Frame:
         slope=1.0 if slope is None else slope,
         intercept=intercept or 0.0,
         windows=pair_windows(header.numbers(0x00281050), header.numbers(0x00281051)),
-        kind=image_kind(header.texts(0x00080008), header.text(0x00089208)),
+        kind=kind,
         marks=_marks(header),
         order=header.integer(0x00200013),
     )

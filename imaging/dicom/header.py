@@ -1,7 +1,8 @@
 """Reads the wanted elements of a DICOM header, fast and without trust.
 
 A small walker reads explicit and implicit little endian, big endian and deflated headers, skips
-everything it was not asked for and never recurses; what it cannot follow goes to pydicom.
+everything it was not asked for and never recurses; what it cannot follow goes to pydicom in a
+worker process.
 
 Source: DICOM PS3.5 section 7 (encoding) and PS3.10 section 7 (file meta information).
 """
@@ -96,9 +97,29 @@ def _read(path: str, file: BinaryIO, size: int) -> Header:
     except (Malformed, struct.error) as error:
         if "nested" in str(error) or "elements" in str(error):
             raise BadInput(str(error), path) from None
-        _walk_with_pydicom(header, source)
+        if header.size == _UNDEFINED:
+            raise BadInput("The compressed data inflate far too strongly", path) from None
+        _walk_slowly(header)
     if not (header.text(0x00080016) or header.text(0x00080018) or header.media_class):
         raise BadInput("This is not a DICOM or NIfTI file", path)
+    return header
+
+
+def identified(path: str) -> Header:
+    """A header of which only the encoding and the start of the data set are known.
+
+    Raises
+    ------
+    BadInput
+        Where the file is not DICOM.
+    """
+    with open(path, "rb") as file:
+        header = Header(path, size=os.fstat(file.fileno()).st_size)
+        try:
+            start = _identify(header, file.read(_CHUNK))
+        except (Malformed, struct.error):
+            raise BadInput("This is not a DICOM or NIfTI file", path) from None
+    header.start = 0 if header.syntax == DEFLATED_LE else start
     return header
 
 
@@ -234,9 +255,8 @@ def _walk(header: Header, source: BinaryIO, position: int, head: bytes) -> None:
             raise Malformed("unknown value representation")
         if depth == 0 and (tag == PIXEL_DATA or tag in FLOAT_PIXELS):
             header.float_pixels = tag != PIXEL_DATA
-            if not header.float_pixels:
-                place = -1 if length == _UNDEFINED else length
-                header.pixels = PixelPlace(position + skip, place)
+            place = -1 if length == _UNDEFINED else length
+            header.pixels = PixelPlace(position + skip, place)
             return
         if tag == PER_FRAME_GROUPS and depth == 0:
             header.functional_groups = True
@@ -271,38 +291,18 @@ def _value(source: BinaryIO, buffer: bytes, base: int, position: int, length: in
     return source.read(length)
 
 
-def _walk_with_pydicom(header: Header, source: BinaryIO) -> None:
-    """The slow way for headers the walker cannot follow."""
-    from pydicom.dataelem import RawDataElement
+def _walk_slowly(header: Header) -> None:
+    """Headers the walker cannot follow go to pydicom, in a worker process."""
+    from imaging import sandbox
 
-    header.values.clear()
-    header.pixels = None
-    try:
-        data = read_sequences(header, source, tuple(WANTED))
-        for tag in list(data.keys()):
-            element = data.get_item(tag)
-            if isinstance(element, RawDataElement) and isinstance(element.value, bytes):
-                header.values[int(tag)] = element.value
-    except MemoryError:
-        raise
-    except Exception:
-        raise BadInput("The header is damaged", header.path) from None
-    _place_pixels(header, source)
-
-
-def _place_pixels(header: Header, source: BinaryIO) -> None:
-    """Read the pixel element's own head where pydicom stopped before it."""
-    position = source.tell()
-    raw = source.read(12)
-    if len(raw) < 12:
-        return
-    order = "<" if header.little else ">"
-    group, element = struct.unpack_from(order + "HH", raw)
-    if group << 16 | element != PIXEL_DATA:
-        return
-    skip = 8 if header.implicit else 12
-    length = struct.unpack_from(order + "I", raw, skip - 4)[0]
-    header.pixels = PixelPlace(position + skip, -1 if length == _UNDEFINED else length)
+    found = sandbox.run_limited(
+        "imaging.dicom.slow_header:read_slowly",
+        header.path,
+        where=header.path,
+        kind=tuple[dict[int, bytes], int, int, bool, bool],
+    )
+    header.values, offset, length, header.float_pixels, header.functional_groups = found
+    header.pixels = PixelPlace(offset, length) if offset else None
 
 
 def read_sequences(header: Header, source: BinaryIO, tags: tuple[int, ...]):

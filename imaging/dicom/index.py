@@ -11,6 +11,7 @@ from imaging.dicom.describe import Study, study_of
 from imaging.dicom.find_objects import find_object
 from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
 from imaging.dicom.header import read_header
+from imaging.dicom.pixels import needs_worker, prepare_worker
 from imaging.dicom.record import FileRecord
 from imaging.dicom.sequence import guess_stack
 from imaging.dicom.split import Stack, plane_of, split
@@ -87,6 +88,8 @@ class Index:
             return None
         if record.group not in self._studies:
             self._studies[record.group] = record.study or study_of(read_header(record.path))
+            if needs_worker(kept[0].encoding):
+                prepare_worker()
         self._frames.setdefault(record.group, []).extend(kept)
         return record.group
 
@@ -174,6 +177,9 @@ def _series(group: str, study: Study, stack: Stack) -> Series:
     problems = stack.problems
     if first.encoding.samples == 3:
         problems += (_COLOUR,)
+    problems += tuple(
+        dict.fromkeys(note for frame in stack.frames for note in frame.encoding.notes)
+    )
     undecodable = undecodable_reason(first.encoding)
     if undecodable:
         problems = (undecodable + ".", *problems)

@@ -98,7 +98,8 @@ def test_one_slice_without_position_is_dropped_by_name(maker: Maker) -> None:
         ({"Rows": 0}, "pixels is refused"),
         ({"Rows": 20000}, "pixels is refused"),
         ({"NumberOfFrames": 2_000_000_000}, "frames is refused"),
-        ({"PhotometricInterpretation": "PALETTE COLOR"}, "PALETTE"),
+        ({"PhotometricInterpretation": "HSV"}, "HSV"),
+        ({"BitsAllocated": 64}, "64 bits"),
     ],
 )
 def test_senseless_headers_are_refused_with_a_reason(maker: Maker, tags, words) -> None:
