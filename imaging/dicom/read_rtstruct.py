@@ -48,6 +48,7 @@ _FLAT = 0.1
 #: A plane this near to a slice (in slices) lies in it.
 _IN_SLICE = 0.1
 _SAME_PLANE_MM = 0.05
+_FARTHEST_MM = 1e6
 _MAX_POINTS = 20_000_000
 _ORGAN = Code("91723000", "SCT", "Anatomical Structure")
 
@@ -199,7 +200,7 @@ def _contours(item: Dataset | None, said: _Said) -> list[np.ndarray]:
             points = np.array(contour.get("ContourData") or [], float)
         except (TypeError, ValueError):
             points = np.empty(0)
-        whole = points.size % 3 == 0 and points.size >= 9 and np.isfinite(points).all()
+        whole = points.size % 3 == 0 and points.size >= 9 and (np.abs(points) < _FARTHEST_MM).all()
         if kind not in _CLOSED or not whole:
             said.other_types += 1
         else:
