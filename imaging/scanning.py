@@ -18,7 +18,8 @@ from imaging.storage.formats import format_of, read_file
 from imaging.storage.label_images import as_series
 
 if TYPE_CHECKING:
-    from imaging.storage.header_index import HeaderIndex, Listing
+    from imaging.storage.header_entries import Listing
+    from imaging.storage.header_index import HeaderIndex
 
 _REPORT_SECONDS = 0.3
 _REPORT_GROWTH = 1.25
@@ -134,7 +135,7 @@ class _Scan:
         if remembered is None or self.problems:  # a folder that could not be listed may be later
             self._read_files(files)
             return
-        from imaging.storage.header_index import Listing
+        from imaging.storage.header_entries import Listing
 
         listing = Listing(paths, files)
         if not self._recall(remembered, listing):
@@ -159,7 +160,7 @@ class _Scan:
         return True
 
     def _remember(self, remembered: HeaderIndex, listing: Listing) -> None:
-        from imaging.storage.header_index import Remembered
+        from imaging.storage.header_entries import Remembered
 
         remembered.keep_records(listing, self.index.records, self.known)
         if not self.stopped and not self.archives:

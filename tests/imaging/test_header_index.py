@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from imaging.dicom import header, index
 from imaging.open import load_series, scan
-from imaging.storage import header_index
+from imaging.storage import header_entries, header_index
 from imaging.storage.header_index import FILE_NAME, HeaderIndex, forget_all, remembered_bytes
 
 
@@ -231,13 +231,13 @@ def test_a_forged_entry_is_checked_like_a_fresh_header(study, place, monkeypatch
 
     first = look(study, place)
     forget_all(place)
-    rows = header_index._columns
+    rows = header_entries._columns
 
     def forged(frames):
         return rows([replace(frame, **lie) for frame in frames])
 
     with monkeypatch.context() as patch:
-        patch.setattr(header_index, "_columns", forged)
+        patch.setattr(header_entries, "_columns", forged)
         look(study, place)
     assert told(look(study, place)) == told(first)
 
