@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: style, types, floors, tests.
+# Everything that must hold before a change lands: style, types, floors, tests, a minute of fuzzing.
 # Assumes the setup of packaging/start.sh. Arguments go to pytest.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -21,4 +21,6 @@ if command -v Xvfb >/dev/null; then
 fi
 step "tests" env QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow \
   $bin/python -m pytest "$@"
+step "fuzzing the readers for ${FUZZ_SECONDS:-60} s" $bin/python tests/fuzz/fuzz_readers.py \
+  --seconds "${FUZZ_SECONDS:-60}"
 exit $status

@@ -23,7 +23,7 @@ run_libs=(libegl1 libgl1 libgl1-mesa-dri libopengl0 libglib2.0-0 libdbus-1-3 lib
   libfreetype6 libxkbcommon0 libxkbcommon-x11-0 libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1
   libxcb-shape0 libxcb-image0 libxcb-render-util0 libxcb-xinerama0 libxcb-xkb1 libxcb-randr0
   libx11-6 libx11-xcb1 libxrender1 libxext6 libsm6 libxcursor1 libxt6 fonts-dejavu-core)
-test_tools=(xvfb xauth dicom3tools)
+test_tools=(xvfb xauth dicom3tools dcm2niix dcmtk)
 
 is_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 is_known() { apt-cache show "$1" >/dev/null 2>&1; }
