@@ -43,6 +43,22 @@ def needs_lesion(program: Program) -> str:
     return "" if program.workspace.selection is not None else "Choose a lesion in the list first"
 
 
+def needs_repeats(program: Program) -> str:
+    """Why a command on the images of a 4D series cannot run, or nothing."""
+    return "" if program.views.has_repeats else "This series has only one image"
+
+
+def needs_uneven(program: Program) -> str:
+    """Why no even volume can be made of the active image, or nothing."""
+    from imaging.analysis.regularise import why_not_even
+    from imaging.volume import Volume
+
+    workspace = program.workspace
+    cell = workspace.display.cell(workspace.display.active)
+    volume = workspace.case.items.get(cell.volume_id if cell else "")
+    return why_not_even(volume) if isinstance(volume, Volume) else "Open a study first"
+
+
 def needs_3d(program: Program) -> str:
     """Why a command on the 3D view cannot run, or nothing."""
     return "" if program.views.shows_3d else "No 3D view is on screen (F2 or F3 shows one)"
@@ -146,7 +162,11 @@ def _rows() -> list[Command]:
         row("view.flip_v", "Flip vertically", "View", lambda p: p.views.flip("vertical"), ("V",), "read"),
         row("view.rotate", "Rotate 90°", "View", lambda p: p.views.rotate(), ("R",), "read"),
         row("view.cine", "Cine", "View", lambda p: p.views.toggle_cine(), ("C",), "read", why_not=needs_volume),
+        row("view.next_repeat", "Next echo, b-value or time point", "View", lambda p: p.views.step_repeat(1), (".",), why_not=needs_repeats),
+        row("view.previous_repeat", "Previous echo, b-value or time point", "View", lambda p: p.views.step_repeat(-1), (",",), why_not=needs_repeats),
+        row("view.play_repeats", "Play echoes, b-values or time points", "View", lambda p: p.views.toggle_play(), ("Shift+C",), why_not=needs_repeats),
         row("view.reset", "Reset view", "View", lambda p: p.views.reset(), ("Ctrl+0",), why_not=needs_volume),
+        row("view.even", "Make an even volume", "View", lambda p: p.cases.make_even(p.views.active_volume_id), why_not=needs_uneven),
         row("view.side_panels", "Side panels on / off", "View", lambda p: p.window.toggle_panels(), ("F9",)),
         *(
             row(f"view.window_{n}", ("Window: auto" if n == 0 else f"Window preset {n}"), "View",

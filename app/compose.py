@@ -49,9 +49,10 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         window.explain,
         lambda: (findings.mask, findings.chosen),
         cases.why_not_whole,
+        cases.needs_even,
     )
     export = ExportController(
-        workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_loaded
+        workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_written
     )
     export.last_folder = settings.export_folder
     journal = CaseJournal(workspace, tasks, cases, window.notice, window.jobs)
@@ -107,6 +108,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.segments.refused.connect(window.jobs.say)
     window.tools.tool_requested.connect(tools.choose)
     tools.show_previews_with(views.preview)
+    tools.ask_even_with(cases.needs_even)
+    cases.asked.connect(lambda words, choices: window.notice.ask(words, *choices))
     window.dropped.connect(lambda paths, add: cases.open_paths([Path(p) for p in paths], add))
     window.empty.paths_dropped.connect(lambda paths: window.dropped.emit(paths, False))
     window.empty.folder_wanted.connect(window.ask_folder)
@@ -127,6 +130,10 @@ def _join(program: Program, grid: ViewGrid) -> None:
     models.answered.connect(lambda _id: window.show_findings())
     window.closing.connect(lambda: _remember_layout(program))
     views.window_reset.connect(program.window_memory.forget)
+    window.repeats.chosen.connect(views.show_repeat)
+    window.repeats.stepped.connect(views.step_repeat)
+    window.repeats.play_clicked.connect(views.toggle_play)
+    views.repeats_playing.connect(window.repeats.set_playing)
     program.window_memory.changed.connect(lambda shares: _remember_windows(program, shares))
     window.keys_chosen.connect(lambda chosen: _remember_keys(program, chosen))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
@@ -141,6 +148,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     grid.jump_requested.connect(findings.choose_at)
     grid.clicked.connect(findings.choose_at)
     grid.series_dropped.connect(cases.activate)
+    grid.even_wanted.connect(cases.make_even)
     grid.menu_requested.connect(window.show_view_menu)
 
 

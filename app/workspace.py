@@ -39,7 +39,7 @@ class Workspace:
     -------
     case_changed(changes, origin)
         A tuple of :class:`Change` and what caused it: ``edit``, ``undo``, ``redo``,
-        ``rehearsal``, ``load``, ``open`` or ``close``.
+        ``rehearsal``, ``load``, ``repeat``, ``open`` or ``close``.
     display_changed(old, new)
         The display state was replaced.
     history_changed()
@@ -183,12 +183,41 @@ class Workspace:
             self.case_changed.emit((Change(volume_id, frozenset({VOXELS}), box),), "load")
 
     def volume_whole(self, volume: Volume) -> None:
-        """Take over a volume that is fully loaded: same id and memory, with the loader's notes."""
-        if volume.id in self._case.items:
-            self._case.items[volume.id] = volume
-            box = Box.whole(volume.geometry.shape)
-            change = Change(volume.id, frozenset({VOXELS, HEADER}), box)
-            self.case_changed.emit((change,), "load")
+        """Take over a volume that is fully loaded: same id and memory, with the loader's notes.
+
+        The image of a 4D series that was chosen meanwhile stays chosen.
+        """
+        known = self._case.items.get(volume.id)
+        if not isinstance(known, Volume):
+            return
+        if volume.repeats is not None:
+            volume = volume.at_repeat(known.repeat)
+        self._case.items[volume.id] = volume
+        box = Box.whole(volume.geometry.shape)
+        change = Change(volume.id, frozenset({VOXELS, HEADER}), box)
+        self.case_changed.emit((change,), "load")
+
+    def show_repeat(self, volume_id: str, number: int) -> None:
+        """Choose another image of a 4D series for views, models and files (display: not undone).
+
+        Masks stay: all images of a series lie on one grid.
+
+        Parameters
+        ----------
+        number : int
+            From 0.
+
+        Raises
+        ------
+        BadInput
+            Where the series has no such image.
+        """
+        volume = self._case.volume(volume_id)
+        if number == volume.repeat and volume.repeats is not None:
+            return
+        self._case.items[volume_id] = volume.at_repeat(number)
+        change = Change(volume_id, frozenset({VOXELS, HEADER}))
+        self.case_changed.emit((change,), "repeat")
 
     def replace_case(self, case: Case, display: DisplayState, origin: str = "open") -> None:
         """Close what is open and take over another case; the history starts empty."""

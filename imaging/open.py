@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 
 from imaging.dicom.load import DicomLoading, read_slice
+from imaging.geometry import Geometry
 from imaging.orientation import upright
 from imaging.scanning import ScanResult, scan
 from imaging.series import Loading, Series
 from imaging.storage.grid_load import GridLoading, read_grid_slice
 from imaging.volume import Volume, auto_window
 
-__all__ = ["ScanResult", "load_series", "open_series", "scan", "thumbnail"]
+__all__ = ["ScanResult", "load_series", "open_series", "scan", "thumbnail", "volume_thumbnail"]
 
 
 def open_series(series: Series) -> Loading:
@@ -60,24 +61,39 @@ def thumbnail(series: Series, size: int = 96) -> np.ndarray:
     """
     middle = series.shape[0] // 2
     read = read_slice if series.kind == "dicom" else read_grid_slice
-    image = np.nan_to_num(read(series, middle).astype(np.float32), posinf=0.0, neginf=0.0)
-    row_mm, column_mm = _pixel_mm(series)
+    picture = _picture(read(series, middle), _pixel_mm(series), size)
+    if series.photometric == "MONOCHROME1":
+        picture = 255 - picture
+    return np.ascontiguousarray(_upright(picture, series.geometry))
+
+
+def volume_thumbnail(volume: Volume, size: int = 96) -> np.ndarray:
+    """The same of a volume that is loaded; see :func:`thumbnail`."""
+    middle = volume.voxels[volume.geometry.shape[0] // 2]
+    picture = _picture(middle, volume.geometry.spacing[1:], size)
+    if volume.inverted:
+        picture = 255 - picture
+    return np.ascontiguousarray(_upright(picture, volume.geometry))
+
+
+def _picture(image: np.ndarray, pixel_mm: tuple[float, float], size: int) -> np.ndarray:
+    """A slice in grey, uint8, with true proportions."""
+    image = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
+    row_mm, column_mm = pixel_mm
     height, width = image.shape[0] * row_mm, image.shape[1] * column_mm
     scale = size / max(height, width)
     shape = max(1, round(height * scale)), max(1, round(width * scale))
     window = auto_window(image)
     small = _resized(image, shape)
     grey = np.clip((small - window.low) / window.width, 0.0, 1.0)
-    if series.photometric == "MONOCHROME1":
-        grey = 1.0 - grey
-    return np.ascontiguousarray(_upright(np.rint(grey * 255).astype(np.uint8), series))
+    return np.rint(grey * 255).astype(np.uint8)
 
 
-def _upright(picture: np.ndarray, series: Series) -> np.ndarray:
+def _upright(picture: np.ndarray, geometry: Geometry | None) -> np.ndarray:
     """Right on the left, front or head on top; as stored where nobody knows the place."""
-    if series.geometry is None:
+    if geometry is None:
         return picture
-    transposed, rows, columns = upright(series.geometry.directions)
+    transposed, rows, columns = upright(geometry.directions)
     picture = picture.T if transposed else picture
     return picture[:: -1 if rows else 1, :: -1 if columns else 1]
 

@@ -15,8 +15,11 @@ from imaging.geometry import Geometry
 SAME_PLACE_MM = 0.02
 #: A slice speaks for the tissue up to this share of the usual step away from it.
 REACH = 0.75
+#: Steps that differ by less are called even.
+SAME_STEP_MM = 0.05
 #: A step longer than so many usual ones is a gap.
 GAP_STEPS = 1.5
+_ALONE = "alone:"
 
 
 class UnevenGeometry(Geometry):
@@ -60,6 +63,12 @@ class UnevenGeometry(Geometry):
         inside = (points - self._origin(k)) @ self.directions[:, 1:3]
         return np.concatenate([k[..., None], inside / np.asarray(self.spacing[1:])], axis=-1)
 
+    @property
+    def centre(self) -> np.ndarray:
+        """Half way between the first and the last slice, LPS mm."""
+        middle = (np.asarray(self.shape) - 1) / 2.0
+        return (self.places[0] + self.places[-1]) / 2.0 + self.affine[:3, 1:3] @ middle[1:]
+
     def nearest(self, world: ArrayLike) -> tuple[int, int, int] | None:
         """The voxel that holds a point; None outside, and between slices that lie far apart."""
         index = np.floor(self.index(world) + 0.5).astype(int)
@@ -102,6 +111,38 @@ def usual_step(heights: ArrayLike) -> float:
     return float(np.median(steps)) if steps.size else 1.0
 
 
+def uneven_words(geometry: Geometry, places: np.ndarray) -> str:
+    """Where the slices lie, to follow "the slices lie": ``"at uneven distances (3.0 to 9.0 mm)"``.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Gives the normal.
+    places : ndarray, shape (k, 3)
+    """
+    steps = np.diff(np.sort(places @ slice_normal(geometry)))
+    low, high = (float(steps.min()), float(steps.max())) if steps.size else (0.0, 0.0)
+    if high <= SAME_PLACE_MM:
+        return "all at one place"
+    if low <= SAME_PLACE_MM:
+        return "partly at the same places"
+    if high - low > SAME_STEP_MM:
+        return f"at uneven distances ({low:.1f} to {high:.1f} mm)"
+    return "at even distances but not on a straight line"
+
+
+def true_place(geometry: Geometry, places: np.ndarray, world: ArrayLike) -> np.ndarray:
+    """Where a point seen on a slice of an uneven stack lies in the patient, LPS mm, shape (3,).
+
+    Other than ``world`` only where the geometry is a stand-in, because slices share places.
+    """
+    if isinstance(geometry, UnevenGeometry):
+        return np.asarray(world, dtype=np.float64)
+    index = geometry.index(world)
+    k = int(np.clip(np.floor(index[0] + 0.5), 0, len(places) - 1))
+    return places[k] + geometry.affine[:3, 1:3] @ index[1:]
+
+
 def uneven_geometry(mean: Geometry, places: np.ndarray, key: str) -> Geometry:
     """The grid of an uneven stack: true places where every slice has one of its own.
 
@@ -120,9 +161,16 @@ def uneven_geometry(mean: Geometry, places: np.ndarray, key: str) -> Geometry:
     heights = places @ slice_normal(mean)
     if len(places) > 1 and np.diff(heights).min() > SAME_PLACE_MM:
         return UnevenGeometry(mean, places)
-    return Geometry(mean.shape, mean.affine, private_frame(key))
+    frame = private_frame(key, mean.frame_of_reference)
+    return Geometry(mean.shape, mean.affine, frame)
 
 
-def private_frame(key: str) -> str:
-    """A frame of reference that no image but this one lies in."""
-    return f"alone:{key}"
+def private_frame(key: str, frame_of_reference: str = "") -> str:
+    """A frame of reference that no image but this one lies in; it keeps the true one in mind."""
+    return f"{_ALONE}{key}:{frame_of_reference}"
+
+
+def true_frame(geometry: Geometry) -> str:
+    """The Frame of Reference UID that the header gave, for private frames too."""
+    frame = geometry.frame_of_reference
+    return frame.rpartition(":")[2] if frame.startswith(_ALONE) else frame

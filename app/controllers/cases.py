@@ -15,7 +15,7 @@ from app.logs import frames_of
 from app.messages import sentence
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
-from imaging.case import Case
+from imaging.case import Case, Change
 from imaging.errors import ImagingError
 from imaging.geometry import Box
 from imaging.volume import Volume
@@ -24,7 +24,7 @@ from viewer.state.display_json import display_from_json, display_to_json
 from viewer.state.navigation import compare_display, show_volume
 
 if TYPE_CHECKING:
-    from imaging.series import Series
+    from imaging.series import Loading, Series
     from imaging.storage.codec import VolumeRef
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class CaseController(QObject):
         A case file was written and read back, and holds the open case as it is now.
     loading_changed(volume_id, words)
         Voxels are still arriving; empty words: they are all there.
+    asked(str, list)
+        A question and its choices, each a title and what it does.
     """
 
     said = Signal(str)
@@ -56,6 +58,7 @@ class CaseController(QObject):
     job = Signal(str, str, float)
     saved = Signal(str)
     loading_changed = Signal(str, str)
+    asked = Signal(str, list)
 
     def __init__(self, workspace: Workspace, tasks: Tasks, browser: Any) -> None:
         super().__init__()
@@ -67,6 +70,7 @@ class CaseController(QObject):
         self._scan: Ticket | None = None
         self._pending: dict[Ticket, str] = {}
         self._loads: dict[str, Ticket] = {}
+        self._loadings: dict[str, Loading] = {}
         self._partial: set[str] = set()
         self._results: list[Any] = []
         self._chosen = False
@@ -76,6 +80,7 @@ class CaseController(QObject):
         self.saved_revision = workspace.revision
         self.recent: Callable[[], Sequence[str]] = tuple
         browser.series_activated.connect(self.activate)
+        workspace.case_changed.connect(self._case_changed)
 
     # --- opening -----------------------------------------------------------------------------
     def open_demo(self) -> None:
@@ -237,13 +242,15 @@ class CaseController(QObject):
             if first.pop("slab", False):
                 # The middle slice is there: now there is something worth looking at.
                 self._live(ticket, self._arrived, volume, cell_id)
-            else:
-                done = min(0.99, box.stop[0] / volume.geometry.shape[0])
+                return
+            if not box.empty:
                 self._live(ticket, self._workspace.volume_filled, volume.id, box)
-                self._live(ticket, self.job.emit, key, f"Loading {volume.name}", done)
+            fraction = min(0.99, loading.fraction)
+            self._live(ticket, self.job.emit, key, f"Loading {volume.name}", fraction)
 
         def done(whole: Volume) -> None:
             self._loads.pop(key, None)
+            self._loadings.pop(key, None)
             self._workspace.volume_whole(whole)
             self.loading_changed.emit(whole.id, "")
             self.job.emit(key, f"{whole.name} loaded", 1.0)
@@ -253,6 +260,7 @@ class CaseController(QObject):
         def load(ticket: Ticket) -> Volume:
             return loading.load(on_slab=partial(slab, ticket), cancelled=ticket.cancelled)
 
+        self._loadings[key] = loading
         self._loads[key] = self._slow(key, load, done)
 
     def _arrived(self, volume: Volume, cell_id: str) -> None:
@@ -271,6 +279,13 @@ class CaseController(QObject):
             show_volume(self._workspace.case, self._workspace.display, volume, cell_id)
         )
         self._browser.set_current(self._key_of(volume.id))
+
+    def _case_changed(self, changes: tuple[Change, ...], origin: str) -> None:
+        """The image of a 4D series that is shown now is the one to read next."""
+        for change in changes if origin == "repeat" else ():
+            loading = self._loadings.get(self._key_of(change.item))
+            if loading is not None:
+                loading.wanted = self._workspace.case.volume(change.item).repeat
 
     def _key_of(self, volume_id: str) -> str:
         return next((k for k, v in self._volume_of.items() if v == volume_id), "")
@@ -344,15 +359,119 @@ class CaseController(QObject):
             return "Only a part of this series was loaded: close the study and open it again"
         return ""
 
+    def why_not_written(self, volume_id: str) -> str:
+        """Why a volume, or what lies on it, cannot become a file now; empty where it can."""
+        return self.why_not_loaded(volume_id) or self._why_uneven(volume_id)
+
     def why_not_whole(self, volume_id: str) -> str:
         """Why a model or a 3D tool cannot use a volume now; empty where it can."""
-        if reason := self.why_not_loaded(volume_id):
+        if reason := self.why_not_written(volume_id):
             return reason
         series = self._series.get(self._key_of(volume_id))
         if series is not None and not series.volumetric:
             reason = series.problems[0] if series.problems else "its slices do not make a volume"
             return f"{series.description} is not fit for a 3D model: {reason}"
         return ""
+
+    # --- even volumes ------------------------------------------------------------------------
+    def _why_uneven(self, volume_id: str) -> str:
+        volume = self._workspace.case.items.get(volume_id)
+        if not isinstance(volume, Volume) or volume.even:
+            return ""
+        if not volume.placed:
+            return f"The header of {volume.name} does not say where its slices lie"
+        return f"The slices of {volume.name} lie {_where_text(volume)}: make an even volume first"
+
+    def needs_even(self, volume_id: str, then: Callable[[str], None]) -> bool:
+        """Ask whether to make an even volume where a tool needs one.
+
+        Parameters
+        ----------
+        then : callable
+            Gets the id of the even volume, once it is there.
+
+        Returns
+        -------
+        bool
+            True where the tool must not go on with this volume.
+        """
+        from imaging.analysis.regularise import even_step, why_not_even
+
+        volume = self._workspace.case.items.get(volume_id)
+        if not isinstance(volume, Volume) or volume.even:
+            return False
+        if reason := self.why_not_loaded(volume_id) or why_not_even(volume):
+            self.said.emit(f"{reason}.")
+            return True
+        if self._even_of(volume) is not None:
+            self.make_even(volume_id, then)
+            return True
+        step = even_step(volume)
+        self.asked.emit(
+            f"The slices of {volume.title} lie {_where_text(volume)}. "
+            f"Make an even volume with steps of {step:.1f} mm?",
+            [("Make it", lambda: self.make_even(volume_id, then)), ("Cancel", lambda: None)],
+        )
+        return True
+
+    def why_no_even(self, volume_id: str) -> str:
+        """Why no even volume can be made of an image now; empty where one can."""
+        from imaging.analysis.regularise import why_not_even
+
+        volume = self._workspace.case.items.get(volume_id)
+        if not isinstance(volume, Volume):
+            return "Open a study first"
+        return self.why_not_loaded(volume_id) or why_not_even(volume)
+
+    def make_even(self, volume_id: str, then: Callable[[str], None] | None = None) -> None:
+        """Make an even volume in the background and show it; it is an item of its own."""
+        if reason := self.why_no_even(volume_id):
+            self.said.emit(f"{reason}.")
+            return
+        volume = self._workspace.case.volume(volume_id)
+        if known := self._even_of(volume):
+            self._evened(known, then)
+            return
+
+        def work(_ticket: Ticket) -> Volume:
+            from imaging.analysis.regularise import even_volume
+            from imaging.dicom.vetting import check_volume_bytes
+
+            check_volume_bytes(2 * volume.voxels.nbytes, volume.name)
+            return even_volume(volume)
+
+        self.job.emit("even", f"Making an even volume of {volume.title}", -1.0)
+        self._slow("even", work, lambda made: self._evened(made, then))
+
+    def _evened(self, made: Volume, then: Callable[[str], None] | None) -> None:
+        self.job.emit("even", "", 1.0)
+        if made.id not in self._workspace.case.items:
+            self._workspace.add_volume(made)
+            self._list_made(made)
+        self._show(made, "")
+        self.said.emit(" ".join(made.notes))
+        if then is not None:
+            then(made.id)
+
+    def _list_made(self, made: Volume) -> None:
+        """A volume that was made stands in the list of series like those that were found."""
+        from imaging.open import volume_thumbnail
+        from imaging.series import Series
+
+        series = Series(
+            made.id, "made", made.source, made.name, made.geometry.shape, made.geometry, (),
+            problems=made.notes, sequence=made.source.sequence,
+        )  # fmt: skip
+        self._volume_of[made.id] = made.id
+        self._series[made.id] = series
+        self._browser.add_series(series)
+        self._browser.set_thumbnail(made.id, volume_thumbnail(made))
+
+    def _even_of(self, volume: Volume) -> Volume | None:
+        """The even volume that was made of an image before."""
+        prefix = f"{volume.id}-even-"
+        made = (v for v in self._workspace.case.volumes if v.even_mm and v.id.startswith(prefix))
+        return next((v for v in made if v.repeat == volume.repeat), None)
 
     def cancel(self, job: str) -> None:
         """Stop reading headers, or loading a series; what is loaded so far stays."""
@@ -365,6 +484,7 @@ class CaseController(QObject):
 
     def _load_stopped(self, key: str) -> None:
         """A series whose loading has ended early is shown, but is no image for a model."""
+        self._loadings.pop(key, None)
         if self._loads.pop(key, None) is not None:
             volume_id = self._volume_of[key]
             self._partial |= {key} if volume_id in self._workspace.case.items else set()
@@ -399,8 +519,12 @@ class CaseController(QObject):
         for series in result.series:
             self._found(series)
         for series, volume in volumes:
-            self._volume_of[series.key] = volume.id
-            self._workspace.add_volume(volume)
+            if not volume.even_mm:
+                self._volume_of[series.key] = volume.id
+            if volume.id not in self._workspace.case.items:
+                self._workspace.add_volume(volume)
+                if volume.even_mm:
+                    self._list_made(volume)
         self.job.emit("scan", "Images opened", 1.0)
         if volumes:
             self._show(volumes[0][1], "")
@@ -487,21 +611,65 @@ class CaseController(QObject):
         return tell
 
 
+def _where_text(volume: Volume) -> str:
+    """How the slices of an uneven stack lie: ``"at uneven distances (3.0 to 9.0 mm)"``."""
+    from imaging.uneven import uneven_words
+
+    assert volume.places is not None
+    return uneven_words(volume.geometry, volume.places)
+
+
 def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket, recent: Sequence[str]):
     from imaging.open import load_series, scan
 
     files = sorted({file for ref in refs for file in ref.files if Path(file).is_file()})
     result = scan(_as_it_was_opened(files, recent), cancelled=ticket.cancelled)
+    loaded: dict[str, Volume] = {}
     volumes = []
     for ref in refs:
         for series in result.series:
-            if series.geometry is None or not series.geometry.same_grid(ref.geometry):
+            if not _may_be(ref, series):
                 continue
-            if ref.series_uid and ref.series_uid != series.source.series_uid:
-                continue
-            volumes.append((series, load_series(series)))
-            break
+            if series.key not in loaded:
+                loaded[series.key] = load_series(series)
+            volume = _as_referred(ref, loaded[series.key])
+            if volume is not None:
+                volumes.append((series, volume))
+                break
     return result, volumes
+
+
+def _may_be(ref: VolumeRef, series: Series) -> bool:
+    """Whether a series may hold the image that is referred to; headers only."""
+    if ref.series_uid and ref.series_uid != series.source.series_uid:
+        return False
+    if ref.even_mm:
+        return series.viewable and not set(ref.files).isdisjoint(series.source.files)
+    return series.geometry is not None and ref.geometry.same_grid(series.geometry)
+
+
+def _as_referred(ref: VolumeRef, volume: Volume) -> Volume | None:
+    """A loaded series as it was: with its chosen image, or made even; None where it is another."""
+    if ref.even_mm:
+        return _made_even_again(ref, volume)
+    if volume.repeats is None:
+        return volume
+    numbers = sorted(range(len(volume.repeats)), key=lambda n: (n != ref.repeat, n))
+    # A case from before 4D series names the files of one image only.
+    own = [n for n in numbers if set(volume.repeats.sources[n].files) == set(ref.files)]
+    images = [volume.at_repeat(n) for n in (*own, *numbers)]
+    return next((image for image in images if ref.fits(image)), images[0])
+
+
+def _made_even_again(ref: VolumeRef, volume: Volume) -> Volume | None:
+    from imaging.analysis.regularise import even_volume, why_not_even
+
+    if volume.repeats is not None and ref.repeat < len(volume.repeats):
+        volume = volume.at_repeat(ref.repeat)
+    if why_not_even(volume):
+        return None
+    made = even_volume(volume, ref.even_mm)
+    return made if ref.fits(made) else None
 
 
 def _as_it_was_opened(files: list[str], recent: Sequence[str]) -> list[str]:

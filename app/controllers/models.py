@@ -46,6 +46,7 @@ class ModelController(QObject):
         explain_panel: Any,
         listed: Callable[[], tuple[Segmentation | None, Any]],
         why_not: Callable[[str], str],
+        needs_even: Callable[[str, Callable[[str], None]], bool] = lambda _id, _then: False,
     ) -> None:
         super().__init__()
         self._workspace = workspace
@@ -54,6 +55,7 @@ class ModelController(QObject):
         self._explain = explain_panel
         self._listed = listed
         self._why_not = why_not
+        self._needs_even = needs_even
         self._client = None
         self._run = None
         self._installed: dict[str, Any] = {}
@@ -91,6 +93,10 @@ class ModelController(QObject):
             return
         if self.running:
             self.said.emit("A model is already running: cancel it or wait")
+            return
+        if self._needs_even(
+            volume_id, lambda even: self.run(model_id, even, device=device, explain=explain)
+        ):
             return
         if reason := self._why_not(volume_id):
             self._ended(reason)

@@ -12,6 +12,7 @@ from imaging.case import Case
 from imaging.edits.edit import AddItem, Edit
 from imaging.errors import EditRefused
 from imaging.segmentation import Segment, Segmentation, next_colour
+from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.tools.brush import BRUSH_RANGE_MM
 from viewer.tools.table import TOOLS
@@ -35,6 +36,7 @@ class ToolController(QObject):
         self._new_id = new_id
         self._previous = "brush"
         self._show_preview: Callable[[Preview | None], None] = lambda _preview: None
+        self._needs_even: Callable[[str, Callable[[str], None]], bool] = lambda _id, _then: False
         workspace.case_changed.connect(self._keep_target)
 
     # --- Scene -------------------------------------------------------------------------------
@@ -71,11 +73,17 @@ class ToolController(QObject):
         """Who draws previews."""
         self._show_preview = function
 
+    def ask_even_with(self, function: Callable[[str, Callable[[str], None]], bool]) -> None:
+        """Who asks before something is painted on slices at uneven distances."""
+        self._needs_even = function
+
     # --- tools -------------------------------------------------------------------------------
     def choose(self, id: str) -> None:
         """Make a tool active; an editing tool gets a mask to work on."""
         tool = next((t for t in TOOLS if t.id == id), None)
         if tool is None:
+            return
+        if tool.editing and self._needs_even(self._painted_id(), lambda _id: self.choose(id)):
             return
         try:
             ready = not tool.editing or self._ensure_target()
@@ -159,12 +167,19 @@ class ToolController(QObject):
         volume = self.case.items.get(volume_id) or next(iter(self.case.volumes), None)
         if volume is None:
             return False
+        if isinstance(volume, Volume) and not volume.even:
+            return False
         existing = [s for s in self.case.segmentations if s.volume_id == volume.id]
         target = existing[-1] if existing else self._new_mask(volume)
         label = target.segments[0].number if target.segments else 1
         brush = replace(brush, segmentation_id=target.id, label=label)
         self.show(self.display.but(brush=brush))
         return True
+
+    def _painted_id(self) -> str:
+        """The image of the active view, on which a new mask would lie."""
+        cell = self.display.cell(self.display.active)
+        return cell.volume_id if cell else ""
 
     def _new_mask(self, volume) -> Segmentation:
         mask = Segmentation(

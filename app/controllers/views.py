@@ -12,6 +12,7 @@ from app.workspace import Workspace
 from imaging.case import Change
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
+from imaging.uneven import true_place
 from imaging.volume import Volume
 from viewer.state.cameras import flipped, rotated
 from viewer.state.display import Camera, Cell, DisplayState, Layout, Plane
@@ -22,6 +23,8 @@ from viewer.tools.scroll import scrolled
 from viewer.tools.tool import Preview
 
 CINE_MS = 80
+#: Between two images of a 4D series that are played.
+REPEAT_MS = 160
 
 
 class ViewController(QObject):
@@ -33,10 +36,13 @@ class ViewController(QObject):
         A sentence for the status line.
     window_reset(volume_id)
         The window of a volume goes back to what nobody chose.
+    repeats_playing(bool)
+        The images of a 4D series are shown one after the other, or no longer.
     """
 
     said = Signal(str)
     window_reset = Signal(str)
+    repeats_playing = Signal(bool)
 
     def __init__(self, workspace: Workspace, grid: Any) -> None:
         super().__init__()
@@ -45,6 +51,8 @@ class ViewController(QObject):
         self._cine = QTimer(self, interval=CINE_MS)
         self._cine.timeout.connect(self._cine_step)
         self._cine_way = 1
+        self._player = QTimer(self, interval=REPEAT_MS)
+        self._player.timeout.connect(self._play_step)
         workspace.case_changed.connect(self._case_changed)
         workspace.display_changed.connect(self._display_changed)
 
@@ -140,12 +148,51 @@ class ViewController(QObject):
         if self._display.cursor == before:
             self._cine.stop()
 
+    # --- images of a 4D series -----------------------------------------------------------------
+    @property
+    def has_repeats(self) -> bool:
+        """True where the active view shows a series of several images."""
+        active = self._active()
+        return active is not None and active[1].repeats is not None
+
+    def show_repeat(self, number: int) -> None:
+        """Another image of the active series, from 0; at the ends it goes round."""
+        active = self._active()
+        if active is not None and active[1].repeats is not None:
+            self._workspace.show_repeat(active[1].id, number % len(active[1].repeats))
+
+    def step_repeat(self, step: int) -> None:
+        """The next or previous image of the active series."""
+        if active := self._active():
+            self.show_repeat(active[1].repeat + step)
+
+    def toggle_play(self) -> None:
+        """Show the images of the active series one after the other, until told to stop."""
+        self._play(not self._player.isActive())
+
+    def _play(self, on: bool) -> None:
+        if on == self._player.isActive():
+            return
+        if on:
+            self._player.start()
+        else:
+            self._player.stop()
+        self.repeats_playing.emit(on)
+
+    def _play_step(self) -> None:
+        if self.has_repeats:
+            self.step_repeat(1)
+        else:
+            self._play(False)
+
     # --- grey values -------------------------------------------------------------------------
     def preset(self, number: int) -> None:
         """Window of a digit key: 0 automatic, 1-2 from the header, 3 and more around it."""
         if not (active := self._active()):
             return
         volume = active[1]
+        if number == 0:
+            forget(volume)  # of a 4D series: from the image that is shown now
         automatic = automatic_window(volume)
         header = volume.windows or ((volume.window,) if volume.window else ())
         window = automatic if number == 0 else presets(automatic, header)[number - 1]
@@ -210,20 +257,36 @@ class ViewController(QObject):
         for view in self._grid.volume_views().values():
             view.highlight(segmentation_id, lesion)
 
+    # --- uneven stacks -------------------------------------------------------------------------
+    @property
+    def active_volume_id(self) -> str:
+        """The volume of the active view; empty where there is none."""
+        active = self._active()
+        return active[1].id if active else ""
+
     # --- words -------------------------------------------------------------------------------
     def describe(self, world: np.ndarray | None, volume_id: str) -> str:
         """Position in mm, value, label and map values under the pointer."""
         volume = self._workspace.case.items.get(volume_id)
         if world is None or not isinstance(volume, Volume):
             return ""
-        x, y, z = world
-        words = [f"{_side(x, 'L', 'R')} {_side(y, 'P', 'A')} {_side(z, 'S', 'I')} mm"]
+        words = [_place_words(volume, world)]
         value = volume.value_at(world)
         if value is not None:
             words.append(f"{value:.4g} {volume.unit}".strip())
         for item in self._workspace.case:
             words += _under(item, world, volume, self._display)
         return "   ".join(words)
+
+
+def _place_words(volume: Volume, world: np.ndarray) -> str:
+    """Where a point lies in the patient, as far as that is known."""
+    if not volume.placed:
+        return "place not known"
+    if volume.places is not None:
+        world = true_place(volume.geometry, volume.places, world)
+    x, y, z = world
+    return f"{_side(x, 'L', 'R')} {_side(y, 'P', 'A')} {_side(z, 'S', 'I')} mm"
 
 
 def _side(value: float, positive: str, negative: str) -> str:

@@ -59,6 +59,7 @@ GLYPHS: dict[str, tuple[str, int]] = {
     "oblique": ("axis-arrow", 0xF0D49),
     "outline": ("circle-outline", 0xF0766),
     "pan": ("hand-back-right-outline", 0xF182D),
+    "pause": ("pause", 0xF03E4),
     "palette": ("palette-outline", 0xF0E0C),
     "redo": ("redo", 0xF044E),
     "rotate": ("rotate-right", 0xF0467),

@@ -59,6 +59,7 @@ _VIEW_MENU = (
     "view.plane_acquired", "view.plane_axial", "view.plane_sagittal", "view.plane_coronal",
     "view.plane_oblique", "view.plane_3d", "", "view.maximise", "view.reset", "view.invert",
     "view.flip_h", "view.flip_v", "view.rotate", "", "solid.rendering", "view.cine", "",
+    "view.even", "",
     "file.screenshot",
 )  # fmt: skip
 
@@ -108,6 +109,7 @@ class MainWindow(QMainWindow):
         from app.windows.findings_panel import FindingsPanel
         from app.windows.model_panel import ModelPanel
         from app.windows.overlays_panel import OverlaysPanel
+        from app.windows.repeat_bar import RepeatBar
         from app.windows.segments_panel import SegmentsPanel
         from app.windows.tools_panel import ToolsPanel
 
@@ -124,7 +126,14 @@ class MainWindow(QMainWindow):
         for tabs, panels in ((self._upper, upper), (self._lower, lower)):
             for index, panel in enumerate(panels):
                 _fill_page(tabs.widget(index), panel)
-        self._stack.addWidget(grid)
+        self.repeats = RepeatBar(workspace)
+        self._views = QWidget()
+        below = QVBoxLayout(self._views)
+        below.setContentsMargins(0, 0, 0, 0)
+        below.setSpacing(0)
+        below.addWidget(grid, 1)
+        below.addWidget(self.repeats)
+        self._stack.addWidget(self._views)
         for row in COMMANDS:
             if row.scope == "views":
                 grid.addAction(self._actions[row.id])
@@ -279,7 +288,7 @@ class MainWindow(QMainWindow):
     # --- arrangement -------------------------------------------------------------------------
     def show_views(self, shown: bool) -> None:
         """The views, or the page that says what to do."""
-        self._stack.setCurrentWidget(self.grid if shown else self.empty)
+        self._stack.setCurrentWidget(self._views if shown else self.empty)
 
     def toggle_panels(self) -> None:
         """Collapse or bring back both side panels."""

@@ -25,9 +25,19 @@ def study_text(series: Series) -> str:
 
 
 def size_text(series: Series) -> str:
-    """Columns, rows and slices: ``"256×256×192"``."""
+    """Columns, rows, slices and images: ``"256×256×192 ×3 echoes"``."""
     k, j, i = series.shape
-    return f"{i}×{j}×{k}"
+    return f"{i}×{j}×{k}{images_text(series)}"
+
+
+_IMAGES = {"echo time": "echoes", "echo": "echoes", "time point": "time points",
+           "b-value": "b-values"}  # fmt: skip
+
+
+def images_text(series: Series) -> str:
+    """How many images a 4D series has: ``" ×3 echoes"``; empty for an ordinary one."""
+    count = len(series.repeats)
+    return f" ×{count} {_IMAGES.get(series.repeat_axis, 'images')}" if count > 1 else ""
 
 
 def spacing_text(series: Series) -> str:
@@ -35,6 +45,8 @@ def spacing_text(series: Series) -> str:
     if series.geometry is None:
         return "no position"
     k, j, i = series.geometry.spacing
+    if not series.regular:
+        return f"{i:.2g}×{j:.2g} mm, uneven"
     return f"{i:.2g}×{j:.2g}×{k:.2g} mm"
 
 
@@ -47,7 +59,7 @@ def warning_text(series: Series) -> str:
     """What is odd with the series, as sentences; empty where nothing is."""
     found = [text if text.endswith(".") else f"{text}." for text in series.problems]
     if not series.regular and not found:
-        found.append("The slices lie at uneven distances: 3D views and models are off.")
+        found.append("The slices lie at uneven distances: 3D and models need an even volume.")
     if not series.viewable and not found:
         found.append("It holds no image that can be shown.")
     return " ".join(found)

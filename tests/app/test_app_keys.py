@@ -52,7 +52,7 @@ def test_one_spelling(written, read):
 
 
 def test_several_keys_survive_even_the_separator_itself():
-    keys = ("|", "Ctrl+|", ",", ";")
+    keys = ("|", "Ctrl+|", "/", ";")
     row = command("file.demo")
     chosen = with_keys(COMMANDS, {}, row, keys)
     assert keys_of(row, chosen) == keys

@@ -42,6 +42,7 @@ class Browser(QObject):
 
 
 class SlowLoading:
+    fraction = 0.5
     """Fills its volume slab by slab, each when the test says so."""
 
     def __init__(self, key: str) -> None:

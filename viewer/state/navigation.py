@@ -73,8 +73,16 @@ def compare_display(display: DisplayState, volumes: Sequence[Volume]) -> Display
     """Up to four volumes side by side in the same patient plane."""
     plane = nearest_plane(volumes[0].geometry)
     shown = list(volumes[:4])
-    cells = tuple(Cell(id, plane, v.id) for id, v in zip(CELL_IDS, shown, strict=False))
+    cells = tuple(
+        Cell(id, Plane.ACQUIRED if _only_as_acquired(v, plane) else plane, v.id)
+        for id, v in zip(CELL_IDS, shown, strict=False)
+    )
     return display.but(cells=cells, layout=Layout.TWO_BY_TWO, active=CELL_IDS[0], maximised="")
+
+
+def _only_as_acquired(volume: Volume, plane: Plane) -> bool:
+    """An uneven stack has one plane only; where it is nearest to the wanted one, it stands in."""
+    return not volume.even and nearest_plane(volume.geometry) == plane
 
 
 def with_plane(

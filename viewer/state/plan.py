@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imaging.analysis.regularise import why_not_even
 from imaging.case import Case
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
+from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
 from viewer.state.display import Cell, DisplayState, Layout, Plane, Point
 from viewer.state.linking import cursor_in, linked
@@ -40,7 +42,7 @@ from viewer.state.slice_plan import (
     SlicePlan,
     SlicePosition,
 )
-from viewer.state.text import corner_texts, place_along
+from viewer.state.text import corner_texts, place_along, why_one_plane
 from viewer.state.windows import shown_inverted, shown_window
 
 #: Room left around a picture that fits its view.
@@ -92,19 +94,25 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
     active = cell.id == display.active and len(display.shown_cells) > 1
     if not isinstance(volume, Volume) or min(size) < 1:
         return SlicePlan(cell.id, cell.plane, size, active=active, message=NO_IMAGE)
+    if not volume.even and cell.plane != Plane.ACQUIRED:
+        return SlicePlan(
+            cell.id, cell.plane, size, active=active, message=why_one_plane(volume),
+            uneven="" if why_not_even(volume) else volume.id,
+        )  # fmt: skip
     cursor = cursor_in(display, volume.geometry)
     frame = _frame(volume.geometry, cell, cursor, size)
-    position = slice_position(volume.geometry, cell, cursor)
+    position, remark = _place_of(volume, cell, frame, cursor)
     grid, coarse = _grid(volume.geometry, frame, size, display.moving)
     maps = _maps(case, display, volume, frame.cut)
     window = shown_window(volume, display)
     follows = linked(display, volume.geometry)
     crosshair, traces = None, ()
-    if display.crosshair_shown and (follows or cell.id == display.active):
+    if display.crosshair_shown and (follows or cell.id == display.active) and not remark:
         crosshair, traces = _lines_of(display, cell, frame, cursor, size)
     texts = corner_texts(
-        volume, cell.plane, position, window, cell.camera.zoom, frame.cut is None, size, follows
-    )
+        volume, cell.plane, position, window, cell.camera.zoom, frame.cut is None, size, follows,
+        remark,
+    )  # fmt: skip
     return SlicePlan(
         cell=cell.id,
         plane=cell.plane,
@@ -193,6 +201,22 @@ def _visible(
     last = min(high - middle, half)
     start = (math.floor((first + middle) / step) + 0.5) * step - middle
     return start, max(1, math.ceil((last - start) / step + 0.5))
+
+
+def _place_of(
+    volume: Volume, cell: Cell, frame: _Frame, cursor: np.ndarray
+) -> tuple[SlicePosition, str]:
+    """Which slice is shown and where it lies in truth; and a remark where it misses the cursor."""
+    position = slice_position(volume.geometry, cell, cursor)
+    if not volume.placed:
+        return replace(position, place=""), ""
+    if volume.places is None or frame.cut is None:
+        return position, ""
+    place = place_along(frame.way.normal, point(volume.places[frame.cut.index]))
+    geometry, remark = volume.geometry, ""
+    if isinstance(geometry, UnevenGeometry) and not geometry.reaches(cursor):
+        remark = f"nearest slice, {geometry.away(cursor):.1f} mm from the crosshair"
+    return replace(position, place=place), remark
 
 
 def slice_position(geometry: Geometry, cell: Cell, cursor: np.ndarray) -> SlicePosition:

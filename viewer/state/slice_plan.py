@@ -140,6 +140,9 @@ class SlicePlan:
         Its centre in logical pixels.
     message : str
         Shown instead of a picture: why there is none.
+    uneven : str
+        Id of the volume whose slices would have to be made even for this picture; the view offers
+        it.
     """
 
     cell: str
@@ -166,6 +169,7 @@ class SlicePlan:
     traces: tuple[PlaneTrace, ...] = ()
     active: bool = False
     message: str = ""
+    uneven: str = ""
 
     @property
     def normal(self) -> Point:

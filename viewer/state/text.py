@@ -6,6 +6,7 @@ import numpy as np
 
 from imaging.geometry import Geometry
 from imaging.orientation import direction_letters
+from imaging.uneven import uneven_words
 from imaging.volume import Patient, Volume, Window
 from viewer.state.display import Plane, Point
 from viewer.state.navigation import nearest_plane
@@ -29,6 +30,7 @@ def corner_texts(
     resampled: bool,
     size: tuple[int, int],
     follows: bool = True,
+    remark: str = "",
 ) -> CornerTexts:
     """Patient and study above, series with slice position and window with zoom below.
 
@@ -39,7 +41,10 @@ def corner_texts(
     ----------
     follows : bool
         False where the volume lies in another frame of reference than the crosshair.
+    remark : str
+        What is odd with this slice.
     """
+    repeat = repeat_text(volume)
     number_of = f"{position.number}/{position.count}"
     where = f"{plane_name(plane, volume.geometry)} {number_of}"
     scale = f"Zoom {zoom:.1f}×"
@@ -49,17 +54,53 @@ def corner_texts(
         lines = _fitting(room, where, f"{name} {number_of}")
         lines = lines or _fitting(room, name) + _fitting(room, number_of)
         return CornerTexts(
-            top_left=(_series(volume), *lines),
-            bottom_left=() if follows else _fitting(room, NOT_LINKED),
+            top_left=_lines(_series(volume), *_fitting(room, repeat, repeat_count(volume)), *lines),
+            bottom_left=_lines(*_fitting(room, remark, ""), "" if follows else NOT_LINKED),
             bottom_right=_fitting(room, _levels(window, "  "), _levels(window, " ")),
         )
     marks = " · ".join([*_marks(volume, resampled), *([] if follows else [NOT_LINKED])])
+    where = " · ".join(filter(None, (where, position.place)))
     return CornerTexts(
         top_left=_lines(*_patient(volume.source.patient)),
         top_right=_lines(volume.source.study_description, date(volume.source.study_date)),
-        bottom_left=_lines(_series(volume), f"{where} · {position.place}"),
+        bottom_left=_lines(_series(volume), repeat, where, remark),
         bottom_right=_lines(marks, _levels(window, "  "), scale),
     )
+
+
+#: What the images of a 4D series are called, by what tells them apart.
+REPEAT_NOUNS = {
+    "echo time": "Echo", "echo": "Echo", "time point": "Time point", "b-value": "b-value",
+}  # fmt: skip
+
+
+def repeat_count(volume: Volume) -> str:
+    """Which image of a 4D series is shown: ``"Echo 2 / 3"``; empty for an ordinary one."""
+    if volume.repeats is None:
+        return ""
+    noun = REPEAT_NOUNS.get(volume.repeats.axis, "Image")
+    return f"{noun} {volume.repeat + 1} / {len(volume.repeats)}"
+
+
+def repeat_text(volume: Volume) -> str:
+    """The same with its label: ``"Echo 2 / 3 · TE 90 ms"``."""
+    if volume.repeats is None:
+        return ""
+    count, label = repeat_count(volume), volume.repeats.labels[volume.repeat]
+    if count.casefold().startswith(f"{label.casefold()} /"):
+        return count
+    return f"{count} · {label}"
+
+
+def why_one_plane(volume: Volume) -> str:
+    """Why a volume is shown in its plane as acquired only; empty where it is not."""
+    if volume.even:
+        return ""
+    if volume.places is None:
+        where = "The header does not say where these slices lie."
+    else:
+        where = f"The slices lie {uneven_words(volume.geometry, volume.places)}."
+    return f"{where} Only the plane as acquired is shown."
 
 
 def plane_name(plane: Plane, geometry: Geometry) -> str:
@@ -109,6 +150,8 @@ def _patient(patient: Patient) -> tuple[str, ...]:
 def _series(volume: Volume) -> str:
     source = volume.source
     name = source.series_description or volume.name
+    if volume.even_mm:
+        name = f"{name} (even, {volume.even_mm:.1f} mm)"
     return f"{source.series_number} · {name}" if source.series_number else name
 
 

@@ -6,27 +6,34 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from imaging.volume import Volume, Window, auto_window
+from imaging.volume import Repeats, Volume, Window, auto_window
 from viewer.state.display import DisplayState
 
 _SAMPLE_VOXELS = 200_000
-_automatic: WeakKeyDictionary[Volume, Window] = WeakKeyDictionary()
+_automatic: WeakKeyDictionary[Volume | Repeats, Window] = WeakKeyDictionary()
 
 
 def automatic_window(volume: Volume) -> Window:
-    """A window from a sample of the voxels; remembered per volume until :func:`forget`."""
-    window = _automatic.get(volume)
+    """A window from a sample of the voxels; remembered per volume until :func:`forget`.
+
+    All images of a 4D series share one, so that they can be compared.
+    """
+    window = _automatic.get(_owner(volume))
     if window is None:
         stride = max(1, round((volume.voxels.size / _SAMPLE_VOXELS) ** (1 / 3)))
         sample = volume.voxels[::stride, ::stride, ::stride]
         window = auto_window(volume.real(np.ascontiguousarray(sample)))
-        _automatic[volume] = window
+        _automatic[_owner(volume)] = window
     return window
 
 
 def forget(volume: Volume) -> None:
     """Look at the voxels again next time: the loader has brought more of them."""
-    _automatic.pop(volume, None)
+    _automatic.pop(_owner(volume), None)
+
+
+def _owner(volume: Volume) -> Volume | Repeats:
+    return volume if volume.repeats is None else volume.repeats
 
 
 def shown_window(volume: Volume, display: DisplayState) -> Window:

@@ -75,6 +75,7 @@ def pick_label(at: PointerEvent, scene: Scene) -> None:
 
 def _paint(start: PointerEvent, scene: Scene, erase: bool) -> Gesture:
     segmentation = _target(scene)
+    _check_frame(start, scene, segmentation)
     stroke = _stroke(start, scene, segmentation, erase)
     _make_visible(scene, segmentation)
     event, covered = start, False
@@ -137,6 +138,17 @@ def _target(scene: Scene) -> Segmentation:
     if not isinstance(item, Segmentation):
         raise EditRefused("There is no mask to paint on", "", "Choose or add one under Segments")
     return item
+
+
+def _check_frame(start: PointerEvent, scene: Scene, segmentation: Segmentation) -> None:
+    """A place in another frame of reference means nothing to the mask."""
+    cell = scene.display.cell(start.cell)
+    volume = scene.case.items.get(cell.volume_id if cell else "")
+    if isinstance(volume, Volume) and not volume.geometry.same_frame(segmentation.geometry):
+        raise EditRefused(
+            "This view is not in the frame of reference of the mask", segmentation.name,
+            "Paint in a view of the image the mask lies on",
+        )  # fmt: skip
 
 
 def _painted_volume(start: PointerEvent, scene: Scene, segmentation: Segmentation) -> Volume:

@@ -76,5 +76,6 @@ def _position_of(cell: Cell, geometry: Geometry, cursor: np.ndarray, number: int
         return (low + high) / 2.0 + (number - 1 - (stack.count - 1) / 2.0) * stack.step_mm
     along = float(geometry.affine[:3, cut.axis] @ normal)
     forward = cell.plane == Plane.ACQUIRED or along > 0
-    index = number - 1 if forward else stack.count - number
-    return float(geometry.origin @ normal) + index * along
+    index = [0, 0, 0]
+    index[cut.axis] = number - 1 if forward else stack.count - number
+    return float(geometry.world(index) @ normal)

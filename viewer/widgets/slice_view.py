@@ -24,6 +24,7 @@ from viewer.state.slice_plan import SlicePlan
 from viewer.tools.table import tool_of
 from viewer.tools.tool import Preview, Scene
 from viewer.widgets import slice_paint as marks
+from viewer.widgets.offer import even_offer
 from viewer.widgets.pointer import Hand
 
 _RGB = QImage.Format.Format_RGB32
@@ -48,6 +49,8 @@ class SliceView(QWidget):
         Right click at a global screen position.
     clicked(world, volume_id)
         A left click without a drag while reading.
+    even_wanted(volume_id)
+        The offer to make an even volume was taken.
     """
 
     hovered = Signal(object, str)
@@ -55,6 +58,7 @@ class SliceView(QWidget):
     maximise_requested = Signal(str)
     menu_requested = Signal(str, QPoint)
     clicked = Signal(object, str)
+    even_wanted = Signal(str)
 
     def __init__(self, cell: str, scene: Scene, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -69,6 +73,8 @@ class SliceView(QWidget):
         self._ring: tuple[float, bool] = (0.0, False)
         self._told: tuple[str, np.ndarray] | None = None
         self._loading = ""
+        self._offer = even_offer(self)
+        self._offer.clicked.connect(lambda: self.even_wanted.emit(self._plan.uneven))
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -89,6 +95,7 @@ class SliceView(QWidget):
         if plan.volume_id not in case.items:
             self._pictures = SlicePictures()
         if not same:
+            self._offer.place(bool(plan.uneven))
             self._mark_pointer()
             self.update()
             self._tell_other_point()

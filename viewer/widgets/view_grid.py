@@ -68,6 +68,8 @@ class ViewGrid(QWidget):
         A series was dropped on a view.
     clicked(world, volume_id)
         A left click without a drag on a slice while reading (LPS mm).
+    even_wanted(volume_id)
+        The offer of a view to make an even volume was taken.
     """
 
     hovered = Signal(object, str)
@@ -77,6 +79,7 @@ class ViewGrid(QWidget):
     jump_requested = Signal(object, str)
     series_dropped = Signal(str, str)
     clicked = Signal(object, str)
+    even_wanted = Signal(str)
 
     def __init__(
         self,
@@ -172,6 +175,7 @@ class ViewGrid(QWidget):
         view = SliceView(id, self._scene, self)
         view.hovered.connect(self.hovered)
         view.clicked.connect(self.clicked)
+        view.even_wanted.connect(self.even_wanted)
         view.activated.connect(self._activate)
         view.maximise_requested.connect(self.maximise_requested)
         view.menu_requested.connect(self.menu_requested)
@@ -186,6 +190,7 @@ class ViewGrid(QWidget):
             ("activated", lambda: self._activate(id)),
             ("maximise_requested", lambda: self.maximise_requested.emit(id)),
             ("menu_requested", lambda at: self.menu_requested.emit(id, view.mapToGlobal(at))),
+            ("even_wanted", self.even_wanted.emit),
             ("picked", lambda world: self.jump_requested.emit(world, self._volume_of(id))),
         ):
             if hasattr(view, name):

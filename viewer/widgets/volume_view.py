@@ -16,6 +16,7 @@ from PySide6.QtGui import QImage, QMouseEvent, QPainter, QWheelEvent
 from PySide6.QtWidgets import QWidget
 
 from imaging.analysis.lesions import Lesion
+from imaging.analysis.regularise import why_not_even
 from imaging.case import VOXELS, Case, Change
 from imaging.errors import ImagingError
 from imaging.volume import Volume, Window
@@ -28,8 +29,10 @@ from viewer.rendering.ray_cast import can_cast
 from viewer.rendering.volume_scene import SceneState
 from viewer.state.display import Cell, DisplayState
 from viewer.state.linking import cursor_in
+from viewer.state.text import why_one_plane
 from viewer.state.windows import automatic_window, shown_inverted, shown_window
 from viewer.widgets import slice_paint as marks
+from viewer.widgets.offer import even_offer
 from viewer.widgets.volume_paint import paint_letters
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,7 @@ SHORTEST_GAP_MS, LONGEST_GAP_MS = 60, 600  #: between frames that follow the oth
 #: The sphere around a head's box is larger than the head.
 FILLING = 1.15
 ZOOM_PER_NOTCH, ZOOM_PER_PIXEL = 1.15, 1.01
+NO_SERIES = "No series in this view"
 UNEXPECTED = "3D cannot be shown on this machine. The other views and all tools work without it."
 
 
@@ -67,12 +71,15 @@ class VolumeView(QWidget):
         Double-click.
     menu_requested(position)
         Right click (not drag); QPoint in this widget.
+    even_wanted(volume_id)
+        The offer to make an even volume was taken.
     """
 
     activated = Signal()
     picked = Signal(object)
     maximise_requested = Signal()
     menu_requested = Signal(QPoint)
+    even_wanted = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -91,6 +98,10 @@ class VolumeView(QWidget):
         self._frame: Frame | None = None
         self._image = QImage()
         self._failure = ""
+        self._message = NO_SERIES
+        self._uneven = ""
+        self._offer = even_offer(self)
+        self._offer.clicked.connect(lambda: self.even_wanted.emit(self._uneven))
         self._press: QPointF | None = None
         self._last = QPointF()
         self._dragged = False
@@ -114,14 +125,23 @@ class VolumeView(QWidget):
         """Show a cell of the display; ``changes`` tells which voxels have arrived since."""
         volume = case.items.get(cell.volume_id)
         volume = volume if isinstance(volume, Volume) else None
+        self._message = NO_SERIES if volume is None else why_one_plane(volume)
+        self._uneven = ""
+        if volume is not None and not volume.even:
+            self._uneven = "" if why_not_even(volume) else volume.id
+            volume = None
+        self._offer.place(bool(self._uneven))
         self._case, self._display = case, display
         active = display.active == cell.id
         if active != self._active:
             self._active = active
             self.update()
-        if volume is not self._volume:
-            self._volume, self._frame, self._touched = volume, None, False
+        known, self._volume = self._volume, volume
+        if not _same_grid(known, volume):
+            self._frame, self._touched = None, False
             self.fit()
+        elif volume is not known:  # another image of a 4D series, or notes of the loader
+            self._filled += 1
         elif any(c.item == cell.volume_id and VOXELS in c.parts for c in changes):
             self._filled += 1
             if not self._reframe.isActive():
@@ -256,7 +276,7 @@ class VolumeView(QWidget):
                 self._fail(outcome)
 
     def _show(self, frame: Frame) -> None:
-        if frame.request.state.volume is not self._volume:
+        if not _same_grid(frame.request.state.volume, self._volume):
             return
         self._frame = frame
         height, width = frame.pixels.shape[:2]
@@ -285,6 +305,7 @@ class VolumeView(QWidget):
     def resizeEvent(self, event) -> None:
         """Frames follow the size."""
         super().resizeEvent(event)
+        self._offer.place(bool(self._uneven))
         self._frame_head()
         self._ask_moving()
 
@@ -294,7 +315,7 @@ class VolumeView(QWidget):
         painter.fillRect(self.rect(), marks.BACKGROUND)
         size = self.width(), self.height()
         if self._failure or self._volume is None:
-            marks.paint_message(painter, self._failure or "No series in this view", size)
+            marks.paint_message(painter, self._failure or self._message, size)
         elif self._frame is not None:
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
             painter.drawImage(QRectF(self.rect()), self._image)
@@ -357,6 +378,13 @@ class VolumeView(QWidget):
             return
         mask, label = self._bodies.owner(bodies[hit[0]])
         self.picked.emit(into_label(mask.labels, mask.geometry, label, hit[1], direction))
+
+
+def _same_grid(one: Volume | None, other: Volume | None) -> bool:
+    """True for the same item, seen from where it is seen now."""
+    if one is None or other is None:
+        return one is other
+    return one.id == other.id and one.geometry is other.geometry
 
 
 def _single_shot(parent: QObject, slot, interval_ms: int) -> QTimer:
