@@ -121,7 +121,7 @@ def make_seg(
     geometry = volume.geometry
     fields: dict = dict(
         segment_descriptions=[describe(n + 1, f"Ball {n + 1}", n == 0) for n in range(len(masks))],
-        omit_empty_frames=True,
+        omit_empty_frames=True, series_description="Two balls",
     )  # fmt: skip
     if kind == "LABELMAP":
         stack = np.zeros(geometry.shape, np.uint8)
@@ -141,7 +141,6 @@ def make_seg(
         manufacturer_model_name="Drawer",
         software_versions="1",
         device_serial_number="1",
-        series_description="Two balls",
         plane_positions=[
             hd.PlanePositionSequence("PATIENT", np.round(geometry.world((k, 0, 0)), 8).tolist())
             for k in range(geometry.shape[0])
@@ -266,3 +265,109 @@ def circle(
     turn = np.linspace(0, 2 * np.pi, points, endpoint=False)[:, None]
     down, right = geometry.directions[:, 1], geometry.directions[:, 2]
     return foot + radius * (np.cos(turn) * down + np.sin(turn) * right)
+
+
+# --- maps and reports -------------------------------------------------------------------------
+
+PROBABILITY = ("122157", "DCM", "Probability")
+T1 = ("113063", "DCM", "T1")
+
+
+def make_map(
+    path: Path,
+    files: list[Path],
+    volume: Volume,
+    values: np.ndarray,
+    quantity=PROBABILITY,
+    unit=("1", "UCUM", "no units"),
+    scale: tuple[float, float] = (1.0, 0.0),
+) -> Path:
+    """A Parametric Map by highdicom of stored values on the volume's own grid."""
+    geometry = volume.geometry
+    whole = values.dtype.kind == "u"
+    mapping = hd.pm.RealWorldValueMapping(
+        lut_label="LABEL", lut_explanation="what it is",
+        unit=hd.sr.CodedConcept(*unit),
+        value_range=(0, 65535) if whole else (-1e6, 1e6),
+        slope=scale[0], intercept=scale[1],
+        quantity_definition=hd.sr.CodedConcept(*quantity),
+    )  # fmt: skip
+    ds = hd.pm.ParametricMap(
+        source_images=[pydicom.dcmread(file) for file in files],
+        pixel_array=values,
+        series_instance_uid=generate_uid(),
+        series_number=91,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="Maker",
+        manufacturer_model_name="Mapper",
+        software_versions="1",
+        device_serial_number="1",
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[mapping],
+        voi_lut_transformations=[
+            hd.VOILUTTransformation(window_center=1, window_width=2)
+        ],
+        series_description="A map",
+        plane_positions=[
+            hd.PlanePositionSequence("PATIENT", np.round(geometry.world((k, 0, 0)), 8).tolist())
+            for k in range(geometry.shape[0])
+        ],
+        plane_orientation=hd.PlaneOrientationSequence(
+            "PATIENT", [*geometry.directions[:, 2], *geometry.directions[:, 1]]
+        ),
+        pixel_measures=hd.PixelMeasuresSequence(
+            pixel_spacing=[round(float(v), 8) for v in geometry.spacing[1:]],
+            slice_thickness=geometry.spacing[0], spacing_between_slices=geometry.spacing[0],
+        ),
+    )  # fmt: skip
+    ds.save_as(path)
+    return path
+
+
+def make_report(path: Path, files: list[Path], seg: Path) -> Path:
+    """A TID 1500 report by highdicom about the first segment of a mask."""
+    images = [pydicom.dcmread(file) for file in files]
+    mask = hd.seg.segread(seg)
+    region = hd.sr.ReferencedSegment.from_segmentation(mask, segment_number=1)
+    made = hd.sr.AlgorithmIdentification("finder", "2.1")
+    volume = hd.sr.Measurement(
+        name=codes.SCT.Volume, value=1523.4, unit=codes.UCUM.CubicMillimeter,
+        algorithm_id=made,
+    )  # fmt: skip
+    mean = hd.sr.Measurement(
+        name=codes.DCM.MRSignalIntensity if hasattr(codes.DCM, "MRSignalIntensity")
+        else hd.sr.CodedConcept("110852", "DCM", "MR signal intensity"),
+        value=412.5, unit=codes.UCUM.NoUnits, derivation=codes.SCT.Mean,
+    )  # fmt: skip
+    group = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(uid="1.2.3.1", identifier="Lesion 1"),
+        referenced_segment=region,
+        finding_type=codes.SCT.Lesion,
+        finding_sites=[hd.sr.FindingSite(anatomic_location=codes.SCT.Brain)],
+        measurements=[volume, mean],
+    )
+    observer = hd.sr.ObserverContext(
+        observer_type=codes.DCM.Person,
+        observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes("Doe^Jane"),
+    )
+    report = hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_person_context=observer),
+        procedure_reported=hd.sr.CodedConcept("43528-9", "LN", "MR Head WO contrast"),
+        imaging_measurements=[group],
+    )
+    ds = hd.sr.Comprehensive3DSR(
+        evidence=[*images, mask],
+        content=report,
+        series_number=92,
+        series_instance_uid=generate_uid(),
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="Maker",
+        is_complete=True,
+        is_final=True,
+        is_verified=False,
+        series_description="Measurements",
+    )
+    ds.save_as(path)
+    return path
