@@ -180,6 +180,11 @@ def code_for(name: str) -> LabelCode | None:
     return best[1] if best else None
 
 
+def category_of(type: Code) -> Code | None:
+    """The category that a type of the table has; None for a type that is not in it."""
+    return next((entry.category for entry in LABEL_CODES if entry.type[:2] == type[:2]), None)
+
+
 def side_for(name: str) -> Code | None:
     """The side that a label's name says, None where it says none."""
     words = set(_words(name))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imaging.analysis.onto_grid import onto
-from imaging.dicom.codes import code_from
+from imaging.dicom.codes import category_of, code_from
 from imaging.dicom.layers import RENUMBERED, Layer, Layers, Marks
 from imaging.dicom.object_file import (
     MAX_CONTOUR_BYTES,
@@ -158,12 +158,20 @@ def _segment(
     category, type_ = LESION_CATEGORY, LESION_TYPE
     coded = observed.get("RTROIIdentificationCodeSequence") if observed is not None else None
     if coded:
-        category, type_ = _ORGAN, Code(*(clean(p, 64) for p in code_from(coded, LESION_TYPE)))
-    tracking = str(named.get("TrackingUID") or "") if named is not None else ""
+        type_ = Code(*(clean(p, 64) for p in code_from(coded, LESION_TYPE)))
+        category = category_of(type_) or _ORGAN
+    tracking = _tracking_uid(named) if named is not None else ""
     return Segment(
         number, name or f"Structure {number}", _colour(item) or PALETTE[(number - 1) % 7],
         category, type_, made, tracking_uid=safe_uid(tracking),
     )  # fmt: skip
+
+
+def _tracking_uid(named: Dataset) -> str:
+    """What says that this is the same thing in other objects: its conceptual volume."""
+    volumes = named.get("ConceptualVolumeIdentificationSequence")
+    conceptual = volumes[0].get("ConceptualVolumeUID") if volumes else ""
+    return str(conceptual or named.get("TrackingUID") or "")
 
 
 def _colour(item: Dataset | None) -> tuple[int, int, int] | None:

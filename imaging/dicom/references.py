@@ -9,13 +9,14 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imaging.dicom.codes import SOURCE_FOR_PROCESSING, code_item
-from imaging.dicom.write import MR_IMAGE, SOFTWARE_VERSION, decimals, new_uid
+from imaging.dicom.write import MR_IMAGE, SOFTWARE, SOFTWARE_VERSION, decimals, new_uid
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Source, Volume
@@ -132,6 +133,34 @@ def body_part(original: Dataset) -> str:
     return next((part for part, known in _PART_WORDS if words & set(known.split())), "BRAIN")
 
 
+def object_header(
+    original: Dataset, volume: Volume, modality: str, series_number: int, description: str
+) -> Dataset:
+    """Patient, study, a new series and this program, for an object written without highdicom."""
+    ds = shared_header(original, volume.source)
+    ds.SOPInstanceUID, ds.SeriesInstanceUID = new_uid(), new_uid()
+    ds.Modality, ds.SeriesNumber, ds.InstanceNumber = modality, series_number, 1
+    ds.SeriesDescription = description.replace("\\", "/")[:64]
+    ds.FrameOfReferenceUID = volume.geometry.frame_of_reference or str(
+        original.get("FrameOfReferenceUID") or new_uid()
+    )
+    ds.PositionReferenceIndicator = None
+    ds.Manufacturer = ds.ManufacturerModelName = SOFTWARE
+    ds.SoftwareVersions, ds.DeviceSerialNumber = SOFTWARE_VERSION, "0"
+    now = datetime.now()
+    ds.InstanceCreationDate, ds.InstanceCreationTime = (
+        now.strftime("%Y%m%d"),
+        now.strftime("%H%M%S"),
+    )
+    return ds
+
+
+def matching_slices(volume: Volume, geometry: Geometry) -> bool:
+    """Whether slice ``k`` of an object on this grid is slice ``k`` of the source images."""
+    count = volume.geometry.shape[0]
+    return geometry.same_grid(volume.geometry) and len(volume.source.instance_uids) == count
+
+
 def reference_header(volume: Volume) -> tuple[Dataset, str]:
     """A lean header that stands for the whole source series: its study, its frame, its plane.
 
@@ -214,10 +243,7 @@ def reference_frames(
     """
     from pydicom.dataset import Dataset
 
-    matched = (
-        geometry.same_grid(volume.geometry)
-        and len(volume.source.instance_uids) == (volume.geometry.shape[0])
-    )
+    matched = matching_slices(volume, geometry)
     for frame in ds.PerFrameFunctionalGroupsSequence:
         if "DerivationImageSequence" in frame:
             del frame.DerivationImageSequence

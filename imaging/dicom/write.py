@@ -134,15 +134,15 @@ def write_mr_series(
     return [Path(folder) / name for name in names]
 
 
-def save(ds: Dataset, path: Path) -> None:
-    """Write a data set as a DICOM file: explicit little endian, empty preamble."""
+def save(ds: Dataset, path: Path, *, implicit: bool = False) -> None:
+    """Write a data set as a DICOM file: explicit little endian by default, empty preamble."""
     from pydicom.dataset import FileMetaDataset
-    from pydicom.uid import UID, ExplicitVRLittleEndian
+    from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
     meta.ImplementationClassUID = UID(new_uid("implementation"))
     meta.ImplementationVersionName = f"ISOCENTER {SOFTWARE_VERSION}"
     ds.file_meta = meta

@@ -7,7 +7,7 @@ from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
 from imaging.dicom import codes
-from imaging.dicom.codes import LABEL_CODES, code_for, search_codes, side_for
+from imaging.dicom.codes import LABEL_CODES, category_of, code_for, search_codes, side_for
 from imaging.segmentation import Code
 
 SPELT_OTHERWISE = {"SCT 421060004"}
@@ -88,3 +88,8 @@ def test_sides():
     assert side_for("hippocampus right") == codes.RIGHT
     assert side_for("left and right") is None
     assert side_for("Brightness") is None
+
+
+def test_a_type_of_the_table_has_a_category():
+    assert category_of(Code("5366008", "SCT", "as written elsewhere")) == codes.ANATOMY
+    assert category_of(Code("5366008", "99X", "Hippocampus")) is None

@@ -114,6 +114,7 @@ def assert_frames_in_place(
 
 
 _LABELMAP, _PARAMETRIC_MAP = "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.30"
+_STRUCTURES = "1.2.840.10008.5.1.4.1.1.481.3"
 _MR = "1.2.840.10008.5.1.4.1.1.4"
 #: What dciodvfy (2022) says although nothing is wrong: class (empty for all), words, and why.
 KNOWN_GAPS = (
@@ -122,6 +123,7 @@ KNOWN_GAPS = (
     (_LABELMAP, "Information Object Not found", "the tool is older than label maps"),
     (_LABELMAP, "SegmentNumber not monotonically increasing", "in label maps 0 is the background"),
     (_PARAMETRIC_MAP, "Unrecognized defined term = <QUANTITY>", "a term of PS3.3 C.8.32.3.1"),
+    (_STRUCTURES, "(3010,00a0)", "Conceptual Volume Identification, younger than the tool"),
     (_MR, "RescaleSlope", "the MR IOD has no rescale, but without it the numbers lose their scale"),
     (_MR, "RescaleIntercept", "as above"),
     (_MR, "RescaleType", "as above"),
