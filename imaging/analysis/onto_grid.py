@@ -48,12 +48,13 @@ def onto(
         labels, grid.inverse @ wanted.affine, output_shape=wanted.shape, order=0,
         mode="grid-constant", cval=0,
     )  # fmt: skip
-    nearest = np.rint(wanted.index(grid.world(np.argwhere(labels)))).astype(int)
+    marked = np.argwhere(labels)
+    nearest = np.rint(wanted.index(grid.world(marked))).astype(int)
     inside = ((nearest >= 0) & (nearest < wanted.shape)).all(1)
     notes = _outside(int((~inside).sum()))
     notes.append("The mask was drawn on another grid and was resampled to this one")
-    gone = np.setdiff1d(np.unique(labels), np.unique(moved))
-    if gone.size and inside.all():
+    gone = np.setdiff1d(labels[tuple(marked[inside].T)], moved)
+    if gone.size:
         which = ", ".join(str(n) for n in gone)
         notes.append(f"Too small for the voxels of this image and lost: label {which}")
     return moved, notes
