@@ -173,7 +173,7 @@ def _missing_pixels(header: Header, encoding: Encoding, count: int) -> str:
     assert place is not None
     there = max(0, header.size - place.offset)
     if encoding.encapsulated:
-        if place.length != -1:
+        if place.length != -1 and not _begins_with_item(header):
             return "The compressed image is not stored in fragments as it must be"
         if there < 16:
             return "The file ends before its image"
@@ -190,6 +190,14 @@ def _missing_pixels(header: Header, encoding: Encoding, count: int) -> str:
     if there < needed:
         return f"The file is cut off: {there} of {needed} bytes of the image are there"
     return ""
+
+
+def _begins_with_item(header: Header) -> bool:
+    """True where a writer gave the length of its fragments, which it must not (PS3.5 A.4)."""
+    assert header.pixels is not None
+    with open(header.path, "rb") as file:
+        file.seek(header.pixels.offset)
+        return file.read(4) == b"\xfe\xff\x00\xe0"
 
 
 def _single(header: Header, encoding: Encoding) -> Frame:

@@ -152,7 +152,7 @@ def _read_meta(header: Header, head: bytes, at: int) -> int:
     if header.syntax:
         header.implicit = header.syntax == IMPLICIT_LE
         header.little = header.syntax != EXPLICIT_BE
-        if header.syntax == EXPLICIT_LE and not _explicit_at(head, at):
+        if header.syntax not in (DEFLATED_LE, EXPLICIT_BE) and not _explicit_at(head, at):
             header.implicit = True
         return at
     _guess_syntax(header, head, at)

@@ -218,12 +218,13 @@ def _native(frame: Frame, inflated: dict[str, bytes]) -> np.ndarray:
     start, length, skip = frame.offset, frame.length, 0
     if code.bits_allocated == 1:
         start, length, skip = _bit_place(frame)
-    raw = _raw_bytes(frame, start, length, inflated)
-    if len(raw) != length:
-        raise BadInput("The file ends before its image", frame.file)
     dtype = container(code)
     if code.big_endian and dtype.itemsize == 1:
-        raw = _swap_words(raw, frame)
+        raw = _swapped(frame, start, length)
+    else:
+        raw = _raw_bytes(frame, start, length, inflated)
+    if len(raw) != length:
+        raise BadInput("The file ends before its image", frame.file)
     if code.bits_allocated == 1:
         bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
         return bits[skip : skip + code.rows * code.columns].reshape(code.rows, code.columns)
@@ -254,14 +255,21 @@ def _bit_place(frame: Frame) -> tuple[int, int, int]:
     return element + first // 8, (last + 7) // 8 - first // 8, first % 8
 
 
-def _swap_words(raw: bytes, frame: Frame) -> bytes:
-    """Big endian 8-bit pixels stored as 16-bit words come in swapped pairs (PS3.5 8.1.1)."""
-    if len(raw) % 2:
-        return raw
+def _swapped(frame: Frame, start: int, length: int) -> bytes:
+    """Big endian bytes; where they are stored as 16-bit words they come in swapped pairs.
+
+    The pairs are counted from the start of the pixel element (PS3.5 8.1.1 and annex A.3).
+    """
+    first = frame.offset - max(0, frame.number - 1) * frame.encoding.frame_bytes
     with open(frame.file, "rb") as file:
-        file.seek(frame.offset - 8)
-        word = file.read(2) == b"OW"
-    return np.frombuffer(raw, "u2").byteswap().tobytes() if word else raw
+        file.seek(first - 8)
+        words = file.read(2) == b"OW"
+        skip = (start - first) % 2 if words else 0
+        file.seek(start - skip)
+        raw = file.read(length + skip + (length + skip) % 2 if words else length)
+    if words:
+        raw = np.frombuffer(raw[: len(raw) // 2 * 2], "u2").byteswap().tobytes()
+    return raw[skip : skip + length]
 
 
 def _shaped(pixels: np.ndarray, code: Encoding) -> np.ndarray:

@@ -64,6 +64,6 @@ def _pixel_place(header: Header, source: BinaryIO) -> tuple[int, int, int]:
     tag = group << 16 | element
     if tag != PIXEL_DATA and tag not in FLOAT_PIXELS:
         return 0, 0, 0
-    skip = 8 if header.implicit else 12
+    skip = 12 if raw[4:6] in (b"OB", b"OW", b"OF", b"OD", b"UN") else 8
     length = struct.unpack_from(order + "I", raw, skip - 4)[0]
     return tag, position + skip, -1 if length == _UNDEFINED else length
