@@ -146,15 +146,14 @@ def only_objects(paths: Sequence[str]) -> bool:
 def _is_object(path: str) -> bool:
     from imaging.dicom.header import read_header
     from imaging.storage.file_head import read_head
-    from imaging.storage.formats import format_of
+    from imaging.storage.formats import format_of, read_file
 
     if not Path(path).is_file():
         return False
-    row = format_of(read_head(path))
+    known = format_of(read_head(path))
     try:
-        if row is not None:
-            found = row.read(path, "")
-            return bool(found.objects) and not found.series
+        if known is not None:
+            return bool(read_file(known, path).objects)
         return bool(kind_of(read_header(path)))
     except BadInput:
         return False
@@ -250,14 +249,10 @@ def _as_masks(
 
 
 def _labels(found: FoundObject, volume: Volume) -> ReadItems:
-    from imaging.storage.label_images import read_label_image
+    from imaging.storage.label_images import read_label_layers
 
-    content = read_label_image(Path(found.path), volume.geometry)
-    mask = Segmentation.from_labels(
-        f"mask-{found.key}", found.title, volume.geometry, volume.id, content.labels,
-        segments=content.segments,
-    )  # fmt: skip
-    return ReadItems((mask,), tuple(content.notes))
+    content = read_label_layers(found.path, volume.geometry, volume.places)
+    return ReadItems(_as_masks(found, volume, content.layers, content.provenance), content.notes)
 
 
 # --- maps -------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from imaging.errors import BadInput
 from imaging.series import LABELS, FoundObject, Problem, Series
 from imaging.storage.archive import Unpacked, is_zip, unpack
 from imaging.storage.file_head import Found, read_head
-from imaging.storage.formats import format_of, read_file
+from imaging.storage.formats import format_of
 from imaging.storage.label_images import as_series
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ class _Scan:
         elif file in self.used:
             return
         elif known := format_of(read_head(file)):
-            self._take(read_file(known, file, self.names.get(file, "")))
+            self._take(known.read(file, self.names.get(file, "")))
         else:
             self.index.add(file)
 
@@ -304,9 +304,10 @@ class _Scan:
             return
         for found in self.objects:
             if found.kind == LABELS:
-                series = as_series(found)
-                self.grids.append(series)
-                self._tell_series(series)
+                try:
+                    self._take(Found((as_series(found),)))
+                except BadInput as error:  # gone or changed since it was found
+                    self._problem(found.path, error.what + ".")
 
     def _report_growth(self) -> None:
         """Report new series at once and grown ones now and then."""

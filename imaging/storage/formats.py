@@ -35,6 +35,22 @@ class FileFormat:
     is_it: Callable[[Head], bool]
     read_grid: Callable[[str, str], GridFile]
 
+    def read(self, path: str, shown: str = "") -> Found:
+        """What a file of this format holds: an image, or a mask.
+
+        Raises
+        ------
+        BadInput
+            Where it cannot be used; one sentence.
+        """
+        grid = self.read_grid(path, shown)
+        series = grid_series(grid, shown)
+        mask = find_labels(grid, shown)
+        if mask is None:
+            return Found((series,), used=grid.used)
+        names = names_beside(path).file
+        return Found((), (mask,), (*grid.used, names) if names else grid.used)
+
 
 def _no_image_inside(path: str, _shown: str) -> GridFile:
     raise BadInput("The compressed file holds no image of a kind that is read", path)
@@ -53,23 +69,6 @@ FORMATS = (
 def format_of(head: Head) -> FileFormat | None:
     """The format a file begins as; None where it is none of the table."""
     return next((row for row in FORMATS if row.is_it(head)), None)
-
-
-def read_file(known: FileFormat, path: str, shown: str = "") -> Found:
-    """What a file of a known format holds: an image, or a mask.
-
-    Raises
-    ------
-    BadInput
-        Where it cannot be used; one sentence.
-    """
-    grid = known.read_grid(path, shown)
-    series = grid_series(grid, shown)
-    mask = find_labels(grid, shown)
-    if mask is None:
-        return Found((series,), used=grid.used)
-    names = names_beside(path).file
-    return Found((), (mask,), (*grid.used, names) if names else grid.used)
 
 
 def grid_of(path: str) -> GridFile:

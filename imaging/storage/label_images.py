@@ -7,6 +7,7 @@ What a label is and where names come from: :mod:`imaging.storage.label_voxels` a
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 
@@ -84,7 +85,8 @@ def as_series(found: FoundObject) -> Series:
     BadInput
         Where its file cannot be used.
     """
-    return grid_series(grid_of(found.path), found.title)
+    series = grid_series(grid_of(found.path))
+    return replace(series, key=found.key, description=found.title)
 
 
 def _ordered(content: SegLayers):
