@@ -146,14 +146,14 @@ def only_objects(paths: Sequence[str]) -> bool:
 def _is_object(path: str) -> bool:
     from imaging.dicom.header import read_header
     from imaging.storage.file_head import read_head
-    from imaging.storage.formats import format_of, read_file
+    from imaging.storage.formats import format_of
 
     if not Path(path).is_file():
         return False
     known = format_of(read_head(path))
     try:
         if known is not None:
-            return bool(read_file(known, path).objects)
+            return bool(known.read(path).objects)
         return bool(kind_of(read_header(path)))
     except BadInput:
         return False

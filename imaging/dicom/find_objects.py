@@ -105,7 +105,7 @@ def _described(header: Header, kind: str, ds: Dataset) -> FoundObject:
 
 def _title(header: Header, kind: str, ds: Dataset) -> str:
     """The series description, else what the content is called, else the file name."""
-    texts = [header.human(0x0008103E)]
+    texts: list[object] = [header.human(0x0008103E)]
     if kind == STRUCTURE_SET:
         texts += [ds.get("StructureSetName"), ds.get("StructureSetLabel")]
     elif kind == REPORT:

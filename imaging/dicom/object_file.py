@@ -146,7 +146,7 @@ def iter_frames(ds: Dataset, path: Path) -> Iterator[np.ndarray]:
             return
         if syntax not in NATIVE_SYNTAXES:
             _check_streams(ds, frames, path)
-        from pydicom.pixels import iter_pixels
+        from pydicom.pixels.utils import iter_pixels
 
         yield from iter_pixels(ds, raw=True)
     except (BadInput, GeneratorExit):

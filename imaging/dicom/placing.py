@@ -70,8 +70,8 @@ class Patch(NamedTuple):
 
     Parameters
     ----------
-    axis, index : int
-        The slice ``index`` across ``axis`` of the array.
+    axis, number : int
+        The slice ``number`` across ``axis`` of the array.
     there : tuple of slice
         Rows and columns inside that slice, in the order of the plane.
     turned : bool
@@ -81,7 +81,7 @@ class Patch(NamedTuple):
     """
 
     axis: int
-    index: int
+    number: int
     there: tuple[slice, slice]
     turned: bool
     here: tuple[slice, slice]
@@ -89,7 +89,7 @@ class Patch(NamedTuple):
     def view(self, array: np.ndarray) -> np.ndarray:
         """The voxels of the array that the part ``here`` of the plane covers; writable."""
         at: list[int | slice] = [slice(None)] * 3
-        at[self.axis] = self.index
+        at[self.axis] = self.number
         part = array[tuple(at)]
         return (part.T if self.turned else part)[self.there]
 

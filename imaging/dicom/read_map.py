@@ -201,7 +201,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     wanted = shape[patches[0].axis] * (max(turns) + 1)
-    there = {(p.index, t) for p, t in zip(patches, turns, strict=True) if p.here[0].stop}
+    there = {(p.number, t) for p, t in zip(patches, turns, strict=True) if p.here[0].stop}
     if len(there) < wanted:
         notes.append(f"{wanted - len(there)} slices have no map and are shown as 0")
     if odd:
