@@ -25,7 +25,7 @@ from imaging.volume import Window
 
 #: What tells images at the same place apart, most telling first.
 MARKS = ("echo time", "echo", "b-value", "direction", "time point", "trigger time",
-         "inversion time", "acquisition")  # fmt: skip
+         "inversion time", "acquisition", "dimension")  # fmt: skip
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 _GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
 _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
@@ -218,7 +218,7 @@ def _single(header: Header, encoding: Encoding) -> Frame:
         position=triple(header.numbers(0x00200032)),
         orientation=six(header.numbers(0x00200037)),
         spacing=pair(header.numbers(0x00280030)),
-        thickness=_thickness(header),
+        thickness=header_thickness(header),
         slope=1.0 if slope is None else slope,
         intercept=intercept or 0.0,
         windows=pair_windows(header.numbers(0x00281050), header.numbers(0x00281051)),
@@ -237,7 +237,8 @@ def _numbered(frame: Frame, number: int) -> Frame:
     return replace(frame, number=number, offset=at, position=None, order=number)
 
 
-def _thickness(header: Header) -> float:
+def header_thickness(header: Header) -> float:
+    """Distance to the next slice as the top level says, mm; 0 where it does not."""
     for tag in (0x00180088, 0x00180050):
         value = header.number(tag)
         if value is not None and math.isfinite(value) and value > 0:
