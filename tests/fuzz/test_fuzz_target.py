@@ -6,11 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).resolve().parent
-
 from seeds import SEEDS, make_seeds
 from target import WATCH, Escaped, open_like_the_window
+
+HERE = Path(__file__).resolve().parent
 
 REGRESSIONS = sorted((HERE / "regressions").iterdir())
 
