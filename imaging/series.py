@@ -266,6 +266,11 @@ class Loading(Protocol):
     complete: bool
     wanted: int
 
+    @property
+    def fraction(self) -> float:
+        """Share of the slices of all images that has arrived, 0 to 1."""
+        ...
+
     def load(
         self,
         first: int | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from app.cli.one_image import one_image
 from app.cli.output import Output
 from app.cli.scan import chosen_series, found
 from imaging.errors import BadInput
@@ -12,8 +13,10 @@ from imaging.series import Series
 from imaging.volume import Volume
 
 
-def convert(path: Path, out: Path, wanted: str, output: Output) -> None:
-    """Read a series and write it.
+def convert(
+    path: Path, out: Path, wanted: str, output: Output, image: int = 0, even: bool = False
+) -> None:
+    """Read a series and write it; of a 4D series all images, or the one asked for (from 1).
 
     Raises
     ------
@@ -31,8 +34,10 @@ def convert(path: Path, out: Path, wanted: str, output: Output) -> None:
                 series.description,
             )
         volume = loaded(series, output)
-        for sentence in (*series.problems, *volume.notes):
+        for sentence in dict.fromkeys((*series.problems, *volume.notes)):
             output.warn(sentence)
+        if image or volume.repeats is None or not volume.even:
+            volume = one_image(volume, image, even, output)
         with output.progress("Writing and reading back"):
             written = _write(out, volume)
     grid = volume.geometry
@@ -44,7 +49,7 @@ def convert(path: Path, out: Path, wanted: str, output: Output) -> None:
             "series_uid": volume.source.series_uid,
             "shape_ijk": list(reversed(grid.shape)),
             "spacing_ijk_mm": [round(s, 4) for s in reversed(grid.spacing)],
-            "notes": [*series.problems, *volume.notes],
+            "notes": list(dict.fromkeys((*series.problems, *volume.notes))),
         }
     )
 
@@ -52,14 +57,12 @@ def convert(path: Path, out: Path, wanted: str, output: Output) -> None:
 def loaded(series: Series, output: Output) -> Volume:
     """All voxels of a series, with a progress bar."""
     loading = open_series(series)
-    slices = series.shape[0]
-    done = 0
+    slices = series.shape[0] * max(1, len(series.repeats))
     with output.progress("Reading voxels") as advance:
 
-        def count(box) -> None:
-            nonlocal done
-            done += box.shape[0]
-            advance(min(1.0, done / slices), f"{min(done, slices)} of {slices} slices")
+        def count(_box) -> None:
+            done = round(loading.fraction * slices)
+            advance(loading.fraction, f"{done} of {slices} slices")
 
         return loading.load(on_slab=count)
 

@@ -38,6 +38,13 @@ Wanted = Annotated[
     str, typer.Option("--series", metavar="UID", help="Which series: its UID or its number.")
 ]
 
+Image = Annotated[
+    int, typer.Option("--image", metavar="N", min=0, help="Which image of a 4D series, from 1.")
+]
+Even = Annotated[
+    bool, typer.Option("--even", help="Interpolate slices where they lie at uneven distances.")
+]
+
 
 @program.command("scan")
 def _scan(path: Where, as_json: Json = False) -> None:
@@ -54,12 +61,14 @@ def _convert(
         Path, typer.Option("--output", "-o", metavar="OUT", help="OUT.nii.gz, .nii or .nrrd")
     ],
     series: Wanted = "",
+    image: Image = 0,
+    even: Even = False,
     as_json: Json = False,
 ) -> None:
     """Write one series as NIfTI or NRRD."""
     from app.cli.convert import convert
 
-    convert(path, out, series, Output(as_json))
+    convert(path, out, series, Output(as_json), image, even)
 
 
 @program.command("models")
@@ -87,12 +96,15 @@ def _segment(
         float | None,
         typer.Option("--threshold", help="Probability above which a voxel is marked."),
     ] = None,
+    image: Image = 0,
+    even: Even = False,
     as_json: Json = False,
 ) -> None:
     """Let a model find lesions and write what it found."""
     from app.cli.segment import Wish, segment
 
-    wish = Wish(model, series, tuple(formats.split(",")), device, explain, threshold)
+    kinds = tuple(formats.split(","))
+    wish = Wish(model, series, kinds, device, explain, threshold, image, even)
     segment(path, out, wish, Output(as_json))
 
 

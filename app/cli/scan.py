@@ -8,6 +8,7 @@ from typing import Any
 
 from app.cli.output import Output
 from imaging.errors import BadInput
+from imaging.geometry import Geometry
 from imaging.open import ScanResult
 from imaging.open import scan as scan_paths
 from imaging.series import Series
@@ -103,15 +104,23 @@ def described(series: Series, name: str) -> dict[str, Any]:
         "sequence": series.sequence,
         "plane": series.plane,
         "shape_ijk": list(reversed(series.shape)),
-        "spacing_ijk_mm": None if grid is None else [round(s, 4) for s in reversed(grid.spacing)],
+        "spacing_ijk_mm": None if grid is None else _spacing(series, grid),
         "axes_ijk": None if grid is None else grid.letters[::-1],
-        "affine_kji_to_lps_mm": None if grid is None else grid.affine.round(6).tolist(),
+        "affine_kji_to_lps_mm": grid.affine.round(6).tolist() if grid and series.regular else None,
         "frame_of_reference": "" if grid is None else grid.frame_of_reference,
+        "images": list(series.repeats),
+        "images_differ_in": series.repeat_axis,
         "regular": series.regular,
         "usable_by_models": series.volumetric,
         "files": len(set(series.source.files)),
         "problems": list(series.problems),
     }
+
+
+def _spacing(series: Series, grid: Geometry) -> list[float | None]:
+    """Distances of voxels along (i, j, k) in mm; None between slices at uneven places."""
+    k, j, i = (round(step, 4) for step in grid.spacing)
+    return [i, j, k if series.regular else None]
 
 
 def _named(result: ScanResult) -> list[tuple[Series, str]]:
@@ -127,15 +136,20 @@ def _named(result: ScanResult) -> list[tuple[Series, str]]:
 def _row(number: int, series: dict[str, Any]) -> tuple[object, ...]:
     spacing = series["spacing_ijk_mm"]
     kind = " ".join(word for word in (series["sequence"], series["plane"]) if word)
+    images = f" ×{len(series['images'])}" if series["images"] else ""
     return (
         number,
         series["description"] or "(no description)",
         kind or series["kind"],
-        "×".join(map(str, series["shape_ijk"])),
-        "unknown" if spacing is None else "×".join(f"{s:.3g}" for s in spacing),
+        "×".join(map(str, series["shape_ijk"])) + images,
+        "unknown" if spacing is None else "×".join(map(_step, spacing)),
         ",".join(series["axes_ijk"] or "?"),
         series["id"],
     )
+
+
+def _step(mm: float | None) -> str:
+    return "uneven" if mm is None else f"{mm:.3g}"
 
 
 def _say_problems(problems: list[dict[str, str]], output: Output) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.cli.convert import loaded
+from app.cli.one_image import one_image
 from app.cli.output import Advance, Output
 from app.cli.scan import chosen_series, found
 from app.lesion_table import TABLE_HEADER, lesion_row
@@ -41,6 +42,10 @@ class Wish:
         ``"nifti"`` and ``"dicom-seg"``; the latter also writes maps as DICOM Parametric Maps.
     threshold : float or None
         Instead of the one on the model's card.
+    image : int
+        Of a 4D series, from 1; 0 for the only one.
+    even : bool
+        Interpolate even slices where they lie at uneven distances.
     """
 
     model: str
@@ -49,6 +54,8 @@ class Wish:
     device: str = "auto"
     explain: bool = False
     threshold: float | None = None
+    image: int = 0
+    even: bool = False
 
     def check(self) -> None:
         """Raise BadInput where a word or number is impossible."""
@@ -77,13 +84,13 @@ def segment(path: Path, out: Path, wish: Wish, output: Output) -> None:
     model = find_model(wish.model)
     with found(path, output) as result:
         series = chosen_series(result, wish.series, path)
-        if not series.volumetric:
+        if not series.volumetric and not (wish.even and series.geometry is not None):
             reason = " ".join(series.problems) or "It has too few slices or no known position."
             raise BadInput(
                 "This series is not a volume a model can use", series.description, reason
             )
         _check_folder(out)
-        volume = loaded(series, output)
+        volume = one_image(loaded(series, output), wish.image, wish.even, output)
         fits, doubt = suitable(model.card, volume)
         answer = _asked(volume, model, wish, output)
         proposal = _cut(answer, volume, model, wish.threshold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -225,6 +226,11 @@ class ModelController(QObject):
             self._ended("The study was closed before the model ended; its answer was dropped")
             return
         taken = frozenset(self._workspace.case.items)
+
+        if volume.repeats is not None:  # which image of the series the model has looked at
+            kept = end.provenance
+            settings = (*kept.settings, ("image", volume.repeats.labels[volume.repeat]))
+            end = replace(end, provenance=replace(kept, settings=settings))
 
         def work(_ticket):
             proposal = as_items(end, volume, model.card, taken)

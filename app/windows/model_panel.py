@@ -198,7 +198,7 @@ class ModelPanel(QWidget):
         with QSignalBlocker(self.series):
             self.series.clear()
             for volume in self._workspace.case.volumes:
-                self.series.addItem(volume.name, volume.id)
+                self.series.addItem(volume.title, volume.id)
             self.series.setCurrentIndex(max(0, self.series.findData(chosen)))
         allow(
             self.series,
@@ -257,6 +257,8 @@ class ModelPanel(QWidget):
         self.cancel_requested.emit()
 
     def _on_case(self, changes, origin) -> None:
+        if origin == "repeat":
+            self._show_series()
         if any(change.parts & {"added", "removed"} for change in changes):
             before = self.series.count()
             self._show_series()

@@ -30,6 +30,7 @@ from imaging.edits.edit import AddItem, Edit, RemoveItem
 from imaging.errors import EditRefused
 from imaging.segmentation import PALETTE, Segment, Segmentation, next_colour
 from imaging.volume import Volume
+from viewer.state.text import why_one_plane
 
 #: Words for the colours of :data:`imaging.segmentation.PALETTE`, in its order.
 PALETTE_NAMES = ("Orange", "Sky blue", "Green", "Yellow", "Pink", "Vermilion", "Blue")
@@ -226,6 +227,11 @@ class SegmentsPanel(QWidget):
     def _add_mask(self) -> None:
         volume = self._shown_volume()
         if volume is None:
+            return
+        if not volume.even:
+            self.refused.emit(
+                f"{why_one_plane(volume)} A mask needs an even volume: View › Make an even volume."
+            )
             return
         count = len(self._workspace.case.segmentations) + 1
         first = Segment(1, "Label 1", next_colour(()))

@@ -121,7 +121,7 @@ def test_a_bar_is_drawn_on_a_terminal_and_only_on_stderr(shell, study, monkeypat
 
 @pytest.mark.parametrize(
     ("folder", "count", "shape"),
-    [("dicom_ge_mprage", 1, [256, 256, 130]), ("dicom_enhanced_small", 12, [64, 64, 32])],
+    [("dicom_ge_mprage", 1, [256, 256, 130]), ("dicom_enhanced_small", 6, [64, 64, 32])],
 )
 def test_real_scanner_files_are_listed(shell, shared_data, folder, count, shape):
     listed = shell.json("scan", shared_data / folder)
