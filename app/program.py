@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from app.controllers.findings import FindingsController
     from app.controllers.journal import CaseJournal
     from app.controllers.models import ModelController
+    from app.controllers.objects import ObjectController
     from app.controllers.tools import ToolController
     from app.controllers.views import ViewController
     from app.controllers.window_memory import WindowMemory
@@ -28,6 +29,7 @@ class Program:
     tasks: Tasks
     settings: Settings
     cases: CaseController
+    objects: ObjectController
     views: ViewController
     tools: ToolController
     findings: FindingsController

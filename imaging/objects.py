@@ -23,7 +23,7 @@ from imaging.dicom.read_seg import SegLayers
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY, Heatmap
-from imaging.segmentation import Segmentation
+from imaging.segmentation import AUTOMATIC, Segmentation
 from imaging.series import (
     LABELS,
     PARAMETRIC_MAP,
@@ -219,6 +219,8 @@ def _masks(found: FoundObject, volume: Volume) -> ReadItems:
         for number, one in enumerate(content.fractions, 1)
     )  # fmt: skip
     masks = _as_masks(found, volume, content.layers, content.provenance)
+    if len(maps) == len(masks) == 1 and maps[0].meaning == PROBABILITY:
+        masks[0].threshold, masks[0].probability_id = 0.5, maps[0].id  # it was cut from this map
     return ReadItems((*maps, *masks), content.notes)
 
 
@@ -233,7 +235,12 @@ def _structures(found: FoundObject, volume: Volume) -> ReadItems:
 def _as_masks(
     found: FoundObject, volume: Volume, layers: Sequence[Layer], provenance
 ) -> tuple[Segmentation, ...]:
-    """One mask per label map; the later ones hold what lies on top of the first."""
+    """One mask per label map; the later ones hold what lies on top of the first.
+
+    What an algorithm found alone, with one label, is a proposal as that of our own models.
+    """
+    every = [segment for layer in layers for segment in layer.segments]
+    draft = len(every) == 1 and every[0].algorithm_type == AUTOMATIC
     return tuple(
         Segmentation.from_labels(
             f"mask-{found.key}" + (f"-{number}" if number > 1 else ""),
@@ -243,6 +250,7 @@ def _as_masks(
             layer.labels,
             segments=layer.segments,
             provenance=provenance,
+            draft=draft,
         )
         for number, layer in enumerate(layers, 1)
     )
@@ -324,7 +332,7 @@ def _image(found: FoundObject, one: ParametricMap, number: int) -> Volume:
     name = _title(found, one, number)
     unit = "" if one.unit.value in _NO_UNITS else one.unit.value
     return Volume(
-        _numbered(found.key, number), name, one.values, geometry, source,
+        _numbered(f"image-{found.key}", number), name, one.values, geometry, source,
         window=auto_window(one.values[one.values != 0]), unit=unit, notes=one.notes,
     )  # fmt: skip
 
@@ -358,6 +366,12 @@ def shown_place(items: Iterable[Item]) -> np.ndarray | None:
         if seen is not None and seen.any():
             return _inside(seen, item.geometry)
     return None
+
+
+def place_of_label(mask: Segmentation, number: int) -> np.ndarray | None:
+    """A place (LPS mm) inside one label of a mask, None where it is empty."""
+    seen = mask.labels == number
+    return _inside(seen, mask.geometry) if seen.any() else None
 
 
 def _inside(seen: np.ndarray, geometry: Geometry) -> np.ndarray:

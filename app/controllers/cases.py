@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,13 +18,14 @@ from app.workspace import Workspace
 from imaging.case import Case, Change
 from imaging.errors import ImagingError
 from imaging.geometry import Box
+from imaging.series import PARAMETRIC_MAP
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.state.display_json import display_from_json, display_to_json
 from viewer.state.navigation import compare_display, show_volume
 
 if TYPE_CHECKING:
-    from imaging.series import Loading, Series
+    from imaging.series import FoundObject, Loading, Series
     from imaging.storage.codec import VolumeRef
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,8 @@ class CaseController(QObject):
         Voxels are still arriving; empty words: they are all there.
     asked(str, list)
         A question and its choices, each a title and what it does.
+    object_found(found)
+        A mask, map or report was found beside the images.
     """
 
     said = Signal(str)
@@ -59,6 +62,7 @@ class CaseController(QObject):
     saved = Signal(str)
     loading_changed = Signal(str, str)
     asked = Signal(str, list)
+    object_found = Signal(object)
 
     def __init__(self, workspace: Workspace, tasks: Tasks, browser: Any) -> None:
         super().__init__()
@@ -130,6 +134,7 @@ class CaseController(QObject):
             ),
             on_progress=lambda done, total: self._live(ticket, self._scan_progress, done, total),
             cancelled=ticket.cancelled,
+            on_object=lambda found: self._live(ticket, self.object_found.emit, found),
         )
 
     def _slow(
@@ -170,10 +175,14 @@ class CaseController(QObject):
         problems = len(result.problems)
         if not result.series:
             reason = f": {result.problems[0].reason}" if problems else ""
+            if result.objects:
+                reason = ", only masks, maps or reports: open the images they were made on, too"
             self.said.emit(f"No images were found in {paths[0].name}{reason}")
             return
         self.opened.emit([str(p) for p in paths])
         note = f", {problems} file(s) not read" if problems else ""
+        if result.objects:
+            note = f", {len(result.objects)} mask(s), map(s) or report(s) beside them{note}"
         self.said.emit(f"{len(result.series)} series found{note}")
         self._make_thumbnails([s for s in result.series if pictured.get(s.key) != s.shape])
         if not self._chosen:
@@ -208,6 +217,11 @@ class CaseController(QObject):
         self._slow("", work)
 
     # --- series ------------------------------------------------------------------------------
+    @property
+    def series(self) -> Mapping[str, Series]:
+        """All series of the list by key."""
+        return self._series
+
     def activate(self, key: str, cell_id: str = "") -> None:
         """Show a series: in one cell, or as all planes where no cell is named."""
         self._chosen = True
@@ -453,6 +467,13 @@ class CaseController(QObject):
         if then is not None:
             then(made.id)
 
+    def show_made(self, made: Volume) -> None:
+        """Bring in an image that is no series of its own (a map of measurements) and show it."""
+        if made.id not in self._workspace.case.items:
+            self._workspace.add_volume(made)
+            self._list_made(made)
+        self._show(made, "")
+
     def _list_made(self, made: Volume) -> None:
         """A volume that was made stands in the list of series like those that were found."""
         from imaging.open import volume_thumbnail
@@ -518,12 +539,15 @@ class CaseController(QObject):
         self._results.append(result)
         for series in result.series:
             self._found(series)
+        for found in result.objects:
+            self.object_found.emit(found)
         for series, volume in volumes:
-            if not volume.even_mm:
+            made = series is None or bool(volume.even_mm)
+            if not made:
                 self._volume_of[series.key] = volume.id
             if volume.id not in self._workspace.case.items:
                 self._workspace.add_volume(volume)
-                if volume.even_mm:
+                if made:
                     self._list_made(volume)
         self.job.emit("scan", "Images opened", 1.0)
         if volumes:
@@ -636,7 +660,23 @@ def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket, recent: Sequence[str])
             if volume is not None:
                 volumes.append((series, volume))
                 break
+        else:
+            image = _map_image(ref, result.objects)
+            if image is not None:
+                volumes.append((None, image))
     return result, volumes
+
+
+def _map_image(ref: VolumeRef, objects: Sequence[FoundObject]) -> Volume | None:
+    """The image of a parametric map that is referred to; it comes from no series."""
+    from imaging.objects import ReadItems, read_object
+
+    for found in objects:
+        if found.kind == PARAMETRIC_MAP and found.path in ref.files:
+            read = read_object(found, None)
+            images = read.items if isinstance(read, ReadItems) else ()
+            return next((v for v in images if isinstance(v, Volume) and ref.fits(v)), None)
+    return None
 
 
 def _may_be(ref: VolumeRef, series: Series) -> bool:

@@ -9,7 +9,7 @@ from app.windows.controls import ElidedLabel, row
 from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
-from imaging.segmentation import Segmentation
+from imaging.segmentation import AUTOMATIC, Segmentation
 from imaging.volume import Source, Volume
 
 UNKNOWN = "–"
@@ -47,10 +47,12 @@ def patient_line(source: Source) -> tuple[str, str]:
 def review_state(answer: Segmentation) -> str:
     """How far a person has looked at the answer of a model.
 
-    A draft counts as partly reviewed once it has the label that accepting a lesion makes.
+    A draft counts as partly reviewed once it has the label that accepting a lesion makes. What an
+    algorithm alone made and somebody opened from a file is not reviewed by that.
     """
     if not answer.draft:
-        return "reviewed"
+        alone = any(segment.algorithm_type == AUTOMATIC for segment in answer.segments)
+        return "opened, not reviewed" if alone and not answer.provenance.digest else "reviewed"
     from imaging.edits.operations import ACCEPTED_NAME
 
     partly = any(segment.name == ACCEPTED_NAME for segment in answer.segments[1:])
@@ -65,7 +67,12 @@ def ai_line(segmentations: list[Segmentation]) -> tuple[str, str]:
     last = max(answers, key=lambda s: s.provenance.created)
     made = last.provenance
     what = f"{made.algorithm} {made.version}".strip()
-    parts = [f"AI: {what}", made.created[11:16], review_state(last)]
+    alone = any(segment.algorithm_type == AUTOMATIC for segment in last.segments)
+    parts = [
+        f"{'AI' if made.digest or alone else 'Made with'}: {what}",
+        made.created[11:16],
+        review_state(last),
+    ]
     tip = "\n".join(f"{s.name}: {s.provenance.sentence}" for s in answers)
     return " · ".join(part for part in parts if part), tip
 

@@ -1,4 +1,4 @@
-"""Paints a series in the study list: picture on the left, four lines on the right."""
+"""Paints the study list: a series with its picture and four lines, an object with its icon."""
 
 from __future__ import annotations
 
@@ -7,12 +7,27 @@ from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter
 from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from app.windows.icons import icon
-from app.windows.series_text import kind_text, size_text, spacing_text, warning_text
+from app.windows.series_text import (
+    kind_text,
+    object_text,
+    size_text,
+    spacing_text,
+    warning_text,
+)
 from app.windows.theme import DARK, GAP, SMALL_GAP
 
 SERIES_ROLE = Qt.ItemDataRole.UserRole
 PICTURE_ROLE = Qt.ItemDataRole.UserRole + 1
 CURRENT_ROLE = Qt.ItemDataRole.UserRole + 2
+OBJECT_ROLE = Qt.ItemDataRole.UserRole + 3
+#: The icon of a mask, map or report, by its kind.
+OBJECT_ICONS = {
+    "segmentation": "layers",
+    "structure set": "contours",
+    "parametric map": "heatmap",
+    "report": "report",
+    "labels": "layers",
+}
 PICTURE = 52
 _Index = QModelIndex | QPersistentModelIndex
 
@@ -25,13 +40,18 @@ def row_size(metrics: QFontMetrics) -> QSize:
     return QSize(160, max(PICTURE, 4 * metrics.height()) + 2 * GAP)
 
 
+def object_row_size(metrics: QFontMetrics) -> QSize:
+    """Tall enough for two lines."""
+    return QSize(160, 2 * metrics.height() + 2 * GAP)
+
+
 class SeriesDelegate(QStyledItemDelegate):
-    """Rows without a series (patients, studies) are drawn as usual."""
+    """Rows with neither a series nor an object (patients, studies) are drawn as usual."""
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
         """Ground, picture, text, warning sign."""
-        series = index.data(SERIES_ROLE)
-        if series is None:
+        series, found = index.data(SERIES_ROLE), index.data(OBJECT_ROLE)
+        if series is None and found is None:
             super().paint(painter, option, index)
             return
         area: QRect = option.rect.adjusted(2, 2, -2, -2)  # type: ignore[attr-defined]
@@ -39,9 +59,34 @@ class SeriesDelegate(QStyledItemDelegate):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
         self._ground(painter, option, area, bool(index.data(CURRENT_ROLE)))
-        self._picture(painter, area, index)
-        self._text(painter, area, series)
+        if series is not None:
+            self._picture(painter, area, index)
+            self._text(painter, area, series)
+        else:
+            self._object(painter, area, found, bool(index.data(CURRENT_ROLE)))
         painter.restore()
+
+    def _object(self, painter: QPainter, area: QRect, found, shown: bool) -> None:
+        """An icon where series have their picture, the title, and what it is."""
+        side = 24
+        middle = area.left() + 6 + PICTURE // 2
+        spot = QRect(middle - side // 2, area.center().y() - side // 2, side, side)
+        name = OBJECT_ICONS.get(found.kind, "file")
+        icon(name, DARK.accent if shown else DARK.dim).paint(painter, spot)
+        bold = QFont(painter.font())
+        bold.setWeight(QFont.Weight.DemiBold)
+        left = area.left() + PICTURE + 6 + GAP
+        width, step = area.right() - left - SMALL_GAP, painter.fontMetrics().height()
+        top = area.top() + (area.height() - 2 * step) // 2
+        rows = ((found.title, bold, DARK.text), (object_text(found), painter.font(), DARK.dim))
+        for number, (words, font, colour) in enumerate(rows):
+            self._line(painter, QRect(left, top + number * step, width, step), words, font, colour)
+
+    def _line(self, painter: QPainter, place: QRect, words: str, font: QFont, colour: str) -> None:
+        painter.setFont(font)
+        painter.setPen(QColor(colour))
+        words = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, place.width())
+        painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, words)
 
     def _ground(self, painter, option, area: QRect, current: bool) -> None:
         state = option.state
@@ -85,10 +130,7 @@ class SeriesDelegate(QStyledItemDelegate):
         for number, (words, font, colour) in enumerate(lines):
             room = width - (22 if warning and number == 1 else 0)
             line = QRect(left, area.top() + SMALL_GAP + number * step, room, step)
-            painter.setFont(font)
-            painter.setPen(QColor(colour))
-            words = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, room)
-            painter.drawText(line, Qt.AlignmentFlag.AlignVCenter, words)
+            self._line(painter, line, words, font, colour)
         if warning:
             spot = QRect(area.right() - 22, area.top() + SMALL_GAP + step, 18, step)
             icon("warning", DARK.warning).paint(painter, spot)

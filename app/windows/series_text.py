@@ -7,21 +7,47 @@ from typing import TYPE_CHECKING
 from app.windows.banner import readable_date, readable_name
 
 if TYPE_CHECKING:
-    from imaging.series import Series
+    from imaging.series import FoundObject, Series
 
 
-def patient_text(series: Series) -> str:
+def patient_text(series: Series | FoundObject) -> str:
     """Name and ID of the patient."""
     patient = series.source.patient
     name = readable_name(patient.name) or "No name"
     return f"{name} · {patient.id}" if patient.id else name
 
 
-def study_text(series: Series) -> str:
+def study_text(series: Series | FoundObject) -> str:
     """Date and description of the study."""
     source = series.source
     parts = [readable_date(source.study_date), source.study_description]
     return " · ".join(part for part in parts if part) or "Study without a date"
+
+
+#: What a mask, map or report is called, by its kind: in the list, and in full.
+OBJECT_WORDS = {
+    "segmentation": ("Mask", "Mask (DICOM Segmentation)"),
+    "structure set": ("Contours", "Contours (RT Structure Set)"),
+    "parametric map": ("Map", "Parametric Map"),
+    "report": ("Report", "Structured Report"),
+    "labels": ("Mask", "Mask (label image)"),
+}
+
+
+def object_text(found: FoundObject) -> str:
+    """What it is and how much of it, in one line: ``"Mask · 3 segments"``."""
+    kind, _ = OBJECT_WORDS.get(found.kind, (found.kind, ""))
+    return f"{kind} · {found.details}" if found.details else kind
+
+
+def object_tooltip(found: FoundObject, shown: bool) -> str:
+    """Everything about a mask, map or report, in lines."""
+    number = f"Series {found.source.series_number}: " if found.source.series_number else ""
+    opens = "Click to read it" if found.kind == "report" else "Click to open it over its images"
+    again = "It is open: click to go there" if found.kind != "report" else "Click to read it again"
+    _, kind = OBJECT_WORDS.get(found.kind, ("", found.kind))
+    lines = (f"{number}{found.title}", kind, found.details, again if shown else opens)
+    return "\n".join(line for line in lines if line)
 
 
 def size_text(series: Series) -> str:

@@ -1,4 +1,4 @@
-"""Patients, studies and series with pictures, filling while headers are still being read."""
+"""Patients, studies, series with pictures and objects, filling while headers are being read."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QMimeData, Qt, Signal
-from PySide6.QtGui import QDrag, QImage, QKeyEvent, QPixmap
+from PySide6.QtCore import QMimeData, QModelIndex, QPoint, QRect, Qt, Signal
+from PySide6.QtGui import QDrag, QImage, QKeyEvent, QPainter, QPixmap
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QLabel,
+    QMenu,
     QProgressBar,
     QToolButton,
     QTreeWidget,
@@ -23,30 +24,35 @@ from app.windows.controls import column, sentence
 from app.windows.icons import icon
 from app.windows.series_delegate import (
     CURRENT_ROLE,
+    OBJECT_ROLE,
     PICTURE_ROLE,
     SERIES_ROLE,
     SeriesDelegate,
+    object_row_size,
     row_size,
 )
-from app.windows.series_text import patient_text, study_text, tooltip_text
+from app.windows.series_text import object_tooltip, patient_text, study_text, tooltip_text
 from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
 from viewer.state.display import SERIES_MIME
 
 if TYPE_CHECKING:
-    from imaging.series import Series
+    from imaging.series import FoundObject, Series
 
 
 class SeriesTree(QTreeWidget):
-    """Patient, study, series; a series can be dragged out by its key.
+    """Patient, study, series and objects; a series can be dragged out by its key.
 
     Signals
     -------
     chosen(key)
         A series was clicked, or Enter pressed on it.
+    object_chosen(key)
+        A mask, map or report was clicked, or Enter pressed on it.
     """
 
     chosen = Signal(str)
+    object_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,11 +70,16 @@ class SeriesTree(QTreeWidget):
         self.itemClicked.connect(lambda item, _column: self._choose(item))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter shows the current series."""
+        """Enter shows the current series or object."""
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._choose(self.currentItem())
             return
         super().keyPressEvent(event)
+
+    def drawBranches(self, painter: QPainter, rect: QRect, index: QModelIndex) -> None:
+        """A chosen row is marked where it is drawn, not in the margin before it."""
+        if index.data(SERIES_ROLE) is None and index.data(OBJECT_ROLE) is None:
+            super().drawBranches(painter, rect, index)
 
     def mimeTypes(self) -> list[str]:
         """Only our own kind of thing can be dragged out."""
@@ -98,8 +109,11 @@ class SeriesTree(QTreeWidget):
 
     def _choose(self, item: QTreeWidgetItem | None) -> None:
         series = item.data(0, SERIES_ROLE) if item is not None else None
+        found = item.data(0, OBJECT_ROLE) if item is not None else None
         if series is not None:
             self.chosen.emit(series.key)
+        elif found is not None:
+            self.object_chosen.emit(found.key)
 
 
 class NotRead(QWidget):
@@ -167,15 +181,22 @@ class StudyBrowser(QWidget):
     -------
     series_activated(key)
         The series shall be shown.
+    object_activated(key)
+        The mask, map or report shall be opened.
+    mask_wanted(key)
+        The series shall be opened as a mask over the images shown.
     """
 
     series_activated = Signal(str)
+    object_activated = Signal(str)
+    mask_wanted = Signal(str)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
         self._groups: dict[tuple[str, ...], QTreeWidgetItem] = {}
         self._series: dict[str, QTreeWidgetItem] = {}
+        self._objects: dict[str, QTreeWidgetItem] = {}
         self._pictures: dict[str, QImage] = {}
         self._current = ""
         self.progress = QLabel()
@@ -185,6 +206,9 @@ class StudyBrowser(QWidget):
         self.bar.setTextVisible(False)
         self.tree = SeriesTree()
         self.tree.chosen.connect(self._chosen)
+        self.tree.object_chosen.connect(self.object_activated)
+        self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.tree.customContextMenuRequested.connect(self._show_menu)
         self.empty = sentence("No study is open. Drop a folder, a file or a zip into the window.")
         self.empty.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.not_read = NotRead()
@@ -204,7 +228,8 @@ class StudyBrowser(QWidget):
             item = QTreeWidgetItem()
             item.setSizeHint(0, row_size(self.tree.fontMetrics()))
             self._series[series.key] = item
-            self._study_item(series).addChild(item)
+            study = self._study_item(series)
+            study.insertChild(_first_object(study), item)
         known = item.data(0, SERIES_ROLE)
         if known is not None and _same_text(known, series):
             return
@@ -215,6 +240,27 @@ class StudyBrowser(QWidget):
         if series.key in self._pictures:
             item.setData(0, PICTURE_ROLE, self._pictures[series.key])
         self._show_parts()
+
+    def add_object(self, found: FoundObject) -> None:
+        """Show a mask, map or report under its study, after the series."""
+        if found.key in self._objects:
+            return
+        item = QTreeWidgetItem()
+        item.setSizeHint(0, object_row_size(self.tree.fontMetrics()))
+        item.setData(0, OBJECT_ROLE, found)
+        self._objects[found.key] = item
+        self._study_item(found).addChild(item)
+        self.set_object_open(found.key, False)
+        self._show_parts()
+
+    def set_object_open(self, key: str, shown: bool) -> None:
+        """Mark an object whose mask or map is in the case."""
+        item = self._objects.get(key)
+        if item is not None:
+            words = object_tooltip(item.data(0, OBJECT_ROLE), shown)
+            item.setData(0, CURRENT_ROLE, shown)
+            item.setToolTip(0, words)
+            item.setData(0, Qt.ItemDataRole.AccessibleTextRole, words)
 
     def set_thumbnail(self, key: str, picture: np.ndarray) -> None:
         """Give a series its picture.
@@ -255,6 +301,7 @@ class StudyBrowser(QWidget):
         self.tree.clear()
         self._groups.clear()
         self._series.clear()
+        self._objects.clear()
         self._pictures.clear()
         self._current = ""
         self.not_read.clear()
@@ -266,10 +313,38 @@ class StudyBrowser(QWidget):
         """Keys of all series, in the order they were found."""
         return list(self._series)
 
+    @property
+    def object_keys(self) -> list[str]:
+        """Keys of all masks, maps and reports, in the order they were found."""
+        return list(self._objects)
+
     def _chosen(self, key: str) -> None:
         self.series_activated.emit(key)
 
-    def _study_item(self, series: Series) -> QTreeWidgetItem:
+    def _show_menu(self, place: QPoint) -> None:
+        """The right-click menu of a row."""
+        item = self.tree.itemAt(place)
+        menu = self.menu_of(item) if item is not None else None
+        if menu is not None:
+            menu.aboutToHide.connect(menu.deleteLater)
+            menu.popup(self.tree.viewport().mapToGlobal(place))
+
+    def menu_of(self, item: QTreeWidgetItem) -> QMenu | None:
+        """What can be done with a row; None where nothing can."""
+        series, found = item.data(0, SERIES_ROLE), item.data(0, OBJECT_ROLE)
+        if series is None and found is None:
+            return None
+        menu = QMenu(self)
+        if found is not None:
+            words = "Read report" if found.kind == "report" else "Open over its images"
+            menu.addAction(words, lambda: self.object_activated.emit(found.key))
+        elif series.viewable:
+            menu.addAction("Show", lambda: self.series_activated.emit(series.key))
+            if may_be_mask(series):
+                menu.addAction("Open as mask", lambda: self.mask_wanted.emit(series.key))
+        return menu if menu.actions() else None
+
+    def _study_item(self, series: Series | FoundObject) -> QTreeWidgetItem:
         source = series.source
         person = (source.patient.id, source.patient.name)
         patient = self._group(self.tree.invisibleRootItem(), person, patient_text(series))
@@ -290,9 +365,23 @@ class StudyBrowser(QWidget):
         return item
 
     def _show_parts(self) -> None:
-        filled = bool(self._series)
+        filled = bool(self._series or self._objects)
         self.tree.setVisible(filled)
         self.empty.setVisible(not filled)
+
+
+def _first_object(study: QTreeWidgetItem) -> int:
+    """Where the next series goes: before the objects."""
+    count = study.childCount()
+    rows = (n for n in range(count) if study.child(n).data(0, OBJECT_ROLE) is not None)
+    return next(rows, count)
+
+
+def may_be_mask(series: Series) -> bool:
+    """True for a whole-volume file of whole numbers, which may be labels."""
+    code = series.frames[0].encoding if series.frames else None
+    whole = code is not None and code.syntax[:1] in ("u", "i")
+    return series.kind not in ("dicom", "made") and whole and not series.repeats
 
 
 def _same_text(one: Series, other: Series) -> bool:

@@ -25,6 +25,8 @@ from imaging.errors import BadInput
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+#: Units as people write them; all others as in the file.
+_UNITS = {"mm2": "mm²", "cm2": "cm²", "mm3": "mm³", "cm3": "cm³", "Cel": "°C"}
 #: A report shows at most so many lines; the rest is counted.
 MAX_LINES = 5000
 _LINE = 2000
@@ -259,7 +261,7 @@ def _number(item: Dataset) -> tuple[str, str]:
         unit = ""
     elif any(sign in unit for sign in "{[") or len(unit) > 12:
         unit = _meaning(code)  # "[hnsf'U]" is not for people
-    return clean(measured.get("NumericValue")), unit
+    return clean(measured.get("NumericValue")), _UNITS.get(unit, unit)
 
 
 # --- measurement groups -----------------------------------------------------------------------

@@ -31,7 +31,7 @@ def test_groups_of_measurements_are_rows(report):
     assert (group.title, group.tracking_uid) == ("Lesion 1", "1.2.3.1")
     assert (group.finding, group.site, group.algorithm) == ("Lesion", "Brain", "finder 2.1")
     first, second = group.rows
-    assert (first.name, first.value, first.unit) == ("Volume", "1523.4", "mm3")
+    assert (first.name, first.value, first.unit) == ("Volume", "1523.4", "mm³")
     assert (second.name, second.value, second.unit) == ("MR signal intensity, mean", "412.5", "")
     assert group.segments == ((str(pydicom.dcmread(report[1]).SOPInstanceUID), 1),)
 
@@ -50,7 +50,7 @@ def test_dcmqi_reads_the_same_numbers(report, tmp_path):
 
 def test_the_text_holds_every_word_and_no_identifiers(report):
     text = read_report(report[0]).text
-    for words in ("Imaging Measurement Report", "Lesion 1", "Volume: 1523.4 mm3", "Doe, Jane"):
+    for words in ("Imaging Measurement Report", "Lesion 1", "Volume: 1523.4 mm³", "Doe, Jane"):
         assert words in text
     assert "1.2.3.1" not in text
 
