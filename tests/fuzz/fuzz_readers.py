@@ -29,10 +29,15 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--corpus", type=Path, help="kept and grown over runs; fresh by default")
     parser.add_argument("--findings", type=Path)
+    parser.add_argument(
+        "--inside",
+        action="store_true",
+        help="no worker processes: coverage reaches all readers, and so do crashes",
+    )
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        _fuzz(options.corpus, options.findings, options.seconds, options.seed)
+        _fuzz(options)
         return 0
     if find_spec("atheris") is None:
         print("atheris is not installed on this system: nothing was fuzzed")
@@ -44,7 +49,8 @@ def main() -> int:
             place.mkdir(parents=True, exist_ok=True)
         _fill(corpus, Path(folder) / "making")
         command = [sys.executable, __file__, "--child", "--corpus", corpus, "--findings", findings,
-                   "--seconds", str(options.seconds), "--seed", str(options.seed)]  # fmt: skip
+                   "--seconds", str(options.seconds), "--seed", str(options.seed),
+                   *(["--inside"] if options.inside else [])]  # fmt: skip
         return subprocess.run(command, check=False).returncode
 
 
@@ -58,18 +64,21 @@ def _fill(corpus: Path, scratch: Path) -> None:
         (corpus / name).write_bytes(data)
 
 
-def _fuzz(corpus: Path, findings: Path, seconds: int, seed: int) -> None:
+def _fuzz(options: argparse.Namespace) -> None:
     """libFuzzer ends the process itself, with or without a finding."""
     import atheris
 
     with atheris.instrument_imports(include=["imaging"]):
         from target import open_like_the_window
-    for file in sorted(corpus.iterdir()):
+
+        from imaging.sandbox import pool
+    pool.INSIDE = options.inside
+    for file in sorted(options.corpus.iterdir()):
         open_like_the_window(file.read_bytes(), watched=False)
     arguments = [
-        sys.argv[0], str(corpus), f"-max_total_time={seconds}", f"-timeout={INPUT_SECONDS}",
-        f"-rss_limit_mb={PROCESS_MB}", f"-max_len={LONGEST_INPUT}", f"-seed={seed}",
-        f"-artifact_prefix={findings}/", "-print_final_stats=1", "-verbosity=1",
+        sys.argv[0], str(options.corpus), f"-max_total_time={options.seconds}",
+        f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={PROCESS_MB}", f"-max_len={LONGEST_INPUT}", f"-seed={options.seed}",
+        f"-artifact_prefix={options.findings}/", "-print_final_stats=1", "-verbosity=1",
     ]  # fmt: skip
     atheris.Setup(arguments, lambda data: open_like_the_window(data) and None)
     atheris.Fuzz()

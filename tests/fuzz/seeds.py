@@ -23,6 +23,16 @@ from dicom_phantoms import (
     enhanced,
 )
 
+from imaging.analysis.lesions import find_lesions
+from imaging.dicom.parametric_map import write_parametric_map
+from imaging.dicom.rtstruct import write_rtstruct
+from imaging.dicom.seg import write_seg
+from imaging.dicom.sr import write_report
+from imaging.heatmap import Heatmap
+from imaging.open import load_series, scan
+from imaging.segmentation import Segment, Segmentation
+from imaging.volume import Volume
+
 
 def _slice(syntax: str) -> Callable[[Path], bytes]:
     return lambda folder: Maker(folder).write(Plan(syntax=syntax)).read_bytes()
@@ -48,20 +58,38 @@ def _saved(data) -> bytes:
     return buffer.getvalue()
 
 
-def _segmentation(folder: Path) -> bytes:
-    from imaging.dicom.seg import write_seg
-    from imaging.open import load_series, scan
-    from imaging.segmentation import Segment, Segmentation
-
+def _masked(folder: Path) -> tuple[Volume, Segmentation]:
     Maker(folder).stack([3.0 * k for k in range(4)])
     with scan([folder]) as found:
         volume = load_series(found.series[0])
     labels = np.zeros(volume.geometry.shape, np.uint8)
     labels[1:3, 4:8, 3:7] = 1
+    segments = (Segment(1, "a", (9, 9, 9)),)
     mask = Segmentation.from_labels(
-        "m", "mask", volume.geometry, volume.id, labels, segments=(Segment(1, "a", (9, 9, 9)),)
+        "m", "mask", volume.geometry, volume.id, labels, segments=segments
     )
-    return write_seg(folder / "seg.dcm", mask, volume).path.read_bytes()
+    return volume, mask
+
+
+def _written(write: Callable[[Path, Segmentation, Volume], object]) -> Callable[[Path], bytes]:
+    """A file made by one of our own writers from a small mask."""
+
+    def make(folder: Path) -> bytes:
+        volume, mask = _masked(folder)
+        write(folder / "object.dcm", mask, volume)
+        return (folder / "object.dcm").read_bytes()
+
+    return make
+
+
+def _map(path: Path, mask: Segmentation, volume: Volume) -> None:
+    values = mask.labels.astype(np.float32) * 0.5
+    heat = Heatmap("h", "map", values, "probability", mask.geometry, volume.id)
+    write_parametric_map(path, heat, volume)
+
+
+def _report(path: Path, mask: Segmentation, volume: Volume) -> None:
+    write_report(path, mask, volume, find_lesions(mask))
 
 
 def _nifti(suffix: str, frames: int) -> Callable[[Path], bytes]:
@@ -116,7 +144,11 @@ SEEDS: dict[str, Callable[[Path], bytes]] = {
     "jpegls.dcm": _compressed("1.2.840.10008.1.2.4.80"),
     "jpeg2000.dcm": _compressed("1.2.840.10008.1.2.4.90"),
     "enhanced.dcm": _enhanced,
-    "segmentation.dcm": _segmentation,
+    "segmentation.dcm": _written(write_seg),
+    "label-map.dcm": _written(lambda *all: write_seg(*all, kind="LABELMAP", compression="RLE")),
+    "map.dcm": _written(_map),
+    "structures.dcm": _written(write_rtstruct),
+    "report.dcm": _written(_report),
     "image.nii": _nifti(".nii", 1),
     "image.nii.gz": _nifti(".nii.gz", 1),
     "frames.nii": _nifti(".nii", 3),

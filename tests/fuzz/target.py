@@ -10,12 +10,18 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
+
 from imaging.errors import ImagingError
+from imaging.geometry import Geometry
+from imaging.objects import read_object
 from imaging.open import open_series, scan, thumbnail
+from imaging.series import FoundObject
+from imaging.volume import Source, Volume
 
 #: Larger images are not loaded: the limits of memory have tests of their own.
 MAX_VOXELS = 4_000_000
@@ -87,6 +93,23 @@ def _writes(arguments: tuple) -> bool:
     return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC))
 
 
+def _sentence_of(function: Callable, *arguments) -> list[str]:
+    """What a refusal says; nothing where there was none."""
+    try:
+        function(*arguments)
+    except ImagingError as error:
+        return [str(error)]
+    return []
+
+
+def _image_for(found: FoundObject) -> Volume:
+    """An empty image that any object may be laid over."""
+    affine = np.diag([3.0, 1.5, 1.25, 1.0])[:, [2, 1, 0, 3]]
+    geometry = Geometry((8, 12, 10), affine, found.frame_of_reference)
+    source = Source("dicom", series_uid=next(iter(found.series_uids), ""))
+    return Volume("image", "image", np.zeros(geometry.shape, np.uint16), geometry, source)
+
+
 WATCH = Watch()
 
 
@@ -113,10 +136,9 @@ def _opened(path: Path) -> int:
             if series.shape[0] * series.shape[1] * series.shape[2] > MAX_VOXELS:
                 continue
             for read in (thumbnail, lambda one: open_series(one).load()):
-                try:
-                    read(series)
-                except ImagingError as error:
-                    sentences.append(str(error))
+                sentences += _sentence_of(read, series)
+        for one in found.objects:
+            sentences += _sentence_of(read_object, one, _image_for(one))
         sentences += [problem.reason for problem in found.problems]
         assert all(sentence.strip().endswith(".") for sentence in sentences)
         return len(found.series) + len(found.objects)
