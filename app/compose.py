@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer
 
@@ -14,6 +14,7 @@ from app.controllers.export import ExportController
 from app.controllers.findings import FindingsController
 from app.controllers.journal import CaseJournal
 from app.controllers.models import ModelController
+from app.controllers.objects import ObjectController
 from app.controllers.tools import ToolController
 from app.controllers.views import ViewController
 from app.controllers.window_memory import WindowMemory
@@ -27,6 +28,9 @@ from app.workspace import Workspace
 from imaging.errors import ImagingError
 from viewer.state.display import Brush, Layout
 from viewer.widgets.view_grid import ViewGrid
+
+if TYPE_CHECKING:
+    from imaging.dicom.read_report import ReportText
 
 #: Python's usual 5 ms let a busy worker thread hold the window up at every call into numpy.
 SWITCH_S = 0.0005
@@ -42,6 +46,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     views = ViewController(workspace, grid)
     cases = CaseController(workspace, tasks, window.browser)
     findings = FindingsController(workspace, tasks, window.findings, views.jump)
+    objects = ObjectController(workspace, tasks, cases, window.browser, window.notice, views.jump)
     models = ModelController(
         workspace,
         tasks,
@@ -62,6 +67,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         tasks=tasks,
         settings=settings,
         cases=cases,
+        objects=objects,
         views=views,
         tools=tools,
         findings=findings,
@@ -98,11 +104,12 @@ def _join(program: Program, grid: ViewGrid) -> None:
     """Signals between parts that do not know each other."""
     window, views, cases = program.window, program.views, program.cases
     tools, models, findings = program.tools, program.models, program.findings
-    for part in (cases, views, tools, findings, models, program.export, program.journal):
+    objects = program.objects
+    for part in (cases, objects, views, tools, findings, models, program.export, program.journal):
         part.said.connect(window.jobs.say)
-    for part in (cases, program.export):
+    for part in (cases, objects, program.export):
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))
-    for part in (cases, models, program.export):
+    for part in (cases, objects, models, program.export):
         part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))
     window.jobs.cancel_requested.connect(lambda id: _cancel_job(program, id))
     window.segments.refused.connect(window.jobs.say)
@@ -110,7 +117,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     tools.show_previews_with(views.preview)
     tools.ask_even_with(cases.needs_even)
     cases.asked.connect(lambda words, choices: window.notice.ask(words, *choices))
-    window.dropped.connect(lambda paths, add: cases.open_paths([Path(p) for p in paths], add))
+    window.dropped.connect(objects.drop)
+    objects.reported.connect(lambda report, title: _show_report(program, report, title))
     window.empty.paths_dropped.connect(lambda paths: window.dropped.emit(paths, False))
     window.empty.folder_wanted.connect(window.ask_folder)
     window.empty.file_wanted.connect(window.ask_file)
@@ -192,8 +200,18 @@ def _show_job(window: MainWindow, id: str, words: str, fraction: float) -> None:
         window.jobs.set_job(id, words, fraction if fraction >= 0 else None)
 
 
+def _show_report(program: Program, report: ReportText, title: str) -> None:
+    from app.windows.report_view import ReportView
+
+    view = ReportView(report, title, program.window)
+    view.group_chosen.connect(program.objects.go_to)
+    view.show()
+
+
 def _cancel_job(program: Program, id: str) -> None:
-    if id == "model":
+    if id.startswith("object-"):
+        program.objects.cancel(id)
+    elif id == "model":
         program.models.cancel()
     elif id == "export":
         program.export.cancel()
