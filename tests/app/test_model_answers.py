@@ -166,3 +166,32 @@ def test_progress_after_the_end_is_not_shown(desk) -> None:
     late(Progress("t", "Running the model", 0.5, 3.0))
     desk.posted.pop(0)()
     assert desk.models._panel.words == desk.said[-1]
+
+
+def test_a_model_is_not_asked_about_slices_that_have_to_be_made_even_first(desk) -> None:
+    asked: list = []
+
+    def needs_even(volume_id, then) -> bool:
+        asked.append((volume_id, then))
+        return volume_id == "flair"
+
+    desk.models._needs_even = needs_even
+    desk.run()
+    assert desk.client.asked == []
+    ((volume_id, then),) = asked
+    assert volume_id == "flair"
+    then("t1")  # the even volume is there
+    assert desk.client.asked[0]["volume"].id == "t1"
+
+
+def test_an_answer_remembers_which_image_of_a_series_the_model_has_seen(desk) -> None:
+    from test_repeats import echoes
+
+    desk.workspace.volume_whole(echoes())
+    desk.workspace.show_repeat("flair", 1)
+    desk.run()
+    assert desk.client.asked[0]["volume"].voxels[0, 0, 0] == 100
+    desk.workspace.show_repeat("flair", 2)  # the reader goes on while the model works
+    desk.end(answer())
+    [mask] = desk.workspace.case.segmentations
+    assert ("image", "TE 20 ms") in mask.provenance.settings

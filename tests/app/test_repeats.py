@@ -1,4 +1,4 @@
-"""4D series and uneven stacks in the window: the slider, its keys, what asks before it resamples."""
+"""4D series in the window: the slider, its keys, the list, and stored work that comes back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from panel_cases import GRID, SHAPE, add_answer, open_workspace, volume
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
+from app.controllers.cases import _as_referred
 from app.windows.repeat_bar import RepeatBar
+from app.windows.series_text import size_text, spacing_text, tooltip_text
 from app.workspace import Workspace
 from imaging.errors import BadInput
 from imaging.geometry import Box
+from imaging.series import Series
+from imaging.storage.codec import VolumeRef
 from imaging.volume import Repeats, Volume
 
 
@@ -111,3 +115,65 @@ def test_without_several_images_there_is_no_slider(bar, workspace) -> None:
     assert not bar.isVisible()
     workspace.show(workspace.display.but(cells=(cell,)))
     assert bar.isVisible()
+
+
+# --- lists and stored work --------------------------------------------------------------------
+
+
+def found(**changes) -> Series:
+    plain = Series("k", "dicom", volume().source, "dual echo", SHAPE, GRID, ())
+    return replace(plain, **changes)
+
+
+def test_the_list_says_how_many_images_there_are() -> None:
+    assert size_text(found()) == "40×40×20"
+    both = found(repeat_axis="echo time", repeats=("TE 1 ms", "TE 2 ms"))
+    assert size_text(both) == "40×40×20 ×2 echoes"
+    times = found(repeat_axis="time point", repeats=("a", "b", "c"))
+    assert size_text(times) == "40×40×20 ×3 time points"
+    assert "×3 time points" in tooltip_text(times)
+    assert size_text(found(repeat_axis="image", repeats=("a", "b"))) == "40×40×20 ×2 images"
+
+
+def test_the_list_claims_no_distance_where_there_is_none() -> None:
+    assert spacing_text(found()) == "2×2×3.2 mm"
+    assert spacing_text(found(regular=False)) == "2×2 mm, uneven"
+
+
+def reference(shown: Volume, **changes) -> VolumeRef:
+    return replace(VolumeRef.of(shown, sampled=True), **changes)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_stored_work_comes_back_on_the_image_it_was_left_on(number) -> None:
+    series = echoes()
+    ref = VolumeRef.read(reference(series.at_repeat(number)).body())
+    assert ref.repeat == number
+    assert set(ref.files) == {"/echo0", "/echo1", "/echo2"}
+    back = _as_referred(ref, series)
+    assert back is not None
+    assert back.repeat == number
+    assert ref.fits(back)
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_work_from_before_4d_series_finds_its_image_by_its_files(sampled) -> None:
+    series = echoes()
+    body = reference(series.at_repeat(2), files=("/echo2",)).body()
+    body = {key: value for key, value in body.items() if key not in ("repeat", "even_mm")}
+    ref = VolumeRef.read(body if sampled else {**body, "sample": ""})
+    assert ref.repeat == 0
+    back = _as_referred(ref, series)
+    assert back is not None
+    assert back.repeat == 2
+
+
+def test_work_from_before_in_one_file_finds_its_image_by_its_voxels() -> None:
+    series = echoes()
+    source = replace(series.source, files=("/all",))
+    repeats = replace(series.repeats, sources=(source,) * 3)
+    series = replace(series, repeats=repeats, source=source)
+    ref = replace(reference(series.at_repeat(1)), repeat=0)
+    back = _as_referred(ref, series)
+    assert back is not None
+    assert back.repeat == 1
