@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -161,8 +162,11 @@ class GridLoading:
             if frame.encoding.packing == RAW:
                 number = min(waiting, key=lambda n: abs(n - self.wanted))
             waiting.remove(number)
-            for at in range(0, count, deep):
-                yield number, range(at, min(at + deep, count))
+            ends = {*range(deep, count, deep), count}
+            if frame.encoding.packing != RAW:
+                ends.add(middle + 1)  # so that the first picture waits for no more than it needs
+            for start, end in pairwise((0, *sorted(ends))):
+                yield number, range(start, end)
 
     def _read(self, stream: Stream, number: int, slab: range) -> None:
         """Some slices of one image, or of all of them where they alternate."""
