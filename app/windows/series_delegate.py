@@ -28,7 +28,7 @@ OBJECT_ICONS = {
     "report": "report",
     "labels": "layers",
 }
-PICTURE = 52
+PICTURE, ICON = 52, 22
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -67,15 +67,13 @@ class SeriesDelegate(QStyledItemDelegate):
         painter.restore()
 
     def _object(self, painter: QPainter, area: QRect, found, shown: bool) -> None:
-        """An icon where series have their picture, the title, and what it is."""
-        side = 24
-        middle = area.left() + 6 + PICTURE // 2
-        spot = QRect(middle - side // 2, area.center().y() - side // 2, side, side)
+        """An icon, the title, and what it is."""
+        spot = QRect(area.left() + 8, area.center().y() - ICON // 2, ICON, ICON)
         name = OBJECT_ICONS.get(found.kind, "file")
         icon(name, DARK.accent if shown else DARK.dim).paint(painter, spot)
         bold = QFont(painter.font())
         bold.setWeight(QFont.Weight.DemiBold)
-        left = area.left() + PICTURE + 6 + GAP
+        left = spot.right() + GAP
         width, step = area.right() - left - SMALL_GAP, painter.fontMetrics().height()
         top = area.top() + (area.height() - 2 * step) // 2
         rows = ((found.title, bold, DARK.text), (object_text(found), painter.font(), DARK.dim))

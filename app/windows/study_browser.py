@@ -2,176 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QMimeData, QModelIndex, QPoint, QRect, Qt, Signal
-from PySide6.QtGui import QDrag, QImage, QKeyEvent, QPainter, QPixmap
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QLabel,
-    QMenu,
-    QProgressBar,
-    QToolButton,
-    QTreeWidget,
-    QTreeWidgetItem,
-    QWidget,
-)
+from PySide6.QtCore import QPoint, Qt, Signal
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QLabel, QMenu, QProgressBar, QTreeWidgetItem, QWidget
 
 from app.windows.controls import column, sentence
-from app.windows.icons import icon
+from app.windows.not_read import NotRead
 from app.windows.series_delegate import (
     CURRENT_ROLE,
     OBJECT_ROLE,
     PICTURE_ROLE,
     SERIES_ROLE,
-    SeriesDelegate,
     object_row_size,
     row_size,
 )
 from app.windows.series_text import object_tooltip, patient_text, study_text, tooltip_text
+from app.windows.series_tree import SeriesTree
 from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
-from viewer.state.display import SERIES_MIME
 
 if TYPE_CHECKING:
     from imaging.series import FoundObject, Series
-
-
-class SeriesTree(QTreeWidget):
-    """Patient, study, series and objects; a series can be dragged out by its key.
-
-    Signals
-    -------
-    chosen(key)
-        A series was clicked, or Enter pressed on it.
-    object_chosen(key)
-        A mask, map or report was clicked, or Enter pressed on it.
-    """
-
-    chosen = Signal(str)
-    object_chosen = Signal(str)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.setHeaderHidden(True)
-        self.setIndentation(6)
-        self.setRootIsDecorated(False)
-        self.setExpandsOnDoubleClick(False)
-        self.setMouseTracking(True)
-        self.setDragEnabled(True)
-        self.setDragDropMode(QAbstractItemView.DragDropMode.DragOnly)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.setItemDelegate(SeriesDelegate(self))
-        self.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.itemClicked.connect(lambda item, _column: self._choose(item))
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter shows the current series or object."""
-        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self._choose(self.currentItem())
-            return
-        super().keyPressEvent(event)
-
-    def drawBranches(self, painter: QPainter, rect: QRect, index: QModelIndex) -> None:
-        """A chosen row is marked where it is drawn, not in the margin before it."""
-        if index.data(SERIES_ROLE) is None and index.data(OBJECT_ROLE) is None:
-            super().drawBranches(painter, rect, index)
-
-    def mimeTypes(self) -> list[str]:
-        """Only our own kind of thing can be dragged out."""
-        return [SERIES_MIME]
-
-    def mimeData(self, items: Sequence[QTreeWidgetItem]) -> QMimeData:
-        """The key of the dragged series, UTF-8."""
-        data = QMimeData()
-        for item in items:
-            series = item.data(0, SERIES_ROLE)
-            if series is not None:
-                data.setData(SERIES_MIME, series.key.encode())
-        return data
-
-    def startDrag(self, actions: Qt.DropAction) -> None:
-        """Drag with the picture under the pointer."""
-        item = self.currentItem()
-        series = item.data(0, SERIES_ROLE) if item is not None else None
-        if item is None or series is None or not series.viewable:
-            return
-        drag = QDrag(self)
-        drag.setMimeData(self.mimeData([item]))
-        picture = item.data(0, PICTURE_ROLE)
-        if picture is not None:
-            drag.setPixmap(QPixmap.fromImage(picture).scaledToHeight(64))
-        drag.exec(Qt.DropAction.CopyAction)
-
-    def _choose(self, item: QTreeWidgetItem | None) -> None:
-        series = item.data(0, SERIES_ROLE) if item is not None else None
-        found = item.data(0, OBJECT_ROLE) if item is not None else None
-        if series is not None:
-            self.chosen.emit(series.key)
-        elif found is not None:
-            self.object_chosen.emit(found.key)
-
-
-class NotRead(QWidget):
-    """A collapsed list of files that could not be used, grouped by reason."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._count = 0
-        self._reasons: dict[str, QTreeWidgetItem] = {}
-        self.toggle = QToolButton()
-        self.toggle.setCheckable(True)
-        self.toggle.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.toggle.setToolTip("Files that could not be used, and why")
-        set_role(self.toggle, "flat")
-        self.list = QTreeWidget()
-        self.list.setHeaderHidden(True)
-        self.list.setIndentation(12)
-        self.list.setMaximumHeight(140)
-        self.list.setSizeAdjustPolicy(QAbstractItemView.SizeAdjustPolicy.AdjustToContents)
-        self.list.setTextElideMode(Qt.TextElideMode.ElideRight)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        layout = column(self, margin=0, gap=SMALL_GAP)
-        layout.addWidget(self.toggle)
-        layout.addWidget(self.list)
-        self.toggle.toggled.connect(self._unfold)
-        self.clear()
-
-    def add(self, path: str, reason: str) -> None:
-        """One more file."""
-        self._count += 1
-        group = self._reasons.get(reason)
-        if group is None:
-            group = QTreeWidgetItem([reason])
-            group.setToolTip(0, reason)
-            self._reasons[reason] = group
-            self.list.addTopLevelItem(group)
-        child = QTreeWidgetItem([Path(path).name or path])
-        child.setToolTip(0, f"{path}\n{reason}")
-        group.addChild(child)
-        group.setText(0, f"{group.childCount()} × {reason}")
-        self._show()
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._count = 0
-        self._reasons.clear()
-        self.list.clear()
-        self.toggle.setChecked(False)
-        self._unfold(False)
-        self._show()
-
-    def _show(self) -> None:
-        self.toggle.setText(f"Not read ({self._count})")
-        self.setVisible(self._count > 0)
-
-    def _unfold(self, open_: bool) -> None:
-        self.toggle.setIcon(icon("down" if open_ else "next"))
-        self.list.setVisible(open_)
 
 
 class StudyBrowser(QWidget):
