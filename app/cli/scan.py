@@ -11,7 +11,8 @@ from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.open import ScanResult
 from imaging.open import scan as scan_paths
-from imaging.series import Series
+from imaging.series import LABELS, FoundObject, Series
+from imaging.storage.label_images import as_series
 
 #: So many unusable files are named one by one in the text output.
 NAMED_PROBLEMS = 20
@@ -23,24 +24,38 @@ def scan(path: Path, output: Output) -> None:
     Raises
     ------
     BadInput
-        Where there is no series.
+        Where there is neither a series nor a mask, map or report.
     """
-    with found(path, output) as result:
+    with found(path, output, or_objects=True) as result:
         listed = [described(series, name) for series, name in _named(result)]
         problems = [{"file": p.path, "reason": p.reason} for p in result.problems]
-        output.table(
-            ("#", "Series", "Kind", "Voxels i×j×k", "Spacing mm", "Axes i,j,k", "For --series"),
-            [_row(n, series) for n, series in enumerate(listed, 1)],
-        )
+        objects = [_described_object(found) for found in result.objects]
+        if listed:
+            output.table(
+                ("#", "Series", "Kind", "Voxels i×j×k", "Spacing mm", "Axes i,j,k", "For --series"),
+                [_row(n, series) for n, series in enumerate(listed, 1)],
+            )
+        if objects:
+            output.table(
+                ("Masks, maps and reports", "Kind", "Holds", "For --series"),
+                [(o["title"], o["kind"], o["details"], _wanted(o)) for o in objects],
+            )
         for n, series in enumerate(listed, 1):
             for sentence in series["problems"]:
                 output.say(f"  series {n}: {sentence}")
         _say_problems(problems, output)
-        output.result({"path": str(path), "series": listed, "problems": problems})
+        output.result(
+            {"path": str(path), "series": listed, "objects": objects, "problems": problems}
+        )
 
 
-def found(path: Path, output: Output) -> ScanResult:
+def found(path: Path, output: Output, or_objects: bool = False) -> ScanResult:
     """Scan with a progress bar.
+
+    Parameters
+    ----------
+    or_objects : bool
+        Content where there are masks, maps or reports but no series.
 
     Raises
     ------
@@ -52,7 +67,7 @@ def found(path: Path, output: Output) -> ScanResult:
             [path],
             on_progress=lambda done, total: advance(done / max(total, 1), f"{done} of {total}"),
         )
-    if not result.series:
+    if not result.series and not (or_objects and result.objects):
         result.close()
         raise _nothing(path, result)
     return result
@@ -62,7 +77,8 @@ def _nothing(path: Path, result: ScanResult) -> BadInput:
     if not path.exists():
         return BadInput("There is no such file or folder", str(path))
     if not result.problems:
-        return BadInput("There are no images here", str(path), "Give a folder of DICOM or NIfTI")
+        advice = "Give DICOM, NIfTI, NRRD or MetaImage files"
+        return BadInput("There are no images here", str(path), advice)
     reasons = Counter(p.reason for p in result.problems)
     reason, count = reasons.most_common(1)[0]
     files = "the file" if len(result.problems) == 1 else f"{count} of {len(result.problems)} files"
@@ -72,11 +88,16 @@ def _nothing(path: Path, result: ScanResult) -> BadInput:
 def chosen_series(result: ScanResult, wanted: str, path: Path) -> Series:
     """The series named by its UID, its key or its number in the listing; else the only one.
 
+    A label image is taken as an image where it is asked for by its key.
+
     Raises
     ------
     BadInput
         Where none or several fit; the sentence lists them.
     """
+    for mask in result.objects:
+        if wanted and mask.kind == LABELS and wanted == mask.key:
+            return as_series(mask)
     everything = _named(result)
     fitting = [
         series
@@ -121,6 +142,24 @@ def _spacing(series: Series, grid: Geometry) -> list[float | None]:
     """Distances of voxels along (i, j, k) in mm; None between slices at uneven places."""
     k, j, i = (round(step, 4) for step in grid.spacing)
     return [i, j, k if series.regular else None]
+
+
+def _described_object(found: FoundObject) -> dict[str, Any]:
+    """A mask, map or report as plain values."""
+    return {
+        "id": found.key,
+        "kind": found.kind,
+        "title": found.title,
+        "details": found.details,
+        "file": found.path,
+        "series_uids": list(found.series_uids),
+        "frame_of_reference": found.frame_of_reference,
+    }
+
+
+def _wanted(found: dict[str, Any]) -> str:
+    """What names an object for ``--series``; only label images are images as well."""
+    return found["id"] if found["kind"] == LABELS else ""
 
 
 def _named(result: ScanResult) -> list[tuple[Series, str]]:

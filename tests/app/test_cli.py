@@ -16,6 +16,7 @@ from app import cli
 from imaging.analysis.morphology import draft_mask
 from imaging.dicom.derived import write_derived_series
 from imaging.geometry import Geometry
+from imaging.open import load_series, scan
 from imaging.storage import nifti
 from imaging.volume import Volume
 
@@ -96,7 +97,7 @@ def test_scan_as_text_names_the_same_things(shell, study):
     assert err == ""
     assert "16×14×12" in out
     assert "Ramp in DICOM" in out
-    assert "notes.txt: This is not a DICOM or NIfTI file." in out
+    assert "notes.txt: This is no DICOM, NIfTI, NRRD or MetaImage file." in out
 
 
 def test_a_name_that_looks_like_markup_is_printed_as_it_is(shell, tmp_path):
@@ -104,11 +105,43 @@ def test_a_name_that_looks_like_markup_is_printed_as_it_is(shell, tmp_path):
     assert "T1 [bold]post[/bold]" in shell("scan", tmp_path)[1]
 
 
+def test_masks_are_listed_apart_and_can_be_converted(shell, study, tmp_path):
+    mask = (ramp((8, 9, 10)).voxels > 300).astype(np.uint8)
+    geometry = ramp((8, 9, 10)).geometry
+    nifti.write_volume(study / "other_seg.nii.gz", Volume("m", "m", mask, geometry))
+    listed = shell.json("scan", study)
+    assert len(listed["series"]) == 2
+    (found,) = listed["objects"]
+    assert (found["kind"], found["title"], found["details"]) == ("labels", "other_seg", "1 label")
+    code, out, _ = shell("scan", study)
+    assert code == 0
+    assert "other_seg" in out
+    assert found["id"][:12] in out
+    shell.json("convert", study, "-o", tmp_path / "m.nrrd", "--series", found["id"])
+    with scan([tmp_path / "m.nrrd"]) as again:
+        assert (load_series(again.series[0]).voxels == mask).all()
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nhdr", "a.mha", "a.mhd", "a.nii"])
+def test_every_file_format_is_listed_and_converted(shell, tmp_path, name):
+    import SimpleITK as sitk
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    values = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+    sitk.WriteImage(sitk.GetImageFromArray(values), str(folder / name))
+    (series,) = shell.json("scan", folder)["series"]
+    assert series["shape_ijk"] == [6, 5, 4]
+    out = tmp_path / "out.nii.gz"
+    shell.json("convert", folder / name, "-o", out)
+    assert (sitk.GetArrayFromImage(sitk.ReadImage(str(out))) == values).all()
+
+
 def test_nothing_to_scan_is_one_sentence(shell, tmp_path):
     assert "no such file or folder" in refused(shell, "scan", tmp_path / "nowhere")
     assert "no images here" in refused(shell, "scan", tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    assert "not a DICOM or NIfTI file" in refused(shell, "scan", tmp_path)
+    assert "no DICOM, NIfTI, NRRD or MetaImage file" in refused(shell, "scan", tmp_path)
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_only_on_stderr(shell, study, monkeypatch):
