@@ -59,7 +59,8 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     export = ExportController(
         workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_written
     )
-    export.last_folder = settings.export_folder
+    export.last_folder, export.annotator = settings.export_folder, settings.annotator
+    export.last, export.presets = settings.export_last, settings.export_presets
     journal = CaseJournal(workspace, tasks, cases, window.notice, window.jobs)
     window_memory = WindowMemory(workspace, settings.presets)
     program = Program(
@@ -144,6 +145,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     views.repeats_playing.connect(window.repeats.set_playing)
     program.window_memory.changed.connect(lambda shares: _remember_windows(program, shares))
     window.keys_chosen.connect(lambda chosen: _remember_keys(program, chosen))
+    program.export.remembered.connect(lambda: _remember_export(program))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
     cases.recent = lambda: program.settings.recent
     for signal in (workspace.history_changed, workspace.case_changed):
@@ -227,6 +229,16 @@ def _remember(program: Program, paths: list[str]) -> None:
 
 def _remember_keys(program: Program, chosen: dict[str, str]) -> None:
     program.settings = program.settings.but(keys=chosen)
+    _save(program)
+
+
+def _remember_export(program: Program) -> None:
+    export = program.export
+    program.settings = program.settings.but(
+        export_folder=export.last_folder,
+        export_last=export.last,
+        export_presets=export.presets,
+    )
     _save(program)
 
 

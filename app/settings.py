@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from app.export_choice import MAX_PRESETS, Preset
 from imaging.atomic import write_atomic
 from imaging.errors import WorldFailed
 
@@ -48,6 +49,12 @@ class Settings:
         Whether a run also makes the Grad-CAM map, which costs time.
     annotator : str
         Name written into exported masks; may be empty.
+    export_folder : str
+        Where the last export went.
+    export_presets : tuple of Preset
+        The user's own; the usual ones are not in here.
+    export_last : Preset or None
+        What the export dialog was left with; named after the preset it came from.
     unknown : mapping
         Values of a newer program, kept for it.
     """
@@ -63,6 +70,8 @@ class Settings:
     explain: bool = False
     annotator: str = ""
     export_folder: str = ""
+    export_presets: tuple[Preset, ...] = ()
+    export_last: Preset | None = None
     brush_mm: float = 4.0
     brush_shape: str = "disc"
     unknown: Mapping[str, Any] = field(default_factory=dict)
@@ -155,8 +164,17 @@ def _to_table(settings: Settings) -> dict[str, Any]:
     for one in fields(Settings):
         value = getattr(settings, one.name)
         if one.name != "unknown":
-            table[one.name] = dict(value) if isinstance(value, Mapping) else value
+            table[one.name] = _plain(value)
     return {**table, "version": VERSION}
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it."""
+    if isinstance(value, Preset):
+        return value.table()
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _text(value: Any) -> str:
@@ -207,6 +225,25 @@ def _presets(value: Any) -> dict[str, tuple[float, float]]:
     }
 
 
+def _export_presets(value: Any) -> tuple[Preset, ...]:
+    """Those that make sense, each name once."""
+    found: dict[str, Preset] = {}
+    for table in list(value)[:MAX_PRESETS]:
+        try:
+            preset = Preset.read(table)
+        except (TypeError, ValueError, KeyError):
+            continue
+        found.setdefault(preset.name, preset)
+    return tuple(found.values())
+
+
+def _export_last(value: Any) -> Preset | None:
+    try:
+        return None if value is None else Preset.read(value)
+    except KeyError as error:
+        raise ValueError from error
+
+
 _READERS: dict[str, Callable[[Any], Any]] = {
     "notice": _text,
     "recent": _texts,
@@ -219,6 +256,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "explain": _flag,
     "annotator": _text,
     "export_folder": _text,
+    "export_presets": _export_presets,
+    "export_last": _export_last,
     "brush_mm": _between(0.1, 100.0),
     "brush_shape": _one_of("disc", "ball"),
     "unknown": dict,

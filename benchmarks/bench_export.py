@@ -20,7 +20,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from app.controllers.export import _write_surfaces  # noqa: E402
+from app.export_writers import named_surfaces  # noqa: E402
 from app.lesion_table import TABLE_HEADER, lesion_row  # noqa: E402
 from imaging.analysis.lesions import find_lesions  # noqa: E402
 from imaging.case import Case  # noqa: E402
@@ -31,10 +31,13 @@ from imaging.geometry import Geometry  # noqa: E402
 from imaging.heatmap import Heatmap  # noqa: E402
 from imaging.open import load_series, scan  # noqa: E402
 from imaging.segmentation import PALETTE, Segment, Segmentation  # noqa: E402
-from imaging.storage import nifti, nrrd  # noqa: E402
+from imaging.storage import mha, nifti, nrrd  # noqa: E402
 from imaging.storage.case_file import save_case  # noqa: E402
+from imaging.storage.seg_nrrd import write_segmentation  # noqa: E402
 from imaging.storage.table import write_table  # noqa: E402
 from imaging.volume import Source, Volume  # noqa: E402
+from viewer.rendering.surface_files import write_stl  # noqa: E402
+from viewer.rendering.surfaces import Surface  # noqa: E402
 
 
 def made_head(shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -72,15 +75,20 @@ def jobs_of(
         rows = [lesion_row(mask, found, False) for found in find_lesions(mask, heat)]
         return write_table(folder / "lesions.csv", TABLE_HEADER, rows)
 
+    def surfaces() -> list[Surface]:
+        return [one.surface for one in named_surfaces(mask, [1])]
+
     return [
         ("mask, NIfTI + label file", lambda f: nifti.write_labels(f / "mask.nii.gz", mask)),
+        ("mask, Slicer .seg.nrrd", lambda f: write_segmentation(f / "mask.seg.nrrd", mask)),
         ("mask, DICOM SEG", lambda f: write_seg(f / "mask.dcm", mask, volume)),
         ("map, NIfTI", lambda f: nifti.write_heatmap(f / "map.nii.gz", heat)),
         ("map, Parametric Map", lambda f: write_parametric_map(f / "map.dcm", heat, volume)),
         ("volume, NIfTI", lambda f: nifti.write_volume(f / "volume.nii.gz", volume)),
         ("volume, NRRD", lambda f: nrrd.write_volume(f / "volume.nrrd", volume)),
+        ("volume, MetaImage", lambda f: mha.write_volume(f / "volume.mha", volume)),
         ("volume, DICOM series", lambda f: write_derived_series(f / "series", volume)),
-        ("surface, STL", lambda f: _write_surfaces(f / "surface.stl", mask, [1])),
+        ("surface, STL", lambda f: write_stl(f / "surface.stl", surfaces())),
         ("lesions, CSV (measured anew)", table),
         ("case file", lambda f: save_case(f / "case.isocase", Case(items))),
     ]

@@ -223,13 +223,13 @@ class Steps:
         )
 
     def _write(self) -> None:
-        from app.windows.export_dialog import ExportChoice
+        from app.export_choice import ExportChoice
 
         program = self.program
         folder = Path(os.environ["XDG_DATA_HOME"])
         mask = program.workspace.case.segmentations[0]
-        kinds = ("mask_nifti", "surface_stl", "lesions_csv", "screenshot_png")
-        choice = ExportChoice(folder, kinds, mask.id, False, mask.volume_id, ())
+        kinds = ("mask_nifti", "surface", "lesions_csv", "screenshot_png")
+        choice = ExportChoice(folder, kinds, mask.id, None, mask.volume_id, ())
         self.step(
             "export",
             lambda: program.export.export(choice),

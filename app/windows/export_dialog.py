@@ -1,218 +1,357 @@
-"""One dialog for everything that can leave the program."""
+"""One dialog for everything that can leave the program: a preset, what of it, and where to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
-    QButtonGroup,
     QCheckBox,
     QComboBox,
     QDialog,
     QFileDialog,
-    QGridLayout,
+    QFrame,
+    QHBoxLayout,
     QLabel,
     QLineEdit,
-    QRadioButton,
+    QVBoxLayout,
     QWidget,
 )
 
-from app.export_choice import ExportChoice
+from app.export_choice import BUILT_IN, ExportChoice, ExportOptions, Preset
+from app.export_kinds import KIND, KINDS
+from app.export_reasons import (
+    NO_IMAGE,
+    NO_MAP,
+    NO_MASK,
+    Ground,
+    channel_volumes,
+    generic_words,
+    preview,
+    why_no_kind,
+    why_not,
+    writes_codes,
+)
+from app.export_writers import channel_name, plain, usual_stem
 from app.settings import NOTICE
-from app.windows.controls import allow, button, caption, column, field, row, rule, sentence
+from app.windows.controls import (
+    ElidedLabel,
+    allow,
+    button,
+    column,
+    field,
+    row,
+    rule,
+    scrolling,
+    sentence,
+)
+from app.windows.export_kinds_view import KindsView
+from app.windows.export_labels import LabelChooser
+from app.windows.export_presets import PresetList
 from app.windows.findings_panel import list_name
-from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.windows.theme import GAP, set_role
 from app.workspace import Workspace
+from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
+from imaging.volume import Volume
 
-MASK, IMAGE, MAPS, REPORT = "Mask", "Image", "Maps", "Report"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Something that can be written."""
-
-    id: str
-    group: str
-    title: str
-    tip: str
-    needs: str
-
-
-KINDS: tuple[Kind, ...] = (
-    Kind("mask_nifti", MASK, "NIfTI + label file", "mask.nii.gz with the names and colours for "
-         "ITK-SNAP beside it", "mask"),
-    Kind("mask_seg", MASK, "DICOM SEG", "A binary DICOM Segmentation that refers to the source "
-         "images; an image from NIfTI is written as DICOM beside it", "mask"),
-    Kind("surface_stl", MASK, "Surface STL", "The surface of each label in patient mm (LPS)",
-         "mask"),
-    Kind("volume_nifti", IMAGE, "NIfTI", "The image as volume.nii.gz", "volume"),
-    Kind("volume_nrrd", IMAGE, "NRRD", "The image as volume.nrrd", "volume"),
-    Kind("volume_dicom", IMAGE, "DICOM MR series", "A new derived series of the same study",
-         "volume"),
-    Kind("maps_nifti", MAPS, "NIfTI", "Every probability and Grad-CAM map as NIfTI", "map"),
-    Kind("maps_dicom", MAPS, "DICOM Parametric Map", "Every map as a DICOM Parametric Map", "map"),
-    Kind("lesions_csv", REPORT, "Lesion table CSV", "Number, place, volume, diameter, mean "
-         "probability and state of each lesion", "mask"),
-    Kind("screenshot_png", REPORT, "Screenshot PNG", "The views as they are on screen", "volume"),
-)  # fmt: skip
-_USUAL = frozenset({"mask_nifti", "mask_seg", "lesions_csv"})
-
-
-def accepted_labels(mask: Segmentation) -> tuple[int, ...]:
-    """Numbers of the labels a person has taken over: all but the proposal label of a draft."""
-    numbers = tuple(segment.number for segment in mask.segments)
-    return numbers[1:] if mask.draft else numbers
+#: What the dialog begins with for somebody who has never used it.
+FIRST = "Research: NIfTI + CSV"
+CAPTION, SIDE = 76, 208
 
 
 class ExportDialog(QDialog):
-    """Check boxes by group, which labels, which folder.
+    """Presets on the left, what is written on the right.
+
+    Parameters
+    ----------
+    presets : sequence of Preset
+        The user's own.
+    last : Preset or None
+        What the dialog was left with the last time.
+    why_not_written : callable
+        Why an image cannot become a file now, by its id; empty where it can.
 
     Signals
     -------
     export_requested(choice)
         An :class:`ExportChoice`; the dialog closes.
+    remember(last, presets)
+        What shall be known the next time; also when presets are saved, renamed or deleted.
     """
 
     export_requested = Signal(object)
+    remember = Signal(object, object)
 
     def __init__(
-        self, workspace: Workspace, parent: QWidget | None = None, folder: str | Path = ""
+        self,
+        workspace: Workspace,
+        parent: QWidget | None = None,
+        folder: str | Path = "",
+        *,
+        presets: Sequence[Preset] = (),
+        last: Preset | None = None,
+        why_not_written: Callable[[str], str] = lambda _id: "",
     ) -> None:
         super().__init__(parent)
         self._workspace = workspace
+        self._why_not_written = why_not_written
+        self._last = last
+        self._options = ExportOptions()
+        self._stem_typed = False
         self.setWindowTitle("Export")
-        self.setMinimumWidth(560)
-        self.kinds: dict[str, QCheckBox] = {}
-        self.volume_choice, self.mask_choice = QComboBox(), QComboBox()
-        for volume in workspace.case.volumes:
-            self.volume_choice.addItem(volume.name, volume.id)
-        for mask in workspace.case.segmentations:
+        self.presets = PresetList(presets)
+        self.kinds_view = KindsView()
+        self.kinds = self.kinds_view.boxes
+        self.labels = LabelChooser()
+        self.all_labels, self.accepted_only = self.labels.all_labels, self.labels.accepted_only
+        self.mask_choice, self.volume_choice, self.map_choice = (
+            QComboBox(),
+            QComboBox(),
+            QComboBox(),
+        )
+        self.folder = QLineEdit(str(folder or Path.home()))
+        self.browse = button("Choose …", "Choose the folder", "folder")
+        self.stem = QLineEdit()
+        self.files = ElidedLabel()
+        set_role(self.files, "dim")
+        self.deidentify = QCheckBox("De-identify what is written")
+        self.hint = sentence(role="dim")
+        self.codes = sentence(role="warning")
+        self.why_not = sentence(role="warning")
+        self.export = button("Export", "", "export", "primary")
+        self.cancel = button("Cancel", "Close without writing")
+        for one in (self.browse, self.cancel):
+            one.setAutoDefault(False)  # Return means Export, wherever the keyboard is
+        self.export.setDefault(True)
+        self._fill()
+        self._arrange()
+        self._connect()
+        self._begin(last)
+        self.resize(1080, 660)
+
+    # --- making ------------------------------------------------------------------------------
+    def _fill(self) -> None:
+        case = self._workspace.case
+        for mask in case.segmentations:
             self.mask_choice.addItem(list_name(mask), mask.id)
         self.mask_choice.setCurrentIndex(self.mask_choice.count() - 1)
-        self.mask_choice.currentIndexChanged.connect(self._mask_changed)
-        self.all_labels = QRadioButton("All labels")
-        self.accepted_only = QRadioButton("Accepted only")
-        self._which = QButtonGroup(self)
-        for one in (self.all_labels, self.accepted_only):
-            self._which.addButton(one)
-        self.folder = QLineEdit(str(folder or Path.home()))
-        self.folder.textChanged.connect(self._show_buttons)
-        self.browse = button("Choose …", "Choose the folder", "folder")
-        self.browse.clicked.connect(self._browse)
-        self.why_not = sentence()
-        self.export = button("Export", "", "export", "primary")
-        self.export.clicked.connect(self._export)
-        self.cancel = button("Cancel", "Close without writing")
-        self.cancel.clicked.connect(self.reject)
-        self._arrange()
-        self._mask_changed()
+        for volume in case.volumes:
+            self.volume_choice.addItem(volume.title, volume.id)
+        maps = case.heatmaps
+        if len(maps) > 1:
+            self.map_choice.addItem(f"All {len(maps)} maps", "")
+        for heat in maps:
+            self.map_choice.addItem(heat.name, heat.id)
+        self.mask_choice.setPlaceholderText("No mask")
+        self.volume_choice.setPlaceholderText("No image")
+        self.map_choice.setPlaceholderText("No map")
+        allow(self.mask_choice, "The mask that is written", "" if case.segmentations else NO_MASK)
+        allow(self.volume_choice, "The image that is written", "" if case.volumes else NO_IMAGE)
+        allow(self.map_choice, "The maps that are written", "" if maps else NO_MAP)
+        self.deidentify.setToolTip(
+            "DICOM files lose what names the patient and get new numbers, always the same ones for "
+            "the same images; other files get no name or date of the study"
+        )
 
     def _arrange(self) -> None:
+        what = column(margin=0)
+        for words, control in (
+            ("Mask", self.mask_choice), ("Image", self.volume_choice), ("Maps", self.map_choice),
+        ):  # fmt: skip
+            what.addLayout(field(words, control, CAPTION))
+        what.addStretch(1)
+        self.labels.setFixedHeight(116)
+        above = QHBoxLayout()
+        above.setSpacing(2 * GAP)
+        above.addLayout(what, 4)
+        above.addWidget(self.labels, 5)
+        right = column(margin=0, gap=GAP)
+        right.addLayout(above)
+        right.addWidget(rule())
+        kinds = scrolling(self.kinds_view)
+        kinds.setMinimumWidth(self.kinds_view.minimumSizeHint().width() + 2 * GAP)
+        right.addWidget(kinds, 1)
+        right.addWidget(self.hint)
+        right.addWidget(rule())
+        right.addLayout(self._where())
+        self.presets.setFixedWidth(SIDE)
+        body = QHBoxLayout()
+        body.setSpacing(2 * GAP)
+        body.addWidget(self.presets)
+        body.addWidget(_upright())
+        body.addLayout(right, 1)
         layout = column(self, margin=2 * GAP)
-        layout.addLayout(field("Image", self.volume_choice))
-        layout.addLayout(field("Mask", self.mask_choice))
-        layout.addLayout(
-            row(caption("Labels", 52), self.all_labels, self.accepted_only, 1, gap=2 * GAP)
-        )
+        layout.addLayout(body, 1)
         layout.addWidget(rule())
-        grid = QGridLayout()
-        grid.setHorizontalSpacing(3 * GAP)
-        grid.setVerticalSpacing(2 * GAP)
-        for place, group in enumerate((MASK, IMAGE, MAPS, REPORT)):
-            grid.addLayout(self._group(group), place // 2, place % 2)
-        layout.addLayout(grid)
-        layout.addWidget(rule())
-        target = row(caption("Folder"), self.folder, self.browse)
-        target.setStretch(1, 1)
-        layout.addLayout(target)
-        layout.addWidget(
-            sentence("Nothing is overwritten; every file is read back and compared before “saved”.")
-        )
-        layout.addWidget(sentence(f"{NOTICE}.", "warning"))
-        buttons = row(self.why_not, self.cancel, self.export, gap=GAP)
-        buttons.setStretch(0, 1)
+        notice = QLabel(f"{NOTICE}.")
+        set_role(notice, "dim")
+        buttons = row(notice, self.why_not, self.cancel, self.export, gap=GAP)
+        buttons.setStretch(1, 1)
         layout.addLayout(buttons)
 
-    def _group(self, group: str):
-        inside = column(margin=0, gap=SMALL_GAP)
-        heading = QLabel(group)
-        set_role(heading, "title")
-        inside.addWidget(heading)
-        for kind in KINDS:
-            if kind.group == group:
-                box = QCheckBox(kind.title)
-                reason = self._why_no_kind(kind)
-                allow(box, kind.tip, reason)
-                box.setChecked(kind.id in _USUAL and not reason)
-                box.toggled.connect(self._show_buttons)
-                self.kinds[kind.id] = box
-                inside.addWidget(box)
-        inside.addStretch(1)
-        return inside
+    def _where(self) -> QVBoxLayout:
+        where = column(margin=0)
+        folder = field("Folder", self.folder, CAPTION)
+        folder.addWidget(self.browse)
+        where.addLayout(folder)
+        named = field("File names", self.stem, CAPTION)
+        named.addSpacing(GAP)
+        named.addWidget(self.deidentify)
+        where.addLayout(named)
+        where.addLayout(field("Files", self.files, CAPTION))
+        where.addWidget(self.codes)
+        return where
 
-    def choice(self) -> ExportChoice:
-        """What is ticked now."""
-        chosen = tuple(id for id, box in self.kinds.items() if box.isChecked())
-        needs = {kind.needs for kind in KINDS if kind.id in chosen}
-        maps = tuple(m.id for m in self._workspace.case.heatmaps) if "map" in needs else ()
-        return ExportChoice(
-            folder=Path(self.folder.text()).expanduser(),
-            kinds=chosen,
-            segmentation_id=(self.mask_choice.currentData() or "") if "mask" in needs else "",
-            accepted_only=self.accepted_only.isChecked(),
-            volume_id=self.volume_choice.currentData() or "",
-            heatmap_ids=maps,
-        )
+    def _connect(self) -> None:
+        self.presets.chosen.connect(self._take)
+        self.presets.save_wanted.connect(self._save_preset)
+        self.presets.changed.connect(lambda _own: self._remember())
+        self.kinds_view.changed.connect(self._refresh)
+        self.labels.changed.connect(self._refresh)
+        self.mask_choice.currentIndexChanged.connect(self._mask_changed)
+        self.volume_choice.currentIndexChanged.connect(self._volume_changed)
+        self.map_choice.currentIndexChanged.connect(self._refresh)
+        self.deidentify.toggled.connect(self._volume_changed)
+        self.folder.textChanged.connect(self._refresh)
+        self.stem.textEdited.connect(self._stem_edited)
+        self.stem.textChanged.connect(self._refresh)
+        self.browse.clicked.connect(self._browse)
+        self.export.clicked.connect(self._export)
+        self.cancel.clicked.connect(self.reject)
 
-    def _why_no_kind(self, kind: Kind) -> str:
-        case = self._workspace.case
-        have = {"mask": case.segmentations, "volume": case.volumes, "map": case.heatmaps}
-        missing = {
-            "mask": "There is no mask: run a model or paint one",
-            "volume": "There is no image: open a study first",
-            "map": "There is no map: run a model first",
-        }
-        return "" if have[kind.needs] else missing[kind.needs]
+    def _begin(self, last: Preset | None) -> None:
+        """What was used last comes back, marked as changed where its preset says otherwise."""
+        first = last or next(preset for preset in BUILT_IN if preset.name == FIRST)
+        self.presets.select(first.name)
+        self._show(first)
+
+    # --- what is shown -----------------------------------------------------------------------
+    def _take(self, preset: Preset) -> None:
+        self._show(preset)
+
+    def _show(self, preset: Preset) -> None:
+        self._options = preset.options
+        self.deidentify.setChecked(preset.options.deidentify)
+        self.kinds_view.show_preset(preset.kinds, preset.options)
+        self._mask_changed()
 
     def _mask_changed(self, *_index: int) -> None:
         """A mask brings its own image with it, and may have nothing accepted yet."""
-        mask = self._workspace.case.items.get(self.mask_choice.currentData() or "")
-        none = (
-            "" if isinstance(mask, Segmentation) else "There is no mask: run a model or paint one"
-        )
-        allow(self.mask_choice, "The mask that is written", none)
-        allow(self.all_labels, "Drafts too; their files say that nobody has checked them", none)
-        nothing = none
-        if isinstance(mask, Segmentation):
-            self.volume_choice.setCurrentIndex(max(0, self.volume_choice.findData(mask.volume_id)))
-            if not accepted_labels(mask):
-                nothing = "No lesion of this mask is accepted yet: accept them in the list first"
-        allow(self.accepted_only, "Only what a person has taken over", nothing)
-        (self.all_labels if nothing else self.accepted_only).setChecked(True)
-        allow(
-            self.volume_choice,
-            "The image that is written, and that a mask refers to",
-            "" if self.volume_choice.count() else "There is no image: open a study first",
-        )
-        self._show_buttons()
+        mask = self._mask
+        self.labels.show_mask(mask, accepted_only=self._options.accepted_only)
+        case = self._workspace.case
+        fitting = [(channel_name(case, v.id), v.id) for v in channel_volumes(case, mask)]
+        self.kinds_view.channels.offer(fitting)
+        if mask is not None:
+            at = self.volume_choice.findData(mask.volume_id)
+            self.volume_choice.setCurrentIndex(max(0, at))
+        self._volume_changed()
 
-    def _why_not(self) -> str:
-        if not any(box.isChecked() for box in self.kinds.values()):
-            return "Tick what shall be written"
-        folder = self.folder.text().strip()
-        if not folder:
-            return "Choose a folder"
-        if not Path(folder).expanduser().is_dir():
-            return "This folder does not exist: choose another one"
-        return ""
+    def _volume_changed(self, *_index) -> None:
+        volume = self._volume
+        self.kinds_view.set_four_dimensional(volume is not None and volume.repeats is not None)
+        if not self._stem_typed and volume is not None:
+            self.stem.setText(usual_stem(volume, deidentify=self.deidentify.isChecked()))
+        self._refresh()
 
-    def _show_buttons(self, *_changed) -> None:
-        reason = self._why_not()
+    def _stem_edited(self, text: str) -> None:
+        self._stem_typed = bool(text.strip())
+
+    def _refresh(self, *_changed) -> None:
+        ground = Ground(
+            self._workspace.case, self._mask, self._volume, self._maps,
+            self.deidentify.isChecked(), self._workspace.display.text_shown, self._why_not_written,
+        )  # fmt: skip
+        reasons = {kind.id: why_no_kind(kind, ground) for kind in KINDS}
+        self.kinds_view.set_reasons(reasons)
+        choice = self.choice()
+        self._show_hint(reasons)
+        names = preview(choice, plain(self.stem.text()) or "study", self._mask)
+        self.files.setText(", ".join(names) or "–")
+        self.files.setToolTip("\n".join(names))
+        coded = self._mask is not None and writes_codes(choice.kinds)
+        chosen = (
+            [s for s in self._mask.segments if s.number in self.labels.numbers]
+            if self._mask
+            else []
+        )
+        self.codes.setText(generic_words(chosen) if coded else "")
+        self.codes.setVisible(bool(self.codes.text()))
+        reason = why_not(choice, self._workspace.case)
         allow(self.export, "Write the files in the background", reason)
         self.why_not.setText(reason)
+        current = self.presets.current()
+        self.presets.set_differs(current is not None and not self._same(current))
+
+    def _show_hint(self, reasons: dict[str, str]) -> None:
+        """What a preset asks for and this case cannot give."""
+        missing: dict[str, list[str]] = {}
+        for id in self.kinds_view.wanted:
+            if reasons[id]:
+                missing.setdefault(reasons[id], []).append(KIND[id].words)
+        parts = [f"{', '.join(words)} ({_small(why)})" for why, words in missing.items()]
+        self.hint.setText(f"Not possible here: {'; '.join(parts)}." if parts else "")
+        self.hint.setVisible(bool(parts))
+
+    def _same(self, preset: Preset) -> bool:
+        return set(preset.kinds) == set(self.kinds_view.wanted) and preset.options == self._now()
+
+    def _now(self) -> ExportOptions:
+        """The options as they are set; a case without accepted labels does not change the rule."""
+        options = self.kinds_view.options(self._options)
+        free = self.accepted_only.isEnabled()
+        return options.but(
+            accepted_only=self.labels.prefers_accepted if free else options.accepted_only,
+            deidentify=self.deidentify.isChecked(),
+        )
+
+    # --- what is chosen ----------------------------------------------------------------------
+    @property
+    def _mask(self) -> Segmentation | None:
+        item = self._workspace.case.items.get(self.mask_choice.currentData() or "")
+        return item if isinstance(item, Segmentation) else None
+
+    @property
+    def _volume(self) -> Volume | None:
+        item = self._workspace.case.items.get(self.volume_choice.currentData() or "")
+        return item if isinstance(item, Volume) else None
+
+    @property
+    def _maps(self) -> tuple[Heatmap, ...]:
+        wanted = self.map_choice.currentData()
+        return tuple(h for h in self._workspace.case.heatmaps if not wanted or h.id == wanted)
+
+    def choice(self) -> ExportChoice:
+        """What is ticked now."""
+        chosen = self.kinds_view.chosen
+        needs = {KIND[id].needs for id in chosen}
+        maps = self._maps if "map" in needs or "bids" in chosen else ()
+        folder = self.folder.text().strip()
+        return ExportChoice(
+            folder=Path(folder).expanduser() if folder else Path(),
+            kinds=chosen,
+            segmentation_id=(self.mask_choice.currentData() or "") if "mask" in needs else "",
+            labels=self.labels.numbers if "mask" in needs else None,
+            volume_id=self.volume_choice.currentData() or "",
+            heatmap_ids=tuple(heat.id for heat in maps),
+            channel_ids=self.kinds_view.channels.ids if "nnunet" in chosen else (),
+            stem=self.stem.text().strip(),
+            options=self._now(),
+        )
+
+    def _preset(self, name: str) -> Preset:
+        return Preset(name, self.kinds_view.wanted, self._now())
+
+    def _save_preset(self, name: str) -> None:
+        if name:
+            self.presets.keep(self._preset(name))
+        else:
+            self.presets.keep_new(self._preset(""))
+
+    def _remember(self) -> None:
+        self.remember.emit(self._last, self.presets.own)
 
     def _browse(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Export into", self.folder.text())
@@ -220,6 +359,21 @@ class ExportDialog(QDialog):
             self.folder.setText(folder)
 
     def _export(self) -> None:
-        if not self._why_not():
-            self.export_requested.emit(self.choice())
-            self.accept()
+        choice = self.choice()
+        if why_not(choice, self._workspace.case):
+            return
+        self._last = self._preset(self.presets.current_name)
+        self._remember()
+        self.export_requested.emit(choice)
+        self.accept()
+
+
+def _upright() -> QFrame:
+    line = QFrame()
+    line.setFixedWidth(1)
+    set_role(line, "rule-upright")
+    return line
+
+
+def _small(words: str) -> str:
+    return words[:1].lower() + words[1:].rstrip(".")

@@ -354,8 +354,17 @@ class MainWindow(QMainWindow):
         from app.windows.export_dialog import ExportDialog
 
         assert self._program is not None
-        dialog = ExportDialog(self._workspace, self, folder=self._program.export.last_folder)
-        dialog.export_requested.connect(self._program.export.export)
+        export = self._program.export
+        dialog = ExportDialog(
+            self._workspace,
+            self,
+            folder=export.last_folder,
+            presets=export.presets,
+            last=export.last,
+            why_not_written=export.why_not_written,
+        )
+        dialog.remember.connect(export.remember)
+        dialog.export_requested.connect(export.export)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 

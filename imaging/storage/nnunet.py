@@ -81,6 +81,17 @@ def dataset_folder(folder: Path, number: int, name: str) -> Path:
     return folder / wanted
 
 
+def known_channels(folder: Path, number: int, name: str) -> list[str]:
+    """Names of the channels of a data set, in order; empty where there is none yet.
+
+    Raises
+    ------
+    BadInput
+        As :func:`dataset_folder`, or where the data set cannot be read.
+    """
+    return _channel_names(_read(dataset_folder(Path(folder), number, name)))
+
+
 def add_case(
     folder: Path,
     number: int,
@@ -160,10 +171,7 @@ def _check_channels(channels: Sequence[tuple[str, Volume]], mask: Segmentation) 
 def _check_same_channels(known: dict[str, Any], titles: list[str], root: Path) -> None:
     if not known:
         return
-    before = known.get("channel_names")
-    have = []
-    if isinstance(before, dict) and all(str(key).isdigit() for key in before):
-        have = [str(before[key]) for key in sorted(before, key=int)]
+    have = _channel_names(known)
     if have != titles:
         raise BadInput(
             f"The data set has the channels {', '.join(have) or 'unknown'}, "
@@ -171,6 +179,13 @@ def _check_same_channels(known: dict[str, Any], titles: list[str], root: Path) -
             root.name,
             "Choose the same channels in the same order, or another data set",
         )
+
+
+def _channel_names(known: dict[str, Any]) -> list[str]:
+    table = known.get("channel_names")
+    if not isinstance(table, dict) or not all(str(key).isdigit() for key in table):
+        return []
+    return [str(table[key]) for key in sorted(table, key=int)]
 
 
 def _labels(known: dict[str, Any], mask: Segmentation, root: Path) -> dict[str, int]:

@@ -18,7 +18,7 @@ from imaging.geometry import Box
 from imaging.segmentation import AUTOMATIC, Code, Segment, Segmentation
 from imaging.storage.arrays import one_line, with_labels
 from imaging.storage.nrrd import write_grid
-from imaging.storage.sidecar import edited_words
+from imaging.storage.sidecar import algorithm_of, edited_words
 
 _LABELMAP = "Binary labelmap"
 _CONTEXT = "Segmentation category and type - DICOM master list"
@@ -95,13 +95,14 @@ def _extent(inside: np.ndarray) -> str:
 def _tags(segment: Segment, mask: Segmentation) -> str:
     """What Slicer and its DICOM exporter want to know, then what made the label."""
     made_by = mask.provenance
+    algorithm, version = algorithm_of(segment, made_by)
     tags = {
-        "TerminologyEntry": _terminology(segment.category, segment.type),
+        "TerminologyEntry": _terminology(segment),
         "Segmentation.Status": "inprogress" if segment.algorithm_type == AUTOMATIC else "completed",
         "DICOM.SegmentAlgorithmType": segment.algorithm_type,
-        "DICOM.SegmentAlgorithmName": f"{made_by.algorithm} {made_by.version}".strip(),
+        "DICOM.SegmentAlgorithmName": f"{algorithm} {version}".strip(),
         "DICOM.TrackingUniqueIdentifier": segment.tracking_uid,
-        "Isocenter.AlgorithmVersion": made_by.version,
+        "Isocenter.AlgorithmVersion": version,
         "Isocenter.WeightsSHA256": made_by.digest,
         "Isocenter.Threshold": "" if mask.threshold is None else f"{mask.threshold:g}",
         "Isocenter.EditedByHand": edited_words(segment),
@@ -115,13 +116,15 @@ def _tag(value: str) -> str:
     return one_line(value).replace("|", "/")
 
 
-def _terminology(category: Code, type: Code) -> str:
-    """Context, category, type, modifier, then no anatomic region: seven parts with tildes."""
-    return "~".join(
-        (_CONTEXT, _serialised(category), _serialised(type), "^^", _ANATOMY, "^^", "^^")
-    )
+def _terminology(segment: Segment) -> str:
+    """Context, category, type and modifier; context, region and modifier: parted by tildes."""
+    codes = (segment.category, segment.type, segment.modifier, segment.region, None)
+    category, type, modifier, region, side = map(_serialised, codes)
+    return "~".join((_CONTEXT, category, type, modifier, _ANATOMY, region, side))
 
 
-def _serialised(code: Code) -> str:
+def _serialised(code: Code | None) -> str:
+    if code is None:
+        return "^^"
     clean = str.maketrans({"~": "-", "^": "-"})
     return "^".join(part.translate(clean) for part in (code.scheme, code.value, code.meaning))

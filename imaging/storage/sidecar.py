@@ -29,6 +29,15 @@ def edited_words(segment: Segment) -> str:
     return _EDITED.get(segment.algorithm_type, "checked or edited by hand")
 
 
+def algorithm_of(segment: Segment, made_by: Provenance) -> tuple[str, str]:
+    """Name and version of what made a label, kept through edits; empty for one drawn by hand."""
+    if segment.algorithm_type == MANUAL:
+        return "", ""
+    if segment.algorithm:
+        return segment.algorithm, segment.algorithm_version
+    return made_by.algorithm, made_by.version
+
+
 def mask_facts(
     segmentation: Segmentation, numbers: Collection[int] | None = None
 ) -> dict[str, Any]:
@@ -46,7 +55,7 @@ def mask_facts(
         "name": segmentation.name,
         "threshold": segmentation.threshold,
         "draft": segmentation.draft,
-        "labels": [_label(s, int(counts[s.number])) for s in segments],
+        "labels": [_label(s, segmentation.provenance, int(counts[s.number])) for s in segments],
     }
 
 
@@ -100,7 +109,13 @@ def write_json(path: Path, body: Mapping[str, Any]) -> Path:
 
 
 def must_be_even(volume: Volume) -> None:
-    """Raise BadInput where the slices lie at uneven places: no grid could place them."""
+    """Raise BadInput where the slices lie at uneven or unknown places: no grid could place them."""
+    if not volume.placed:
+        raise BadInput(
+            "The header does not say where the slices lie, and a file would claim to know",
+            volume.name,
+            "Save a screenshot instead",
+        )
     if not volume.even:
         raise BadInput(
             "The slices of this image lie at uneven places, and one grid cannot hold them",
@@ -133,7 +148,8 @@ def _made_with(made_by: Provenance) -> dict[str, Any]:
     }
 
 
-def _label(segment: Segment, voxels: int) -> dict[str, Any]:
+def _label(segment: Segment, made_by: Provenance, voxels: int) -> dict[str, Any]:
+    algorithm, version = algorithm_of(segment, made_by)
     return {
         "number": segment.number,
         "name": segment.name,
@@ -141,6 +157,10 @@ def _label(segment: Segment, voxels: int) -> dict[str, Any]:
         "voxels": voxels,
         "type": _code(segment.type),
         "category": _code(segment.category),
+        **({"modifier": _code(segment.modifier)} if segment.modifier else {}),
+        **({"region": _code(segment.region)} if segment.region else {}),
+        "algorithm": algorithm,
+        "algorithm_version": version,
         "algorithm_type": segment.algorithm_type,
         "edited_by_hand": edited_words(segment),
         "tracking_uid": segment.tracking_uid,

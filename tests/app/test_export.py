@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import csv
+import json
+import threading
+from dataclasses import replace
 from types import SimpleNamespace
 
+import nibabel as nib
+import nrrd
 import numpy as np
 import pytest
-from panel_cases import add_answer, open_workspace
+import SimpleITK as sitk
+from panel_cases import add_answer, by_hand, open_workspace
 from PySide6.QtGui import QColor, QImage
 
-from app.controllers.export import (
-    WRITERS,
-    ExportController,
-    wanted_labels,
-    with_labels,
-    write_png,
-)
-from app.export_choice import ExportChoice
+from app.controllers.export import ExportController, write_png
+from app.export_choice import ExportChoice, ExportOptions
+from app.export_kinds import KINDS
+from app.export_reasons import accepted_labels
+from app.export_writers import WRITERS, plain, proposed_labels, usual_stem
 from app.tasks import Tasks
-from app.windows.export_dialog import KINDS, accepted_labels
 from imaging.analysis.lesions import find_lesions
 from imaging.edits.acceptance import accept_lesions
+from imaging.edits.edit import AddItem
 from imaging.edits.operations import set_threshold
 from imaging.errors import WorldFailed
+from imaging.segmentation import Segmentation
+from imaging.volume import Repeats
+
+STEM = "20240311-flair"
 
 
 @pytest.fixture
@@ -46,62 +53,91 @@ def desk(qtbot):
         workspace, tasks, findings, lambda: picture, lambda id: missing.get(id, "")
     )
     export.said.connect(said.append)
-    export.failed.connect(said.append)
+    export.failed.connect(lambda words: said.append(f"FAILED {words}"))
 
     def run(folder, *kinds, **rest) -> list:
         files: list = []
+        said.clear()
         export.exported.connect(files.extend)
-        choice = ExportChoice(folder, kinds, "draft", volume_id="flair", **rest)
+        choice = ExportChoice(
+            folder,
+            kinds,
+            **{"segmentation_id": "draft"}
+            | {"volume_id": "flair", "heatmap_ids": ("prob", "cam")}
+            | rest,
+        )
         export.export(choice)
-        qtbot.waitUntil(lambda: bool(said), timeout=20000)
+        qtbot.waitUntil(lambda: bool(said), timeout=30000)
         return sorted(path.rsplit("/", 1)[-1] for path in files)
 
     yield SimpleNamespace(
-        workspace=workspace, findings=findings, said=said, missing=missing, run=run, mask=mask
-    )
+        workspace=workspace, findings=findings, said=said, missing=missing, run=run, mask=mask,
+        export=export,
+    )  # fmt: skip
     tasks.close()
 
 
 def test_every_kind_of_the_dialog_can_be_written() -> None:
-    assert {kind.id for kind in KINDS} == {*WRITERS, "screenshot_png"}
+    assert {kind.id for kind in KINDS if not kind.picture} == set(WRITERS)
 
 
 def test_files_are_written_and_said_to_be(desk, tmp_path) -> None:
-    files = desk.run(tmp_path, "lesions_csv", "screenshot_png", "surface_stl")
+    files = desk.run(tmp_path, "lesions_csv", "screenshot_png", "surface")
     assert files == [
-        "20240311-flair-lesions.csv",
-        "20240311-flair-screenshot.png",
-        "20240311-flair-surface.stl",
+        f"{STEM}-lesions.csv",
+        f"{STEM}-screenshot.png",
+        f"{STEM}-surface-AcceptedLesion.stl",
+        f"{STEM}-surface-Lesion.stl",
     ]
     assert desk.said[-1].startswith("Saved and read back")
-    with open(tmp_path / "20240311-flair-lesions.csv", newline="") as file:
+    with open(tmp_path / f"{STEM}-lesions.csv", newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [row["state"] for row in rows].count("accepted") == 1
     assert len(rows) == 3
 
 
-def test_accepted_only_leaves_drafts_out(desk, tmp_path) -> None:
-    desk.run(tmp_path, "lesions_csv", accepted_only=True)
-    with open(tmp_path / "20240311-flair-lesions.csv", newline="") as file:
+def test_masks_and_maps_for_other_programs_hold_the_same_voxels(desk, tmp_path) -> None:
+    desk.run(tmp_path, "mask_nifti", "mask_mha", "mask_seg_nrrd", "maps_nifti", "maps_mha")
+    labels, heat = desk.mask.labels, desk.workspace.case.heatmap("prob").values
+    nifti = np.asarray(nib.load(tmp_path / f"{STEM}-mask.nii.gz").dataobj).transpose(2, 1, 0)
+    np.testing.assert_array_equal(nifti, labels)
+    for name in ("mask.mha", "mask.seg.nrrd"):
+        image = sitk.ReadImage(str(tmp_path / f"{STEM}-{name}"))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image), labels)
+    image = sitk.ReadImage(str(tmp_path / f"{STEM}-probability.mha"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), heat)
+    told = json.loads((tmp_path / f"{STEM}-mask.json").read_text())
+    assert told["algorithm"]["name"] == "Test model"
+    assert [one["edited_by_hand"] for one in told["labels"]] == ["checked or edited by hand"] * 2
+    assert told["labels"][0]["algorithm"] == "Test model"
+
+
+def test_chosen_labels_leave_the_others_out(desk, tmp_path) -> None:
+    wanted = tuple(proposed_labels(desk.mask, accepted_only=True))
+    assert wanted == accepted_labels(desk.mask)
+    desk.run(tmp_path, "lesions_csv", "mask_nifti", "mask_seg_nrrd", labels=wanted)
+    with open(tmp_path / f"{STEM}-lesions.csv", newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [row["state"] for row in rows] == ["accepted"]
-    assert wanted_labels(desk.mask, True) == list(accepted_labels(desk.mask))
-    kept = with_labels(desk.mask, wanted_labels(desk.mask, True))
-    assert set(np.unique(kept.labels)) == {0, kept.segments[0].number}
+    back = np.asarray(nib.load(tmp_path / f"{STEM}-mask.nii.gz").dataobj)
+    assert set(np.unique(back)) == {0, *wanted}
+    assert "Segment1_ID" not in nrrd.read_header(str(tmp_path / f"{STEM}-mask.seg.nrrd"))
 
 
 def test_a_list_that_is_being_measured_is_not_written(desk, tmp_path) -> None:
     desk.findings.measuring, desk.findings.lesions = True, []
     desk.run(tmp_path, "lesions_csv")
-    assert "label" in (tmp_path / "20240311-flair-lesions.csv").read_text()
-    assert (tmp_path / "20240311-flair-lesions.csv").read_text().count("draft") >= 2
+    assert "label" in (tmp_path / f"{STEM}-lesions.csv").read_text()
+    assert (tmp_path / f"{STEM}-lesions.csv").read_text().count("draft") >= 2
 
 
 def test_an_image_that_is_still_loading_does_not_leave(desk, tmp_path) -> None:
     desk.missing["flair"] = "The series is still loading: try again when it is whole"
-    assert desk.run(tmp_path, "volume_nifti") == []
-    assert "still loading" in desk.said[-1]
+    for kind in ("volume_nifti", "mask_nifti", "maps_mha", "bids"):
+        assert desk.run(tmp_path, kind) == []
+        assert "still loading" in desk.said[-1]
     assert list(tmp_path.iterdir()) == []
+    assert desk.run(tmp_path, "lesions_csv")
 
 
 def test_what_is_only_being_tried_is_not_exported(desk, tmp_path) -> None:
@@ -116,8 +152,156 @@ def test_a_bad_target_is_one_sentence(desk, tmp_path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     assert desk.run(blocked, "lesions_csv") == []
-    assert desk.said[-1].startswith("Not everything was saved.")
+    assert desk.said[-1].startswith("FAILED The lesion table could not be written.")
     assert blocked.read_text() == "not a folder"
+
+
+def test_one_kind_that_fails_does_not_stop_the_others(desk, tmp_path, monkeypatch) -> None:
+    def full(*_args, **_rest):
+        raise WorldFailed("The disk is full", "there", "Free some space")
+
+    monkeypatch.setattr("imaging.storage.mha.write_labels", full)
+    files = desk.run(tmp_path, "mask_mha", "mask_nifti", "lesions_csv")
+    assert f"{STEM}-mask.nii.gz" in files
+    assert f"{STEM}-lesions.csv" in files
+    (words,) = desk.said
+    assert words.startswith("FAILED Saved and read back in")
+    assert "The MetaImage mask could not be written. The disk is full: there." in words
+
+
+def test_a_mistake_of_ours_is_named_without_its_words(desk, tmp_path, monkeypatch) -> None:
+    def broken(*_args, **_rest):
+        raise KeyError("DOE^JANE")
+
+    monkeypatch.setattr("imaging.storage.mha.write_labels", broken)
+    assert f"{STEM}-lesions.csv" in desk.run(tmp_path, "mask_mha", "lesions_csv")
+    assert "DOE" not in desk.said[-1]
+    assert "made a mistake (KeyError)" in desk.said[-1]
+
+
+def test_cancel_stops_after_the_file_that_is_being_written(desk, tmp_path, monkeypatch) -> None:
+    from imaging.storage import mha
+
+    begun, go = threading.Event(), threading.Event()
+    real = mha.write_labels
+
+    def slow(*args):
+        begun.set()
+        assert go.wait(20)
+        return real(*args)
+
+    monkeypatch.setattr("imaging.storage.mha.write_labels", slow)
+
+    def stop():
+        assert begun.wait(20)
+        desk.export.cancel()
+        go.set()
+
+    threading.Thread(target=stop).start()
+    files = desk.run(tmp_path, "mask_mha", "mask_nifti", "lesions_csv")
+    assert files == [f"{STEM}-mask.label.txt", f"{STEM}-mask.mha"]
+    assert "Cancelled before the NIfTI mask and the lesion table." in desk.said[-1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+
+
+def test_nothing_is_overwritten_nor_anything_beside(desk, tmp_path) -> None:
+    mine = tmp_path / f"{STEM}-mask.label.txt"
+    mine.write_text("mine")
+    desk.run(tmp_path, "mask_nifti")
+    assert mine.read_text() == "mine"
+    assert (tmp_path / f"{STEM}-2-mask.nii.gz").exists()
+    assert (tmp_path / f"{STEM}-2-mask.label.txt").exists()
+
+
+def test_a_name_of_ones_own_is_made_plain(desk, tmp_path) -> None:
+    assert desk.run(tmp_path, "mask_mha", stem="../Müller & Söhne ") == [
+        "müller-söhne-mask.label.txt",
+        "müller-söhne-mask.mha",
+    ]
+    assert plain("  ../.. ") == ""
+
+
+def test_bids_and_nnunet_are_filled_case_by_case(desk, tmp_path) -> None:
+    options = ExportOptions(subject="07", dataset_number=12, dataset_name="MS")
+    desk.run(tmp_path, "bids", "nnunet", options=options, channel_ids=("flair", "t1"))
+    assert "Dataset012_MS has 1 cases now; this one is case_001" in desk.said[-1]
+    anat = tmp_path / "isocenter-bids" / "sub-07" / "anat"
+    assert (anat / "sub-07_space-orig_label-Lesion_probseg.nii.gz").exists()
+    assert (anat / "sub-07_space-orig_FLAIR.nii.gz").exists()
+    # the other order of ticks is put right by what the data set says
+    desk.run(tmp_path, "nnunet", options=options, channel_ids=("t1", "flair"))
+    told = json.loads((tmp_path / "Dataset012_MS" / "dataset.json").read_text())
+    assert told["channel_names"] == {"0": "FLAIR", "1": "T1w"}
+    assert told["numTraining"] == 2
+
+
+@pytest.mark.parametrize("form", ["stl", "ply", "obj", "glb"])
+def test_every_form_of_surface_is_read_with_the_volume_of_the_voxels(desk, tmp_path, form) -> None:
+    pyvista = pytest.importorskip("pyvista")
+    desk.run(tmp_path, "surface", options=ExportOptions(surface_form=form))
+    files = list(tmp_path.glob(f"*.{form}"))
+    assert len(files) == (2 if form in ("stl", "ply") else 1)
+    meshes = [pyvista.read(path) for path in files]
+    if form == "glb":
+        meshes = [meshes[0].combine().extract_surface(algorithm="dataset_surface")]
+    total = sum(mesh.volume for mesh in meshes) * (1e6 if form == "glb" else 1e-3)
+    voxels_ml = np.count_nonzero(desk.mask.labels) * desk.mask.geometry.voxel_ml
+    assert total == pytest.approx(voxels_ml, rel=0.02)
+
+
+def test_an_empty_label_has_no_surface_and_it_is_said(desk, tmp_path) -> None:
+    mask = by_hand()
+    labels = np.zeros(mask.geometry.shape, np.uint8)
+    labels[5:9, 5:12, 5:12] = 2
+    mask = Segmentation.from_labels(
+        "hand", "M", mask.geometry, "flair", labels, segments=mask.segments
+    )
+    desk.workspace.execute(AddItem(mask, "Add"))
+    files = desk.run(tmp_path, "surface", segmentation_id="hand")
+    assert files == [f"{STEM}-surface-Vessel.stl"]
+    assert "No surface for Ventricle: nothing is marked" in desk.said[-1]
+
+
+def test_of_a_4d_series_everything_goes_out_and_what_cannot_is_said(desk, tmp_path) -> None:
+    known = desk.workspace.case.volume("flair")
+    voxels = np.random.default_rng(0).integers(0, 9, (3, *known.geometry.shape)).astype(np.int16)
+    repeats = Repeats("echo time", ("TE 1", "TE 2", "TE 3"), voxels, (known.source,) * 3,
+                      ((1.0, 0.0),) * 3)  # fmt: skip
+    desk.workspace.case.items["flair"] = replace(
+        known, voxels=voxels[0], repeats=repeats
+    ).at_repeat(2)
+    desk.run(tmp_path, "volume_nifti", "volume_mha")
+    assert nib.load(tmp_path / f"{STEM}-volume.nii.gz").shape[3] == 3
+    assert "MetaImage holds the shown image only (TE 3)" in desk.said[-1]
+    desk.run(tmp_path, "volume_nrrd", options=ExportOptions(every_image=False))
+    values, _header = nrrd.read(str(tmp_path / f"{STEM}-volume.nrrd"))
+    np.testing.assert_array_equal(values.transpose(2, 1, 0), voxels[2])
+
+
+def test_de_identified_files_name_nobody(desk, tmp_path) -> None:
+    known = desk.workspace.case.volume("flair")
+    desk.workspace.case.items["flair"] = replace(known, name="DOE JANE 1979")
+    desk.mask.set_header(desk.mask.header(name="Lesions of DOE JANE"))
+    kinds = ("mask_nifti", "mask_mha", "mask_seg_nrrd", "volume_nifti", "volume_nrrd", "volume_mha",
+             "maps_nifti", "lesions_csv", "bids", "nnunet")  # fmt: skip
+    desk.run(tmp_path, *kinds, options=ExportOptions(deidentify=True))
+    assert not desk.said[-1].startswith("FAILED")
+    names = [path.name for path in tmp_path.rglob("*")]
+    assert "flair-mask.nii.gz" in names
+    assert not any("20240311" in name for name in names)
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            if path.suffix == ".gz":
+                content = bytes(nib.load(path).header.binaryblock)
+            for word in (b"DOE", b"JANE", b"4711", b"20240311", b"1979", b"2026-01-02"):
+                assert word not in content, path.name
+
+
+def test_the_name_of_files_tells_the_study_unless_it_must_not(desk) -> None:
+    volume = desk.workspace.case.volume("flair")
+    assert usual_stem(volume) == STEM
+    assert usual_stem(volume, deidentify=True) == "flair"
 
 
 def test_a_picture_is_read_back_and_never_overwritten(tmp_path, monkeypatch) -> None:
