@@ -112,7 +112,7 @@ def usual_step(heights: ArrayLike) -> float:
 
 
 def uneven_words(geometry: Geometry, places: np.ndarray) -> str:
-    """Where the slices lie, to follow "the slices lie": ``"at uneven distances (3.0 to 9.0 mm)"``.
+    """What slices do, to follow "the slices": ``"lie at uneven distances (3.0 to 9.0 mm)"``.
 
     Parameters
     ----------
@@ -123,12 +123,12 @@ def uneven_words(geometry: Geometry, places: np.ndarray) -> str:
     steps = np.diff(np.sort(places @ slice_normal(geometry)))
     low, high = (float(steps.min()), float(steps.max())) if steps.size else (0.0, 0.0)
     if high <= SAME_PLACE_MM:
-        return "all at one place"
+        return "all lie at one place"
     if low <= SAME_PLACE_MM:
-        return "partly at the same places"
+        return "partly lie at the same places"
     if high - low > SAME_STEP_MM:
-        return f"at uneven distances ({low:.1f} to {high:.1f} mm)"
-    return "at even distances but not on a straight line"
+        return f"lie at uneven distances ({low:.1f} to {high:.1f} mm)"
+    return "lie at even distances but not on a straight line"
 
 
 def true_place(geometry: Geometry, places: np.ndarray, world: ArrayLike) -> np.ndarray:

@@ -394,7 +394,7 @@ class CaseController(QObject):
             return ""
         if not volume.placed:
             return f"The header of {volume.name} does not say where its slices lie"
-        return f"The slices of {volume.name} lie {_where_text(volume)}: make an even volume first"
+        return f"The slices of {volume.name} {_where_text(volume)}: make an even volume first"
 
     def needs_even(self, volume_id: str, then: Callable[[str], None]) -> bool:
         """Ask whether to make an even volume where a tool needs one.
@@ -422,7 +422,7 @@ class CaseController(QObject):
             return True
         step = even_step(volume)
         self.asked.emit(
-            f"The slices of {volume.title} lie {_where_text(volume)}. "
+            f"The slices of {volume.title} {_where_text(volume)}. "
             f"Make an even volume with steps of {step:.1f} mm?",
             [("Make it", lambda: self.make_even(volume_id, then)), ("Cancel", lambda: None)],
         )
@@ -636,7 +636,7 @@ class CaseController(QObject):
 
 
 def _where_text(volume: Volume) -> str:
-    """How the slices of an uneven stack lie: ``"at uneven distances (3.0 to 9.0 mm)"``."""
+    """How the slices of an uneven stack lie: ``"lie at uneven distances (3.0 to 9.0 mm)"``."""
     from imaging.uneven import uneven_words
 
     assert volume.places is not None

@@ -56,7 +56,7 @@ def size_text(series: Series) -> str:
     return f"{i}×{j}×{k}{images_text(series)}"
 
 
-_IMAGES = {"echo time": "echoes", "echo": "echoes", "time point": "time points",
+_IMAGES = {"echo time": "echoes", "echo": "echoes", "time point": "times",
            "b-value": "b-values"}  # fmt: skip
 
 
@@ -67,12 +67,12 @@ def images_text(series: Series) -> str:
 
 
 def spacing_text(series: Series) -> str:
-    """Distances of voxels in mm along columns, rows and slices."""
+    """Distances of voxels in mm along columns, rows and slices; "?" where slices are uneven."""
     if series.geometry is None:
         return "no position"
     k, j, i = series.geometry.spacing
     if not series.regular:
-        return f"{i:.2g}×{j:.2g} mm, uneven"
+        return f"{i:.2g}×{j:.2g}×? mm"
     return f"{i:.2g}×{j:.2g}×{k:.2g} mm"
 
 

@@ -109,15 +109,15 @@ def test_slices_that_share_a_place_are_alone_in_their_frame() -> None:
 @pytest.mark.parametrize(
     ("heights", "aside", "words"),
     [
-        ([0, 3, 6, 15], (0, 0), "at uneven distances (3.0 to 9.0 mm)"),
-        ([0, 3, 3, 6], (0, 0), "partly at the same places"),
-        ([0, 3, 6, 9], (0, 0.3), "at even distances but not on a straight line"),
+        ([0, 3, 6, 15], (0, 0), "lie at uneven distances (3.0 to 9.0 mm)"),
+        ([0, 3, 3, 6], (0, 0), "partly lie at the same places"),
+        ([0, 3, 6, 9], (0, 0.3), "lie at even distances but not on a straight line"),
     ],
 )
 def test_where_they_lie_in_words(heights, aside, words) -> None:
     mean, places = stack(heights, aside=aside)
     assert uneven_words(mean, places) == words
-    assert uneven_words(mean, np.repeat(places[:1], 4, axis=0)) == "all at one place"
+    assert uneven_words(mean, np.repeat(places[:1], 4, axis=0)) == "all lie at one place"
 
 
 def test_the_usual_step_is_the_one_met_most() -> None:

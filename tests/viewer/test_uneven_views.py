@@ -127,7 +127,11 @@ def test_slices_without_any_place_claim_none() -> None:
     case = Case({"u": volume})
     display = first_display(DisplayState(), volume)
     plan = shown(case, display)
-    assert plan.texts.bottom_left == ("FLAIR", "Axial, as acquired 2/3")
+    assert plan.texts.bottom_left == ("FLAIR", "As acquired 2/3")
+    assert set(plan.letters) == {""}
+    assert plan.scale_bar is None
+    small = slice_plan(case, display, CELL, (250, 200))
+    assert small.texts.top_left == ("FLAIR", "As acquired", "2/3")
     other = shown(case, display, replace(CELL, plane=Plane.SAGITTAL))
     assert "does not say where" in other.message
     assert other.uneven == ""

@@ -35,6 +35,7 @@ from viewer.state.planes import (
 )
 from viewer.state.slice_plan import (
     CornerTexts,
+    EdgeLetters,
     Legend,
     MapLayer,
     MaskLayer,
@@ -109,6 +110,7 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
     crosshair, traces = None, ()
     if display.crosshair_shown and (follows or cell.id == display.active) and not remark:
         crosshair, traces = _lines_of(display, cell, frame, cursor, size)
+    scaled = display.text_shown and volume.placed  # else even the size of a pixel may be a guess
     texts = corner_texts(
         volume, cell.plane, position, window, cell.camera.zoom, frame.cut is None, size, follows,
         remark,
@@ -130,10 +132,10 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
         maps=maps,
         masks=_masks(case, display, volume, frame.cut),
         position=position,
-        letters=edge_letters(frame.way),
+        letters=edge_letters(frame.way) if volume.placed else EdgeLetters(),
         texts=texts if display.text_shown else CornerTexts(),
         legend=_legend(case, maps) if display.text_shown else None,
-        scale_bar=scale_bar(frame.mm_per_pixel, size[0]) if display.text_shown else None,
+        scale_bar=scale_bar(frame.mm_per_pixel, size[0]) if scaled else None,
         crosshair=crosshair,
         traces=traces,
         active=active,

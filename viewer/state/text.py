@@ -46,10 +46,12 @@ def corner_texts(
     """
     repeat = repeat_text(volume)
     number_of = f"{position.number}/{position.count}"
-    where = f"{plane_name(plane, volume.geometry)} {number_of}"
+    where = f"{_plane_of(volume, plane)} {number_of}"
     scale = f"Zoom {zoom:.1f}×"
     if size[0] < COMPACT_WIDTH or size[1] < COMPACT_HEIGHT:
-        name = _capital(nearest_plane(volume.geometry) if plane == Plane.ACQUIRED else plane)
+        name = _capital(plane)
+        if plane == Plane.ACQUIRED and volume.placed:
+            name = _capital(nearest_plane(volume.geometry))
         room = size[0] / 2.0 - KEPT_WIDTH
         lines = _fitting(room, where, f"{name} {number_of}")
         lines = lines or _fitting(room, name) + _fitting(room, number_of)
@@ -99,7 +101,7 @@ def why_one_plane(volume: Volume) -> str:
     if volume.places is None:
         where = "The header does not say where these slices lie."
     else:
-        where = f"The slices lie {uneven_words(volume.geometry, volume.places)}."
+        where = f"The slices {uneven_words(volume.geometry, volume.places)}."
     return f"{where} Only the plane as acquired is shown."
 
 
@@ -118,6 +120,11 @@ def plane_name(plane: Plane, geometry: Geometry) -> str:
     nearest = nearest_plane(geometry).value
     name = f"oblique {nearest}" if tilt > OBLIQUE_DEG else nearest
     return f"{name[:1].upper()}{name[1:]}, {plane.value}"
+
+
+def _plane_of(volume: Volume, plane: Plane) -> str:
+    """The plane in words; an image whose place nobody knows has no name of a patient plane."""
+    return plane_name(plane, volume.geometry) if volume.placed else _capital(plane)
 
 
 def number(value: float) -> str:
