@@ -171,7 +171,7 @@ def _plain(data: bytes, code: Encoding, path: str) -> Pixels:
     """Frames that are stored as they are, or deflated one by one (PS3.5 A.4.11, A.4.12)."""
     if code.syntax == DEFLATED_FRAMES:
         try:
-            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, code.frame_bytes + 1)
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, code.frame_bytes + 2)
         except zlib.error:
             raise BadInput(_DAMAGED, path) from None
     if not code.frame_bytes <= len(data) <= code.frame_bytes + 1:

@@ -48,7 +48,9 @@ def looked_up(pixels: np.ndarray, frame: Frame) -> np.ndarray:
         else:
             colours = apply_color_lut(pixels, data)[..., :3].astype(np.float32)
             values = np.rint(colours @ np.array([0.299, 0.587, 0.114], np.float32))
-    except (ValueError, KeyError, AttributeError, IndexError, NotImplementedError, TypeError):
+    except MemoryError:
+        raise
+    except Exception:  # pydicom raises many kinds on damaged tables
         raise BadInput("The lookup table of the image is damaged", frame.file) from None
     if values.shape != pixels.shape:
         raise BadInput("The lookup table of the image is damaged", frame.file)

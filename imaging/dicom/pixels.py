@@ -166,26 +166,34 @@ def read_in_worker(frames: list[Any]) -> Iterator[tuple[np.ndarray | None, str, 
     """The other side of :func:`read_frames`: images, or what is wrong and what to do."""
     import msgspec
 
+    wanted = msgspec.convert(frames, list[Frame])
+    ends: dict[str, int] = {}
+    for frame in wanted:
+        ends[frame.file] = max(frame.offset + frame.length, ends.get(frame.file, 0))
     inflated: dict[str, bytes] = {}
-    for frame in msgspec.convert(frames, list[Frame]):
-        image = _read_here(frame, inflated)
+    for frame in wanted:
+        image = _read_here(frame, inflated, ends[frame.file])
         if isinstance(image, BadInput):
             yield None, image.what, image.advice
         else:
             yield image, "", ""
 
 
-def _read_here(frame: Frame, inflated: dict[str, bytes]) -> np.ndarray | BadInput:
+def _read_here(frame: Frame, inflated: dict[str, bytes], end: int = 0) -> np.ndarray | BadInput:
+    """One image, in this process; ``inflated`` keeps a deflated file up to ``end``."""
     try:
+        if frame.encoding.deflated and frame.file not in inflated:
+            inflated.clear()
+            inflated[frame.file] = inflated_data(frame.file, min(end, MAX_INFLATED_BYTES))
         return _read(frame, inflated)
     except BadInput as error:
         return error
     except OSError as error:
         return BadInput(f"The file cannot be read ({error.strerror or 'input error'})", frame.file)
-    except MemoryError:
+    except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception:
-        return BadInput("The image cannot be decoded", frame.file)
+    except BaseException:  # decoders written in Rust panic with a class of their own
+        return BadInput("The compressed image cannot be decoded", frame.file)
 
 
 def _read(frame: Frame, inflated: dict[str, bytes]) -> np.ndarray:
@@ -234,9 +242,6 @@ def _native(frame: Frame, inflated: dict[str, bytes]) -> np.ndarray:
 
 def _raw_bytes(frame: Frame, start: int, length: int, inflated: dict[str, bytes]) -> bytes:
     if frame.encoding.deflated:
-        if frame.file not in inflated:
-            inflated.clear()
-            inflated[frame.file] = inflated_data(frame.file, MAX_INFLATED_BYTES)
         return inflated[frame.file][start : start + length]
     with open(frame.file, "rb") as file:
         file.seek(start)
