@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-_VERBS = {"scan", "convert", "models", "segment", "selftest"}
+_VERBS = {"scan", "convert", "deidentify", "models", "segment", "selftest"}
 _HELP = """\
 Isocenter - MRI reading and annotation desk with AI assist (research use, not for diagnosis)
 
@@ -16,6 +16,7 @@ Isocenter - MRI reading and annotation desk with AI assist (research use, not fo
 Without a window (each with --help and --json):
   isocenter scan PATH          list series, their grids and problems
   isocenter convert PATH -o OUT.nii.gz
+  isocenter deidentify SRC DST write clean copies without names, dates and UIDs
   isocenter models             list installed models
   isocenter segment PATH --model ID -o DIR
   isocenter selftest           check device, drawing, model, disk

@@ -1,4 +1,5 @@
-"""The same work without a window: ``scan``, ``convert``, ``models``, ``segment``, ``selftest``.
+"""The same work without a window: ``scan``, ``convert``, ``deidentify``, ``models``, ``segment``
+and ``selftest``.
 
 Each verb is a thin file that calls what the window calls and prints the outcome, as text for a
 person or with ``--json`` for a program. Progress and warnings go to stderr, results to stdout.

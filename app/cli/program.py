@@ -20,7 +20,7 @@ from imaging.errors import ImagingError
 log = logging.getLogger(__name__)
 
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
-_VERBS = ("scan", "convert", "models", "segment", "selftest")
+_VERBS = ("scan", "convert", "deidentify", "models", "segment", "selftest")
 
 program = typer.Typer(
     name="isocenter",
@@ -69,6 +69,65 @@ def _convert(
     from app.cli.convert import convert
 
     convert(path, out, series, Output(as_json), image, even)
+
+
+@program.command("deidentify")
+def _deidentify(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, file or zip archive.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="Empty or new folder.")],
+    keep_dates: Annotated[bool, typer.Option("--keep-dates", help="Dates stay.")] = False,
+    shift_dates: Annotated[
+        bool, typer.Option("--shift-dates", help="Each patient's dates move by a secret number.")
+    ] = False,
+    keep_uids: Annotated[bool, typer.Option("--keep-uids", help="UIDs stay.")] = False,
+    keep_descriptions: Annotated[
+        bool, typer.Option("--keep-descriptions", help="Known words of descriptions stay.")
+    ] = False,
+    keep_private_safe: Annotated[
+        bool, typer.Option("--keep-private-safe", help="b-values, mosaic layout, scaling stay.")
+    ] = False,
+    keep_device: Annotated[
+        bool, typer.Option("--keep-device", help="Station and serial number stay.")
+    ] = False,
+    keep_institution: Annotated[
+        bool, typer.Option("--keep-institution", help="The hospital stays.")
+    ] = False,
+    keep_characteristics: Annotated[
+        bool, typer.Option("--keep-characteristics", help="Sex, age, size and weight stay.")
+    ] = False,
+    deface: Annotated[bool, typer.Option("--deface", help="Cut the face off heads.")] = False,
+    key: Annotated[
+        Path | None, typer.Option("--key", metavar="FILE", help="Key file; made where missing.")
+    ] = None,
+    pseudonyms: Annotated[
+        Path | None,
+        typer.Option("--pseudonyms", metavar="CSV", help="Patient ID, pseudonym; one a line."),
+    ] = None,
+    pixels_checked: Annotated[
+        bool, typer.Option("--pixels-checked", help="You have looked: no text in the pixels.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write clean copies for others: no names, no dates, new UIDs, searched before they leave."""
+    from app.cli.deidentify import Wish, deidentify
+    from imaging.deidentify.options import Options
+
+    if keep_dates and shift_dates:
+        raise typer.BadParameter("--keep-dates and --shift-dates exclude each other")
+    options = Options(
+        dates="keep" if keep_dates else "shift" if shift_dates else "remove",
+        keep_uids=keep_uids,
+        keep_descriptions=keep_descriptions,
+        keep_private_safe=keep_private_safe,
+        keep_device=keep_device,
+        keep_institution=keep_institution,
+        keep_characteristics=keep_characteristics,
+        pixels_checked=pixels_checked,
+        deface=deface,
+    )
+    if not deidentify(source, target, Wish(options, key, pseudonyms, dry_run), Output(as_json)):
+        raise typer.Exit(FAILED)
 
 
 @program.command("models")

@@ -46,13 +46,13 @@ def why_refused(dataset: Dataset, options: Options) -> str:
 
 def burned_in(dataset: Dataset) -> str:
     """Why text may be part of the pixels; empty where nothing speaks for it (PS3.3 C.7.6.1.1.3)."""
-    if "PixelData" not in dataset:
+    if "Rows" not in dataset:
         return ""
     said = str(dataset.get("BurnedInAnnotation") or "").strip().upper()
     if said == "YES":
         return "The header says that text is burned into the pixels"
     kind = str(dataset.get("SOPClassUID") or "")
-    if said == "NO" or kind.startswith(_COMPUTED):
+    if said == "NO" or is_computed(dataset):
         return ""
     words = {str(word).upper() for word in dataset.get("ImageType") or ()}
     if kind.startswith(_CAPTURES) or str(dataset.get("Modality") or "") in _CAPTURE_MODALITIES:
@@ -62,6 +62,11 @@ def burned_in(dataset: Dataset) -> str:
     if dataset.get("ConversionType"):
         return "The image was converted or scanned in and may have text in its pixels"
     return ""
+
+
+def is_computed(dataset: Dataset) -> bool:
+    """True for masks, maps and contours."""
+    return str(dataset.get("SOPClassUID") or "").startswith(_COMPUTED)
 
 
 def _is_mosaic(dataset: Dataset) -> bool:

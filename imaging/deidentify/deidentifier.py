@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,8 +171,8 @@ def deidentify_file(source: Path, target: Path, options: Options, key: Key) -> C
     return Deidentifier(options, key).file(source, target)
 
 
-def read(path: Path) -> Dataset:
-    """A whole DICOM file, with or without its preamble.
+def read(path: Path, headers_of: Sequence[str] = ()) -> Dataset:
+    """A DICOM file, with or without its preamble: whole, or only some attributes of its header.
 
     Raises
     ------
@@ -188,10 +188,15 @@ def read(path: Path) -> Dataset:
         _check_inflation(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = dcmread(path, force=True)
-            if not len(dataset):
+            if headers_of:
+                dataset = dcmread(
+                    path, force=True, stop_before_pixels=True, specific_tags=list(headers_of)
+                )
+            else:
+                dataset = dcmread(path, force=True)
+            if "SOPClassUID" not in dataset or not str(dataset.SOPClassUID):
                 raise BadInput("This is no DICOM file", str(path))
-            _ = dataset.get("SOPClassUID"), dataset.get("PatientID")
+            _ = dataset.get("PatientID")
             return dataset
     except OSError as error:
         raise WorldFailed("The file cannot be read", str(path)) from error
