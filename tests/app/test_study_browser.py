@@ -11,11 +11,11 @@ from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDropEvent
 
 from app.windows.empty_state import EmptyState
-from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE
-from app.windows.series_text import kind_text, size_text, spacing_text, warning_text
+from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE, SERIES_ROLE
+from app.windows.series_text import kind_text, object_text, size_text, spacing_text, warning_text
 from app.windows.study_browser import StudyBrowser
 from app.workspace import Workspace
-from imaging.series import Series
+from imaging.series import Encoding, FoundObject, Frame, Series
 from imaging.volume import Patient
 from viewer.widgets.view_grid import SERIES_MIME
 
@@ -184,6 +184,86 @@ def test_two_hundred_series_fill_quickly(browser) -> None:
         browser.add_series(series(str(number)))
     browser.repaint()
     assert time.process_time() - start < 1.0
+
+
+# --- masks, maps and reports --------------------------------------------------------------------
+def found(key: str = "m", **changes) -> FoundObject:
+    values = dict(key=key, kind="segmentation", path="/x/m.dcm", title="Two balls",
+                  details="2 segments · finder", source=SOURCE)  # fmt: skip
+    return FoundObject(**{**values, **changes})
+
+
+def object_row(browser: StudyBrowser, key: str):
+    return browser._objects[key]
+
+
+def test_objects_lie_under_their_study_after_its_series(browser) -> None:
+    browser.add_object(found())
+    browser.add_series(series("a"))
+    browser.add_object(found("r", kind="report"))
+    browser.add_series(series("b"))
+    study = browser.tree.topLevelItem(0).child(0)
+    kinds = [study.child(n).data(0, SERIES_ROLE) is not None for n in range(study.childCount())]
+    assert kinds == [True, True, False, False]
+    assert browser.object_keys == ["m", "r"]
+
+
+def test_an_object_says_what_it_is_and_who_made_it(browser) -> None:
+    browser.add_object(found())
+    words = object_row(browser, "m").toolTip(0)
+    for part in ("Two balls", "DICOM Segmentation", "2 segments · finder", "Click to open"):
+        assert part in words
+    assert object_text(found()) == "Mask · 2 segments · finder"
+    assert object_text(found(kind="report", details="")) == "Report"
+
+
+def test_a_click_and_enter_open_an_object(qtbot, browser) -> None:
+    browser.add_series(series())
+    browser.add_object(found())
+    asked, shown = [], []
+    browser.object_activated.connect(asked.append)
+    browser.series_activated.connect(shown.append)
+    place = browser.tree.visualItemRect(object_row(browser, "m")).center()
+    qtbot.mouseClick(browser.tree.viewport(), Qt.MouseButton.LeftButton, pos=place)
+    qtbot.keyClick(browser.tree, Qt.Key.Key_Return)
+    assert asked == ["m", "m"]
+    assert shown == []
+
+
+def test_an_open_object_is_marked_and_says_so(browser) -> None:
+    browser.add_object(found())
+    before = browser.tree.grab().toImage()
+    browser.set_object_open("m", True)
+    assert "open" in object_row(browser, "m").toolTip(0)
+    assert browser.tree.grab().toImage() != before
+
+
+def test_an_object_cannot_be_dragged_into_a_view(browser) -> None:
+    browser.add_object(found())
+    assert not browser.tree.mimeData([object_row(browser, "m")]).formats()
+
+
+def test_only_whole_number_files_offer_to_be_a_mask(browser) -> None:
+    code = Encoding("u1", 40, 40, 8, 8, 7, False)
+    frame = Frame("/x/a.nii", 0, 0, 0, code, (40, 40))
+    browser.add_series(series("n", kind="nifti", frames=(frame,)))
+    real = replace(frame, encoding=replace(code, syntax="f4"))
+    browser.add_series(series("f", kind="nifti", frames=(real,)))
+    browser.add_series(series("d"))
+    offered = {key: [a.text() for a in browser.menu_of(browser._series[key]).actions()]
+               for key in "nfd"}  # fmt: skip
+    assert offered == {"n": ["Show", "Open as mask"], "f": ["Show"], "d": ["Show"]}
+    wanted = []
+    browser.mask_wanted.connect(wanted.append)
+    browser.menu_of(browser._series["n"]).actions()[1].trigger()
+    assert wanted == ["n"]
+
+
+def test_closing_takes_objects_away(browser) -> None:
+    browser.add_object(found())
+    browser.clear()
+    assert browser.object_keys == []
+    assert browser.empty.isVisible()
 
 
 # --- the empty window ---------------------------------------------------------------------------
