@@ -13,7 +13,7 @@ from imaging.analysis.morphology import find_parts
 from imaging.analysis.place import HeadFrame
 from imaging.geometry import Box, Geometry
 from imaging.heatmap import Heatmap
-from imaging.segmentation import Segmentation
+from imaging.segmentation import Segmentation, mask_uid
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +78,23 @@ class Lesion:
     def peak_world(self) -> np.ndarray:
         """Where to jump to: centre of the peak voxel in LPS mm."""
         return self.geometry.world(self.peak_index)
+
+
+def lesion_uid(segmentation: Segmentation, lesion: Lesion) -> str:
+    """What says in every file that this is the same lesion, whatever its number in a list.
+
+    It follows from the mask and from the lesion's deepest voxel, the one farthest from its border,
+    so it is the same in two exports, after a case was opened again and after the lesion was
+    accepted, and mostly after its border was corrected. Two lesions of a mask never share one.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    deep = distance_transform_edt(np.pad(lesion.mask, 1), sampling=lesion.geometry.spacing)
+    inner = np.round(np.asarray(deep)[1:-1, 1:-1, 1:-1], 6)
+    deepest = np.unravel_index(int(inner.argmax()), inner.shape)
+    k, j, i = (int(a + b) for a, b in zip(deepest, lesion.box.start, strict=True))
+    created = segmentation.provenance.created
+    return mask_uid(segmentation.id, lesion.geometry, created, f"lesion at {k} {j} {i}")
 
 
 def find_lesions(

@@ -111,6 +111,43 @@ def longest_diameter(indices: np.ndarray, geometry: Geometry) -> Diameter:
         Their grid.
     """
     points = _hull(geometry.world(_extreme_corners(indices) - 0.5))
+    first, second = _farthest(points)
+    return _between(points[first], points[second], distance_mm(points[first], points[second]))
+
+
+def perpendicular_diameter(indices: np.ndarray, geometry: Geometry, longest: Diameter) -> Diameter:
+    """The longest distance across some voxels at right angles to their longest diameter.
+
+    Both ends lie in one section across that diameter, as thick as a voxel is along it; a section
+    is seen along the diameter, from corner to corner like :func:`longest_diameter`.
+
+    Parameters
+    ----------
+    indices : ndarray of int, shape (n, 3)
+        As for :func:`longest_diameter`.
+    longest : Diameter
+        What that function gave.
+    """
+    axis = np.subtract(longest.end, longest.start) / longest.length_mm
+    along = geometry.world(indices) @ axis
+    thick = float(np.abs(axis @ geometry.affine[:3, :3]).sum())
+    best = Diameter(0.0, longest.start, longest.start)
+    for shift in (0.0, 0.5):  # half a section on, for what a border between two would cut
+        section = np.floor((along - along.min()) / thick + shift + 1e-9).astype(int)
+        order = np.argsort(section, kind="stable")
+        borders = np.flatnonzero(np.diff(section[order])) + 1
+        for part in np.split(order, borders):
+            points = geometry.world(_extreme_corners(indices[part]) - 0.5)
+            flat = points - np.outer(points @ axis, axis)
+            first, second = _farthest(flat)
+            length = distance_mm(flat[first], flat[second])
+            if length > best.length_mm:
+                best = _between(points[first], points[second], length)
+    return best
+
+
+def _farthest(points: np.ndarray) -> tuple[int, int]:
+    """The two of some points that lie farthest apart."""
     centred = points - points.mean(axis=0)
     squares = (centred * centred).sum(axis=1)
     best, pair = -1.0, (0, 0)
@@ -121,8 +158,11 @@ def longest_diameter(indices: np.ndarray, geometry: Geometry) -> Diameter:
         if squared.flat[where] > best:
             best = float(squared.flat[where])
             pair = (start + where // len(points), where % len(points))
-    a, b = points[pair[0]], points[pair[1]]
-    return Diameter(distance_mm(a, b), (a[0].item(), a[1].item(), a[2].item()),
+    return pair
+
+
+def _between(a: np.ndarray, b: np.ndarray, length: float) -> Diameter:
+    return Diameter(length, (a[0].item(), a[1].item(), a[2].item()),
                     (b[0].item(), b[1].item(), b[2].item()))  # fmt: skip
 
 

@@ -21,6 +21,21 @@ FRAMES_FROM_VOLUME = Code(
     "113091", "DCM", "Spatially-related frames extracted from the volume"
 )  # fmt: skip
 NO_UNITS = Code("1", "UCUM", "no units")
+MILLILITRE, MILLIMETRE = Code("ml", "UCUM", "milliliter"), Code("mm", "UCUM", "millimeter")
+
+#: What a report measures (CID 7469, 7470, 7180) and how it was summed up (CID 7464).
+VOLUME = Code("118565006", "SCT", "Volume")
+LESION_COUNT = Code("246206008", "SCT", "Number of lesions (observable entity)")
+LONG_AXIS = Code("103339001", "SCT", "Long axis")
+PERPENDICULAR_AXIS = Code("131189007", "SCT", "Perpendicular Axis")
+SIGNAL_INTENSITY = Code("110852", "DCM", "MR signal intensity")
+PROBABILITY_VALUE = Code("122157", "DCM", "Probability")
+MEAN = Code("373098007", "SCT", "Mean")
+STANDARD_DEVIATION = Code("386136009", "SCT", "Standard Deviation")
+MINIMUM, MAXIMUM = Code("255605001", "SCT", "Minimum"), Code("56851009", "SCT", "Maximum")
+MEASUREMENT_REPORT = Code("126000", "DCM", "Imaging Measurement Report")
+MRI_PROCEDURE = Code("25056-3", "LN", "MRI unspecified body region")
+PERSON, DEVICE = Code("121006", "DCM", "Person"), Code("121007", "DCM", "Device")
 
 #: What a heat map shows, by ``Heatmap.meaning``.
 MAP_MEANINGS: dict[str, Code] = {

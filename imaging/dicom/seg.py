@@ -6,13 +6,14 @@ nothing with it but pydicom. Source: DICOM PS3.3 A.51, C.8.20 (Segmentation IOD 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from imaging.analysis.lesions import Lesion, lesion_uid
 from imaging.atomic import next_version, write_atomic
 from imaging.dicom.codes import SEGMENTATION_DERIVATION, code_item, concept
 from imaging.dicom.derived import contributing_equipment
@@ -98,6 +99,7 @@ def write_seg(
     compression: Literal["", "RLE"] = "",
     probability: Heatmap | None = None,
     segments: Collection[int] | None = None,
+    lesions: Sequence[Lesion] = (),
     content_creator: str = "",
 ) -> SegReport:
     """Write a mask as a DICOM Segmentation that references its source images.
@@ -120,6 +122,9 @@ def write_seg(
         For FRACTIONAL only.
     segments : collection of int, optional
         Numbers of the segments to write; all where not given.
+    lesions : sequence of Lesion, optional
+        Write each of these as a segment of its own, in their order, instead of whole labels: a
+        report can then point to each one. For BINARY and LABELMAP; at most 255.
     content_creator : str
         The person, as ``Family^Given`` or in plain words.
 
@@ -133,7 +138,9 @@ def write_seg(
         Where the disk refuses, a source file has gone or what was read back differs.
     """
     chosen = chosen_segments(segmentation, segments)
-    if kind == "FRACTIONAL":
+    if lesions and kind != "FRACTIONAL":
+        content = _single_lesions(segmentation, lesions, kind)
+    elif kind == "FRACTIONAL":
         content = _fractions(segmentation, chosen[0], probability)
     else:
         labels = _renumbered(segmentation, chosen, everything=segments is None)
@@ -191,6 +198,31 @@ def _renumbered(
                 "Add that label to the list, or erase it",
             )
     return table[segmentation.labels]
+
+
+def _single_lesions(segmentation: Segmentation, lesions: Sequence[Lesion], kind: Kind) -> _Content:
+    """Every lesion as a segment, described as its label is, with a tracking UID of its own."""
+    if len(lesions) > 255:
+        raise BadInput(
+            f"One file holds at most 255 segments, and there are {len(lesions)} lesions",
+            segmentation.name,
+            "Write whole labels instead",
+        )
+    labels = np.zeros(segmentation.geometry.shape, np.uint8)
+    descriptions = []
+    for place, lesion in enumerate(lesions, start=1):
+        segment = segmentation.segment(lesion.label)
+        if segment is None:
+            raise BadInput("A lesion has a label that is not in the mask", segmentation.name)
+        labels[lesion.box.slices][lesion.mask] = place
+        named = replace(
+            segment,
+            name=f"Lesion {lesion.number}",
+            tracking_uid=lesion_uid(segmentation, lesion),
+        )
+        made = algorithm_of(segment, segmentation.provenance, segmentation.threshold)
+        descriptions.append(_description(place, named, made))
+    return _Content(labels, segmentation.geometry, descriptions, kind)
 
 
 def _fractions(

@@ -15,6 +15,7 @@ from imaging.analysis.measure import (
     dice,
     distance_mm,
     longest_diameter,
+    perpendicular_diameter,
     statistics,
     volume_ml,
     volumes_ml,
@@ -100,3 +101,42 @@ def test_a_large_ball_is_as_wide_as_it_is_made():
     ball = (index**2).sum(axis=0) <= 25**2
     diameter = longest_diameter(np.argwhere(ball), geometry)
     assert 50 < diameter.length_mm < 52
+
+
+@given(geometries(max_edge=9), st.integers(0, 99))
+def test_the_perpendicular_diameter_runs_across_the_longest_and_is_no_longer(geometry, seed):
+    rng = np.random.default_rng(seed)
+    indices = np.unique(rng.integers(0, geometry.shape, (12, 3)), axis=0)
+    longest = longest_diameter(indices, geometry)
+    across = perpendicular_diameter(indices, geometry, longest)
+    axis = np.subtract(longest.end, longest.start) / longest.length_mm
+    line = np.subtract(across.end, across.start)
+    flat = line - axis * (line @ axis)
+    assert np.linalg.norm(flat) == pytest.approx(across.length_mm)
+    assert 0 < across.length_mm <= longest.length_mm * (1 + 1e-9)
+    one_voxel = 2 * float(np.abs(axis @ geometry.affine[:3, :3]).sum())
+    assert abs(float(line @ axis)) <= one_voxel + 1e-9  # both ends in one section
+
+
+@pytest.mark.parametrize("half", [(12.0, 6.0, 4.0), (5.0, 11.0, 9.0)])
+def test_the_axes_of_an_ellipsoid(half):
+    """Anisotropic voxels, turned in the patient: right to about a voxel."""
+    geometry = turned((30, 60, 60), (1.0, 0.5, 0.5))
+    index = np.argwhere(np.ones(geometry.shape, bool))
+    middle = (np.array(geometry.shape) - 1) / 2
+    away = (index - middle) * geometry.spacing / half
+    inside = index[(away**2).sum(1) <= 1]
+    longest = longest_diameter(inside, geometry)
+    across = perpendicular_diameter(inside, geometry, longest)
+    wanted = sorted((2 * h for h in half), reverse=True)
+    assert longest.length_mm == pytest.approx(wanted[0], abs=1.5)
+    assert across.length_mm == pytest.approx(wanted[1], abs=1.5)
+
+
+def test_a_long_rod_is_about_as_wide_as_its_square_face():
+    geometry = straight((1, 1, 60), (2.0, 2.0, 1.0))
+    indices = np.c_[np.zeros((60, 2), int), np.arange(60)]
+    longest = longest_diameter(indices, geometry)
+    across = perpendicular_diameter(indices, geometry, longest)
+    assert longest.length_mm == pytest.approx(np.sqrt(60**2 + 8))
+    assert across.length_mm == pytest.approx(np.sqrt(8), rel=0.05)

@@ -153,6 +153,14 @@ def dicom_complaints(*paths: Path, new: bool = True, warnings: bool = False) -> 
     return found
 
 
+#: What dcentvfy (2022) says although nothing is wrong, and why.
+ENTITY_GAPS = (
+    (_LABELMAP, "the tool is older than label maps"),
+    ("IE <Unknown> versus", "as above: attributes of a class it does not know"),
+    ("<AccessionNumber> IE <Study> versus <Series>", "it puts the number into the series of an SR"),
+)
+
+
 def study_disagreements(paths: Sequence[Path]) -> list[str]:
     """What dcentvfy finds that objects of one study tell differently; skips where missing."""
     tool = shutil.which("dcentvfy")
@@ -160,7 +168,8 @@ def study_disagreements(paths: Sequence[Path]) -> list[str]:
         pytest.skip("dcentvfy (dicom3tools) is not installed")
     told = subprocess.run([tool, *map(str, paths)], capture_output=True, text=True, check=False)
     assert told.returncode >= 0, "dcentvfy crashed"
-    return [x for x in (told.stdout + told.stderr).splitlines() if x.strip()]
+    lines = [x for x in (told.stdout + told.stderr).splitlines() if x.strip()]
+    return [x for x in lines if not any(gap in x for gap, _ in ENTITY_GAPS)]
 
 
 def dcmqi_tool(name: str) -> str:
