@@ -190,6 +190,21 @@ def guess_by_name(text: str) -> SequenceGuess:
     return weigh(_said(text))
 
 
+def with_pixels(guess: SequenceGuess, seen: SequenceGuess) -> SequenceGuess:
+    """A guess from the header, strengthened or doubted by what the pixels look like.
+
+    Parameters
+    ----------
+    seen : SequenceGuess
+        As :func:`imaging.analysis.contrast.guess_contrast` gives it.
+    """
+    other = not guess.name and guess.confidence > 0  # known to be something else
+    if not seen.name or other or guess.confidence == 1 or guess.name not in ("", *_WEIGHTINGS):
+        return guess
+    clues = [Clue(one.name, one.confidence, one.why) for one in (guess, seen) if one.name]
+    return weigh(clues)
+
+
 def name_sequence(text: str) -> str:
     """The sequence that a description or file name speaks of; empty where it is silent."""
     return guess_by_name(text).name
