@@ -60,6 +60,9 @@ def _no_image_inside(path: str, _shown: str) -> GridFile:
 FORMATS = (
     FileFormat("NIfTI", nifti_read.begins_nifti, nifti_read.read_grid),
     FileFormat("Analyze", nifti_read.begins_analyze, nifti_read.refuse_analyze),
+    FileFormat(
+        "NIfTI", lambda head: bool(nifti_read.header_of(head.path)), nifti_read.read_by_image
+    ),
     FileFormat("NRRD", nrrd_read.begins_nrrd, nrrd_read.read_grid),
     FileFormat("MetaImage", mha_read.begins_metaimage, mha_read.read_grid),
     FileFormat("gzip", lambda head: head.gzipped, _no_image_inside),

@@ -167,12 +167,19 @@ def _label_files(path: str, stem: str) -> Iterable[tuple[str, bool]]:
     yield stem + ".label.txt", True
     folder = os.path.dirname(path)
     try:
-        names = [name for name in os.listdir(folder or os.curdir) if name.endswith(".label.txt")]
+        every = os.listdir(folder or os.curdir)
     except OSError:
-        names = []
-    if len(names) == 1:
+        every = []
+    names = [name for name in every if name.endswith(".label.txt")]
+    if len(names) == 1 and not _of_another(names[0], every):
         yield os.path.join(folder, names[0]), False
     yield os.path.join(folder, "labels.txt"), False
+
+
+def _of_another(label_file: str, every: list[str]) -> bool:
+    """True where a label description bears the name of an image in its folder."""
+    stem = label_file.removesuffix(".label.txt")
+    return any(_stem(name) == stem and name != label_file for name in every)
 
 
 def _itk_snap(file: str) -> tuple[Named, ...]:
@@ -190,7 +197,10 @@ def _itk_snap(file: str) -> tuple[Named, ...]:
 def _table(file: str) -> tuple[Named, ...]:
     """The ``index``, ``name`` and ``color`` columns of a BIDS look-up table."""
     text = _text(file)
-    rows = csv.DictReader(text.splitlines(), delimiter="\t") if text else ()
+    try:
+        rows = list(csv.DictReader(text.splitlines(), delimiter="\t"))
+    except csv.Error:
+        return ()
     found = []
     for row in rows:
         number, name = _whole(row.get("index") or "", 0), _clean(row.get("name") or "")

@@ -22,8 +22,8 @@ from imaging.storage.grid_file import SIDES_UNKNOWN, GridFile, shape_of
 from imaging.storage.packing import DAMAGED, GZIP, RAW, TEXT, ZLIB
 
 MAX_HEADER_BYTES = 1 << 20
-_FIRST = re.compile(rb"\s*(ObjectType|NDims|Comment|ObjectSubType|Name|ID)\s*=")
-_NEEDED = re.compile(rb"^\s*(DimSize|ElementType)\s*=", re.MULTILINE)
+_FIRST = re.compile(rb"[ \t]*(ObjectType|NDims|Comment|ObjectSubType|Name|ID)[ \t]*=")
+_NEEDED = re.compile(rb"^[ \t]*(DimSize|ElementType)[ \t]*=", re.MULTILINE)
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4",
     "MET_UINT": "u4", "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8",

@@ -42,6 +42,30 @@ def is_nifti(path: str) -> bool:
     return begins_nifti(read_head(path))
 
 
+def header_of(path: str) -> str:
+    """The NIfTI or Analyze header an ``.img`` file belongs to; empty where there is none."""
+    if path.lower().endswith((".img", ".img.gz")):
+        for end in (".hdr", ".hdr.gz", ".HDR"):
+            if os.path.isfile(candidate := with_end(path, end)):
+                head = read_head(candidate)
+                if begins_nifti(head) or begins_analyze(head):
+                    return candidate
+    return ""
+
+
+def belongs_to_pair(head: Head) -> bool:
+    """True for the ``.img`` file of a NIfTI or Analyze pair."""
+    return bool(header_of(head.path))
+
+
+def read_by_image(path: str, shown: str = "") -> GridFile:
+    """What the header says that an ``.img`` file belongs to."""
+    header = header_of(path)
+    if begins_analyze(read_head(header)):
+        return refuse_analyze(path)
+    return read_grid(header, shown)
+
+
 def begins_analyze(head: Head) -> bool:
     """True for an Analyze 7.5 header: the size of a NIfTI header, but without its mark."""
     plain = head.plain

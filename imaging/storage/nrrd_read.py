@@ -51,7 +51,7 @@ _MM = {"mm": 1.0, "millimeter": 1.0, "m": 1000.0, "cm": 10.0, "um": 0.001, "µm"
        "micron": 0.001, "microns": 0.001}  # fmt: skip
 #: Kinds of an axis whose entries are images of their own; vectors only of diffusion files.
 _IMAGE_KINDS = ("list", "time", "none", "???", "domain", "space", "")
-_SEVERAL_FILES = re.compile(r"^LIST\b|%[^\s]*d")
+_SEVERAL_FILES = re.compile(r"^LIST\b|%[-+0-9]{0,6}[diu]")
 
 
 class NrrdHeader(NamedTuple):

@@ -213,6 +213,13 @@ def test_a_general_label_file_names_what_is_there(tmp_path: Path, name: str) -> 
     assert names == ["Left hippocampus", "CSF", "Label 3"]
 
 
+def test_the_label_file_of_another_mask_names_nothing(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.nii.gz", HEAD, marked(HEAD))
+    write_label_file(tmp_path / "other.label.txt", SEGMENTS)
+    save(tmp_path / "other.nii.gz", HEAD, marked(HEAD))
+    assert read_label_image(path, HEAD).segments[0].name == "Label 1"
+
+
 def test_text_files_of_another_kind_are_left_alone(tmp_path: Path) -> None:
     path = save(tmp_path / "m.nii.gz", HEAD, marked(HEAD))
     (tmp_path / "labels.txt").write_text("1 = tumour\n")

@@ -158,6 +158,8 @@ def test_pair_of_header_and_image(tmp_path: Path) -> None:
         assert result.problems == ()
         (series,) = result.series
         assert (load_series(series).voxels == values.transpose(2, 1, 0)).all()
+    with scan([tmp_path / "pair.img"]) as alone:
+        assert alone.series[0].key == series.key
     (tmp_path / "pair.img").unlink()
     with pytest.raises(BadInput, match=r"\.img file"):
         read_nifti(str(tmp_path / "pair.hdr"))
@@ -424,6 +426,7 @@ def test_analyze_is_refused_with_its_reason(tmp_path: Path) -> None:
     reason = refusal(tmp_path / "old.hdr")
     assert "left from right" in reason
     assert "Convert it to NIfTI" in reason
+    assert "left from right" in refusal(tmp_path / "old.img")
 
 
 def test_what_a_packed_file_cannot_hold_is_refused_at_once(tmp_path: Path) -> None:
