@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from imaging.dicom.index import Index
+from imaging.dicom.media import is_dicomdir, what_is_missing
 from imaging.dicom.record import FileRecord
 from imaging.errors import BadInput
 from imaging.series import LABELS, FoundObject, Problem, Series
@@ -121,6 +122,7 @@ class _Scan:
         self.used: set[str] = set()
         self.archives: list[Unpacked] = []
         self.names: dict[str, str] = {}
+        self.tables: list[str] = []
         self.reported: dict[str, int] = {}
         self.final: dict[str, list[Series]] = {}
         self.done = self.total = self.told = self.told_objects = 0
@@ -172,8 +174,15 @@ class _Scan:
         for group in self.index.groups:
             self._report_series(group, final=True)
         self._tell_new()
+        self._check_tables()
         self._show_lonely_masks()
         self._progress()
+
+    def _check_tables(self) -> None:
+        """Tell what the tables of contents promise and is not there."""
+        for path in dict.fromkeys(os.path.abspath(table) for table in self.tables):
+            if not self.stopped and (sentence := what_is_missing(path)):
+                self._problem(path, sentence)
 
     def close(self) -> None:
         for archive in self.archives:
@@ -207,7 +216,8 @@ class _Scan:
 
         A DICOMDIR stands for its folder: what lies there counts, not what it promises.
         """
-        if os.path.basename(path).upper() == "DICOMDIR":
+        if os.path.isfile(path) and is_dicomdir(path):
+            self.tables.append(path)
             path = os.path.dirname(path) or os.curdir
         if os.path.isfile(path):
             yield path
@@ -219,6 +229,8 @@ class _Scan:
                 for name in sorted(names):
                     if not _skipped(name):
                         yield os.path.join(folder, name)
+                    elif name.upper() == "DICOMDIR":
+                        self.tables.append(os.path.join(folder, name))
                 if self.cancelled():
                     return
 
