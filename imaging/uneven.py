@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from imaging.errors import BadInput
 from imaging.geometry import Geometry
 
 #: Slices this close along the normal lie at the same place.
@@ -33,6 +34,11 @@ class UnevenGeometry(Geometry):
         Shape, in-plane axes and frame of reference.
     places : array_like, shape (k, 3)
         Centre of the first voxel of each slice, LPS mm, rising along the normal.
+
+    Raises
+    ------
+    BadInput
+        Where the places do not rise or are not one for each slice.
     """
 
     places: np.ndarray
@@ -42,7 +48,9 @@ class UnevenGeometry(Geometry):
         points = np.array(places, dtype=np.float64)
         points.flags.writeable = False
         normal = slice_normal(mean)
-        heights = points @ normal
+        heights = points @ normal if points.shape == (mean.shape[0], 3) else np.zeros(1)
+        if len(heights) < 2 or not np.isfinite(heights).all() or np.diff(heights).min() <= 0:
+            raise BadInput("The slices do not lie at places of their own")
         object.__setattr__(self, "places", points)
         object.__setattr__(self, "_normal", normal)
         object.__setattr__(self, "_heights", heights)
@@ -62,6 +70,12 @@ class UnevenGeometry(Geometry):
         k = low + (height - heights[low]) / (heights[low + 1] - heights[low])
         inside = (points - self._origin(k)) @ self.directions[:, 1:3]
         return np.concatenate([k[..., None], inside / np.asarray(self.spacing[1:])], axis=-1)
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel: as thick as the usual step, for nothing was seen in a gap."""
+        usual = float(self._usual)  # type: ignore[attr-defined]
+        return self.spacing[1] * self.spacing[2] * usual / 1000.0
 
     @property
     def centre(self) -> np.ndarray:

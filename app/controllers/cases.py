@@ -17,8 +17,9 @@ from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
 from imaging.case import Case, Change
 from imaging.errors import ImagingError
-from imaging.geometry import Box
+from imaging.geometry import Box, Geometry
 from imaging.series import PARAMETRIC_MAP
+from imaging.uneven import true_frame
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.state.display_json import display_from_json, display_to_json
@@ -685,7 +686,11 @@ def _may_be(ref: VolumeRef, series: Series) -> bool:
         return False
     if ref.even_mm:
         return series.viewable and not set(ref.files).isdisjoint(series.source.files)
-    return series.geometry is not None and ref.geometry.same_grid(series.geometry)
+    if series.geometry is None:
+        return False
+    # A series knows the mean grid of uneven slices only; their places are compared when loaded.
+    mean = Geometry(ref.geometry.shape, ref.geometry.affine, true_frame(ref.geometry))
+    return mean.same_grid(series.geometry)
 
 
 def _as_referred(ref: VolumeRef, volume: Volume) -> Volume | None:

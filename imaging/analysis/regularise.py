@@ -23,11 +23,12 @@ _NOTHING = 1e-3
 
 
 class _Mix(NamedTuple):
-    """A new slice: two old ones and the share of the second."""
+    """A new slice: two old ones, the share of the second, and whether it lies on one of them."""
 
     low: int
     high: int
     share: float
+    exact: bool
 
 
 def even_step(volume: Volume) -> float:
@@ -126,11 +127,10 @@ def _mixes(heights: np.ndarray, step: float) -> list[_Mix]:
         low = int(np.clip(np.searchsorted(heights, height, "right") - 1, 0, len(heights) - 2))
         share = (height - heights[low]) / (heights[low + 1] - heights[low])
         near = SAME_PLACE_MM / (heights[low + 1] - heights[low])
-        if share < near:
-            share = 0.0
-        elif share > 1.0 - near:
-            share = 1.0
-        made.append(_Mix(low, low + 1, float(share)))
+        # Past the end, by less than half a step, the last slice speaks for its own thickness.
+        exact = share < near or abs(share - 1.0) < near
+        share = 0.0 if share < near else 1.0 if share > 1.0 - near else float(share)
+        made.append(_Mix(low, low + 1, share, exact))
     return made
 
 
@@ -220,7 +220,7 @@ def _notes(
     """What was made from what."""
     was = "sheared" if volume.even else "uneven"
     moved = np.abs(shifts - np.rint(shifts)).max(axis=1) > _NOTHING
-    mixed = sum(0.0 < m.share < 1.0 or bool(moved[m.low + (m.share == 1.0)]) for m in mixes)
+    mixed = sum(not m.exact or bool(moved[m.low + (m.share == 1.0)]) for m in mixes)
     notes = [
         f"Made from the {len(heights)} {was} slices of {volume.title}: {len(mixes)} slices every "
         f"{step:.2f} mm, {mixed} of them interpolated."

@@ -28,6 +28,7 @@ from imaging.segmentation import (
     SegmentationHeader,
     identified,
 )
+from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
 
 _T = TypeVar("_T")
@@ -144,17 +145,23 @@ def _build(kind: type[_T], values: Body) -> _T:
 
 def geometry_body(geometry: Geometry) -> Body:
     """A grid as JSON; floats survive exactly."""
-    return {
+    body: Body = {
         "shape": list(geometry.shape),
         "affine": [float(v) for v in geometry.affine.ravel()],
         "frame": geometry.frame_of_reference,
     }
+    if isinstance(geometry, UnevenGeometry):
+        body["places"] = [float(v) for v in geometry.places.ravel()]
+    return body
 
 
 def read_geometry(body: Body) -> Geometry:
     """A grid from :func:`geometry_body`."""
     affine = np.array(body["affine"], dtype=float).reshape(4, 4)
-    return Geometry([int(n) for n in body["shape"]], affine, str(body["frame"]))
+    grid = Geometry([int(n) for n in body["shape"]], affine, str(body["frame"]))
+    if "places" not in body:
+        return grid
+    return UnevenGeometry(grid, np.array(body["places"], dtype=float).reshape(-1, 3))
 
 
 def provenance_body(provenance: Provenance) -> Body:

@@ -63,7 +63,7 @@ def test_values_lie_where_they_did(angles, steps, wanted) -> None:
         voxels=made.voxels[:inside],
         geometry=Geometry((inside, *made.geometry.shape[1:]), made.geometry.affine),
     )
-    assert_in_place(part, 0.05)
+    assert_in_place(part, 0.13)  # a slice within 0.02 mm of a place is taken as it is
 
 
 def test_a_gap_keeps_the_slices_and_names_what_was_made_up() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imaging.errors import BadInput
 from imaging.geometry import Geometry
+from imaging.storage.codec import geometry_body, read_geometry
 from imaging.uneven import (
     UnevenGeometry,
     private_frame,
@@ -118,6 +122,28 @@ def test_where_they_lie_in_words(heights, aside, words) -> None:
     mean, places = stack(heights, aside=aside)
     assert uneven_words(mean, places) == words
     assert uneven_words(mean, np.repeat(places[:1], 4, axis=0)) == "all lie at one place"
+
+
+def test_a_voxel_is_as_thick_as_the_usual_step_and_no_gap_is_counted() -> None:
+    mean, places = stack([0, 3, 6, 9, 30])
+    assert UnevenGeometry(mean, places).voxel_ml == pytest.approx(3.0 * 1.5 * 0.75 / 1000)
+
+
+@pytest.mark.parametrize("change", [lambda p: p[:-1], lambda p: p[::-1], lambda p: p * np.nan])
+def test_places_must_rise_one_for_each_slice(change) -> None:
+    mean, places = stack([0, 3, 6, 12])
+    with pytest.raises(BadInput):
+        UnevenGeometry(mean, change(places))
+
+
+def test_an_uneven_grid_survives_a_file() -> None:
+    mean, places = stack([0, 3, 6, 12])
+    grid = UnevenGeometry(mean, places)
+    back = read_geometry(json.loads(json.dumps(geometry_body(grid))))
+    assert back.same_grid(grid)
+    assert grid.same_grid(back)
+    plain = read_geometry(json.loads(json.dumps(geometry_body(mean))))
+    assert type(plain) is Geometry
 
 
 def test_the_usual_step_is_the_one_met_most() -> None:
