@@ -12,6 +12,7 @@ from imaging.case import Case
 from imaging.edits.edit import AddItem, Edit
 from imaging.errors import EditRefused
 from imaging.segmentation import Segment, Segmentation, next_colour
+from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.tools.brush import BRUSH_RANGE_MM
@@ -159,7 +160,8 @@ class ToolController(QObject):
     # --- the mask that is painted ------------------------------------------------------------
     def _ensure_target(self) -> bool:
         brush = self.display.brush
-        if isinstance(self.case.items.get(brush.segmentation_id), Segmentation):
+        target = self.case.items.get(brush.segmentation_id)
+        if isinstance(target, Segmentation) and not isinstance(target.geometry, UnevenGeometry):
             return True
         display = self.display
         cell = display.cell(display.active)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
@@ -12,15 +13,18 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 from imaging.case import Case
+from imaging.errors import EditRefused
 from imaging.geometry import Geometry
+from imaging.segmentation import Segment, Segmentation
 from imaging.uneven import uneven_geometry
 from imaging.volume import Repeats, Source, Volume, Window
-from viewer.state.display import Cell, DisplayState, Plane
+from viewer.state.display import Brush, Cell, DisplayState, Plane
 from viewer.state.linking import cursor_in, with_cursor
 from viewer.state.navigation import compare_display, first_display
 from viewer.state.plan import slice_plan
 from viewer.state.text import repeat_text
 from viewer.state.windows import automatic_window
+from viewer.tools.brush import brush
 from viewer.tools.scroll import pointed_at, scrolled
 from viewer.widgets.slice_view import SliceView
 from viewer.widgets.volume_view import VolumeView
@@ -232,3 +236,43 @@ def test_another_image_leaves_the_3d_camera_where_it_is(qtbot) -> None:
     case.items["e"] = volume.at_repeat(1)
     view.apply(case, display, cell)
     assert view.orbit == before
+
+
+# --- the brush --------------------------------------------------------------------------------
+
+
+def painting(desk, case: Case, mask: Segmentation, cell: Cell):
+    """A press of the brush in a cell."""
+    case.items["m"] = mask
+    display = at(case, 3.0).but(cells=(cell,), active=cell.id, brush=Brush(segmentation_id="m"))
+    scene = desk(case, display)
+    gesture = brush(scene.event("press", cell.id, 300, 250, SIZE), scene)
+    next(gesture)
+
+
+def mask_on(geometry: Geometry) -> Segmentation:
+    return Segmentation("m", "mask", geometry, "u", segments=(Segment(1, "one", (9, 9, 9)),))
+
+
+def test_nothing_is_painted_on_slices_at_uneven_distances(desk, case) -> None:
+    with pytest.raises(EditRefused, match="uneven distances"):
+        painting(desk, case, mask_on(case.volume("u").geometry), CELL)
+
+
+def test_a_view_in_another_frame_of_reference_paints_nothing(desk, case) -> None:
+    case.items["u"] = uneven([0.0, 3.0, 3.0, 9.0])
+    with pytest.raises(EditRefused, match="frame of reference"):
+        painting(desk, case, mask_on(case.volume("e").geometry), CELL)
+
+
+def test_over_linked_uneven_slices_a_mask_of_the_even_image_is_painted_in_place(desk, case) -> None:
+    mask = mask_on(case.volume("e").geometry)
+    case.items["m"] = mask
+    display = at(case, 18.0).but(brush=Brush(radius_mm=2.0, segmentation_id="m"))
+    scene = desk(case, display)
+    gesture = brush(scene.event("press", "a", 300, 250, SIZE), scene)
+    next(gesture)
+    with contextlib.suppress(StopIteration):
+        gesture.send(scene.event("release", "a", 300, 250, SIZE))
+    painted = np.argwhere(mask.labels)
+    assert set(painted[:, 0]) == {18}

@@ -11,6 +11,7 @@ from imaging.edits.operations import stroke_edit
 from imaging.errors import EditRefused
 from imaging.geometry import Box
 from imaging.segmentation import Segmentation
+from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.state.windows import shown_window
@@ -137,6 +138,11 @@ def _target(scene: Scene) -> Segmentation:
     item = scene.case.items.get(scene.display.brush.segmentation_id)
     if not isinstance(item, Segmentation):
         raise EditRefused("There is no mask to paint on", "", "Choose or add one under Segments")
+    if isinstance(item.geometry, UnevenGeometry):
+        raise EditRefused(
+            "This mask lies on slices at uneven distances", item.name,
+            "Make an even volume and paint on that",
+        )  # fmt: skip
     return item
 
 
