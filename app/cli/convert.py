@@ -1,4 +1,4 @@
-"""``isocenter convert``: one series as a NIfTI or NRRD file on its own grid."""
+"""``isocenter convert``: one series as a NIfTI, NRRD or MetaImage file on its own grid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def convert(
     WorldFailed
         Where the disk refuses.
     """
-    _check_target(out)
+    check_target(out)
     with found(path, output) as result:
         series = chosen_series(result, wanted, path)
         if series.geometry is None:
@@ -36,7 +36,8 @@ def convert(
         volume = loaded(series, output)
         for sentence in dict.fromkeys((*series.problems, *volume.notes)):
             output.warn(sentence)
-        if image or volume.repeats is None or not volume.even:
+        single = out.name.lower().endswith(".mha")  # holds one image
+        if image or single or volume.repeats is None or not volume.even:
             volume = one_image(volume, image, even, output)
         with output.progress("Writing and reading back"):
             written = _write(out, volume)
@@ -67,9 +68,12 @@ def loaded(series: Series, output: Output) -> Volume:
         return loading.load(on_slab=count)
 
 
-def _check_target(out: Path) -> None:
-    if not out.name.lower().endswith((".nii.gz", ".nii", ".nrrd")):
-        raise BadInput("The output must end in .nii.gz, .nii or .nrrd", str(out))
+def check_target(out: Path) -> None:
+    """Refuse a name that cannot be written to, before anything is read."""
+    if not out.name.lower().endswith((".nii.gz", ".nii", ".nrrd", ".mha")):
+        raise BadInput("The output must end in .nii.gz, .nii, .nrrd or .mha", str(out))
+    if out.name.lower().endswith(".seg.nrrd"):
+        raise BadInput("A .seg.nrrd file holds a mask, not an image", str(out), "Use .nrrd")
     if out.exists():
         raise BadInput(
             "There is already a file with this name", str(out), "Choose another name or remove it"
@@ -79,8 +83,10 @@ def _check_target(out: Path) -> None:
 
 
 def _write(out: Path, volume: Volume) -> list[Path]:
-    from imaging.storage import nifti, nrrd
+    from imaging.storage import mha, nifti, nrrd
 
+    if out.name.lower().endswith(".mha"):
+        return mha.write_volume(out, volume)
     if out.name.lower().endswith(".nrrd"):
         return nrrd.write_volume(out, volume)
     return nifti.write_volume(out, volume)

@@ -58,14 +58,26 @@ def _scan(path: Where, as_json: Json = False) -> None:
 def _convert(
     path: Where,
     out: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", help="OUT.nii.gz, .nii or .nrrd")
+        Path, typer.Option("--output", "-o", metavar="OUT", help="OUT.nii.gz, .nii, .nrrd or .mha")
     ],
     series: Wanted = "",
     image: Image = 0,
     even: Even = False,
+    wanted: Annotated[
+        str,
+        typer.Option("--object", metavar="ID", help="A mask, contours or a map of the listing."),
+    ] = "",
+    on: Annotated[
+        Path | None, typer.Option("--on", metavar="PATH", help="Images the object was made on.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one series as NIfTI or NRRD."""
+    """Write one series, or one mask or map on its images, as NIfTI, NRRD or MetaImage."""
+    if wanted or on is not None:
+        from app.cli.convert_object import convert_object
+
+        convert_object(path, out, wanted, on, Output(as_json))
+        return
     from app.cli.convert import convert
 
     convert(path, out, series, Output(as_json), image, even)

@@ -271,7 +271,7 @@ def _open_dataset(root: Path, makers: list[dict[str, str]]) -> list[Path]:
             raise BadInput("This folder holds a data set that is not of derivatives", str(root))
         before = known.get("GeneratedBy") or []
         if new := [maker for maker in makers if maker not in before]:
-            write_json(root / _DESCRIPTION, {**known, "GeneratedBy": [*before, *new]})
+            write_json(root / _DESCRIPTION, {**known, "GeneratedBy": [*before, *new]}, replace=True)
         return []
     _made(root)
     body = {

@@ -52,21 +52,30 @@ def write_label_file(path: Path, segments: Iterable[Segment]) -> list[Path]:
     Raises
     ------
     WorldFailed
-        Where the disk refuses or what was read back differs.
+        Where another file has the name, the disk refuses or what was read back differs.
     """
     ordered = sorted(segments, key=lambda s: s.number)
-    lines = [_line(0, (0, 0, 0), 0.0, 0, "Clear Label")]
-    lines += [_line(s.number, s.colour, 1.0, 1, _clean(s.name)) for s in ordered]
+    text = _text(ordered)
     meant = [(s.number, s.colour, _clean(s.name)) for s in ordered]
+    check_label_file(path, ordered)
 
     def verify(aside: Path) -> None:
         if [(s.number, s.colour, s.name) for s in read_label_file(aside)] != meant:
             raise WorldFailed("The label file read back differs from what was written", path.name)
 
     def write(aside: Path) -> None:
-        aside.write_text(_HEADER + "".join(lines), encoding="utf-8", newline="\n")
+        aside.write_text(text, encoding="utf-8", newline="\n")
 
     return [write_atomic(path, write, verify)]
+
+
+def check_label_file(path: Path, segments: Iterable[Segment]) -> None:
+    """Raise WorldFailed where a file with other labels has this name already."""
+    text = _text(sorted(segments, key=lambda s: s.number))
+    if path.exists() and path.read_bytes() != text.encode("utf-8"):
+        raise WorldFailed(
+            "There is already another label file with this name", str(path), "Choose another name"
+        )
 
 
 def read_label_file(path: Path) -> list[Segment]:
@@ -107,6 +116,12 @@ def label_rows(text: str) -> list[LabelRow] | None:
         number, red, green, blue = (min(int(match[n]), 1 << 30) for n in range(1, 5))
         rows.append(LabelRow(number, (min(red, 255), min(green, 255), min(blue, 255)), match[8]))
     return rows
+
+
+def _text(ordered: Iterable[Segment]) -> str:
+    lines = [_line(0, (0, 0, 0), 0.0, 0, "Clear Label")]
+    lines += [_line(s.number, s.colour, 1.0, 1, _clean(s.name)) for s in ordered]
+    return _HEADER + "".join(lines)
 
 
 def _line(number: int, colour: tuple[int, int, int], alpha: float, seen: int, name: str) -> str:

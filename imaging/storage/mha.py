@@ -20,7 +20,7 @@ from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.storage.arrays import PACKING, as_bytes, little_endian, real, storable
-from imaging.storage.label_file import label_file_path, write_label_file
+from imaging.storage.label_file import check_label_file, label_file_path, write_label_file
 from imaging.storage.sidecar import image_facts, map_facts, mask_facts, must_be_even
 from imaging.volume import Volume
 
@@ -65,6 +65,7 @@ def write_labels(path: Path, segmentation: Segmentation) -> list[Path]:
     BadInput, WorldFailed
         As in :func:`write_volume`.
     """
+    check_label_file(label_file_path(Path(path)), segmentation.segments)
     facts = mask_facts(segmentation)
     written = _write(path, segmentation.labels, segmentation.geometry, facts)
     return [written, *write_label_file(label_file_path(written), segmentation.segments)]

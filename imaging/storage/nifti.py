@@ -20,8 +20,15 @@ from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.storage.arrays import PACKING, storable, stored
-from imaging.storage.label_file import label_file_path, write_label_file
-from imaging.storage.sidecar import image_facts, map_facts, mask_facts, must_be_even, write_json
+from imaging.storage.label_file import check_label_file, label_file_path, write_label_file
+from imaging.storage.sidecar import (
+    check_free,
+    image_facts,
+    map_facts,
+    mask_facts,
+    must_be_even,
+    write_json,
+)
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
@@ -56,6 +63,8 @@ def write_volume(path: Path, volume: Volume, *, every_image: bool = True) -> lis
         Where the disk refuses or what was read back differs.
     """
     must_be_even(volume)
+    if volume.repeats is not None:
+        check_free(json_path(path))
     made = stored(volume, every_image=every_image)
     scale = (made.slope, made.intercept)
     written = [_write(path, made.values, volume.geometry, volume.name, scale)]
@@ -83,6 +92,8 @@ def write_labels(path: Path, segmentation: Segmentation) -> list[Path]:
     BadInput, WorldFailed
         As in :func:`write_volume`.
     """
+    check_label_file(label_file_path(path), segmentation.segments)
+    check_free(json_path(path))
     written = _write(path, segmentation.labels, segmentation.geometry, segmentation.name)
     named = write_label_file(label_file_path(written), segmentation.segments)
     return [written, *named, write_json(json_path(written), mask_facts(segmentation))]
@@ -96,6 +107,7 @@ def write_heatmap(path: Path, heatmap: Heatmap) -> list[Path]:
     BadInput, WorldFailed
         As in :func:`write_volume`.
     """
+    check_free(json_path(path))
     written = _write(path, heatmap.values, heatmap.geometry, heatmap.name)
     return [written, write_json(json_path(written), map_facts(heatmap))]
 

@@ -145,7 +145,7 @@ def add_case(
             "file_ending": _ENDING,
             "description": known.get("description", f"Written by Isocenter. {RESEARCH_ONLY}."),
         }
-        write_json(root / "dataset.json", body)
+        write_json(root / "dataset.json", body, replace=True)
     files = (*written, root / "dataset.json")
     return NnunetReport(root, case, count, labels, files)
 

@@ -86,14 +86,21 @@ def image_facts(volume: Volume, *, every_image: bool = False) -> dict[str, Any]:
     return facts
 
 
-def write_json(path: Path, body: Mapping[str, Any]) -> Path:
+def write_json(path: Path, body: Mapping[str, Any], *, replace: bool = False) -> Path:
     """Write a JSON file (UTF-8), then read it back and compare.
+
+    Parameters
+    ----------
+    replace : bool
+        True for the description of a data set, which grows with it.
 
     Raises
     ------
     WorldFailed
-        Where the disk refuses or what was read back differs.
+        Where a file has the name, the disk refuses or what was read back differs.
     """
+    if not replace:
+        check_free(path)
     text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
     meant = json.loads(text)
 
@@ -106,6 +113,14 @@ def write_json(path: Path, body: Mapping[str, Any]) -> Path:
             raise WorldFailed("The file read back differs from what was written", path.name)
 
     return write_atomic(path, write, verify)
+
+
+def check_free(path: Path) -> None:
+    """Raise WorldFailed where a file has this name already."""
+    if path.exists():
+        raise WorldFailed(
+            "There is already a file with this name", str(path), "Choose another name"
+        )
 
 
 def must_be_even(volume: Volume) -> None:

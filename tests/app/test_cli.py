@@ -164,7 +164,7 @@ def test_real_scanner_files_are_listed(shell, shared_data, folder, count, shape)
 
 
 # --- convert ---------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["out.nii.gz", "out.nii", "out.nrrd"])
+@pytest.mark.parametrize("name", ["out.nii.gz", "out.nii", "out.nrrd", "out.mha"])
 def test_convert_keeps_voxels_and_place_for_an_independent_reader(shell, study, tmp_path, name):
     import SimpleITK as sitk
 

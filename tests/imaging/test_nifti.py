@@ -14,7 +14,7 @@ from writing_grids import (
     volume,
 )
 
-from imaging.errors import BadInput
+from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.orientation import LPS_TO_RAS
@@ -105,6 +105,22 @@ def test_labels_come_with_their_names(tmp_path):
     assert image.get_data_dtype() == np.uint8
     np.testing.assert_array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), labels)
     assert '"Lesion"' in files[1].read_text()
+
+
+def test_files_beside_a_mask_are_never_overwritten(tmp_path):
+    def mask(colour):
+        labels = np.zeros((4, 5, 11), np.uint8)
+        segments = (Segment(5, "Lesion", colour),)
+        return Segmentation.from_labels("m", "M", grid(), "v", labels, segments=segments)
+
+    (tmp_path / "a.json").write_text("mine")
+    with pytest.raises(WorldFailed, match="already a file"):
+        write_labels(tmp_path / "a.nii.gz", mask((1, 2, 3)))
+    (tmp_path / "b.label.txt").write_text("mine")
+    with pytest.raises(WorldFailed, match="another label file"):
+        write_labels(tmp_path / "b.nii.gz", mask((1, 2, 3)))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "b.label.txt"}
+    assert (tmp_path / "a.json").read_text() == (tmp_path / "b.label.txt").read_text() == "mine"
 
 
 def test_a_map_keeps_every_value(tmp_path):
