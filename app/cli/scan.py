@@ -37,8 +37,8 @@ def scan(path: Path, output: Output) -> None:
             )
         if objects:
             output.table(
-                ("Masks, maps and reports", "Kind", "Holds", "For --series"),
-                [(o["title"], o["kind"], o["details"], _wanted(o)) for o in objects],
+                ("Masks, maps and reports", "Kind", "Holds", "For --object"),
+                [(o["title"], o["kind"], o["details"], o["id"][:12]) for o in objects],
             )
         for n, series in enumerate(listed, 1):
             for sentence in series["problems"]:
@@ -76,6 +76,11 @@ def found(path: Path, output: Output, or_objects: bool = False) -> ScanResult:
 def _nothing(path: Path, result: ScanResult) -> BadInput:
     if not path.exists():
         return BadInput("There is no such file or folder", str(path))
+    if result.objects:
+        return BadInput(
+            "There are only masks, maps or reports here, and no images", str(path),
+            "Place one on its images: convert … --object ID --on IMAGES",
+        )  # fmt: skip
     if not result.problems:
         advice = "Give DICOM, NIfTI, NRRD or MetaImage files"
         return BadInput("There are no images here", str(path), advice)
@@ -155,11 +160,6 @@ def _described_object(found: FoundObject) -> dict[str, Any]:
         "series_uids": list(found.series_uids),
         "frame_of_reference": found.frame_of_reference,
     }
-
-
-def _wanted(found: dict[str, Any]) -> str:
-    """What names an object for ``--series``; only label images are images as well."""
-    return found["id"] if found["kind"] == LABELS else ""
 
 
 def _named(result: ScanResult) -> list[tuple[Series, str]]:
