@@ -74,6 +74,7 @@ def scan(
     cancelled: Callable[[], bool] | None = None,
     on_object: Callable[[FoundObject], None] | None = None,
     remembered: HeaderIndex | None = None,
+    names_as: str = "",
 ) -> ScanResult:
     """Find the series in folders, files and zip archives; reads headers only.
 
@@ -95,12 +96,18 @@ def scan(
     remembered : HeaderIndex, optional
         Headers of earlier scans: files that are as they were need not be read again. What is found
         now is remembered there; zip archives never are.
+    names_as : str, optional
+        Script of names in DICOM files that do not say their character set; a key of
+        :data:`imaging.dicom.charsets.NAME_CHARSETS`.
 
     Returns
     -------
     ScanResult
     """
     worker = _Scan(on_series, on_problem, on_progress, cancelled or (lambda: False), on_object)
+    worker.index = Index(names_as)
+    if remembered is not None:
+        remembered.keep_apart(names_as)
     try:
         worker.run([os.fspath(path) for path in paths], remembered)
     except BaseException:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from imaging.dicom.charsets import is_unsure
 from imaging.dicom.sequence import SequenceFacts, facts_of, guess_sequence, name_sequence
 from imaging.dicom.tags import Header
 from imaging.dicom.vetting import safe_uid
 from imaging.volume import Patient, Source
 
 __all__ = ["Study", "name_sequence", "study_of"]
+
+_UNSURE_NAME = (
+    "The patient's name may be shown in wrong letters: the file does not say its character set."
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +25,7 @@ class Study:
     description: str
     frame_of_reference: str = ""
     facts: SequenceFacts = SequenceFacts()
+    notes: tuple[str, ...] = ()
 
 
 def study_of(header: Header) -> Study:
@@ -46,7 +52,9 @@ def study_of(header: Header) -> Study:
         sequence=guess_sequence(facts).name,
     )
     description = name or (f"Series {number}" if number else "Unnamed series")
-    return Study(source, description, safe_uid(header.text(0x00200052)), facts)
+    unsure = is_unsure(header.values.get(0x00100010, b""), header.texts(0x00080005))
+    notes = (_UNSURE_NAME,) if unsure and not header.names_as else ()
+    return Study(source, description, safe_uid(header.text(0x00200052)), facts, notes)
 
 
 def _person(name: str) -> str:

@@ -27,9 +27,16 @@ class Index:
     """Collects DICOM files and says which series they make.
 
     Files may come in any order; :meth:`series` may be called at any time.
+
+    Parameters
+    ----------
+    names_as : str
+        Script of names in files that do not say their character set; a key of
+        :data:`imaging.dicom.charsets.NAME_CHARSETS`, or empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names_as: str = "") -> None:
+        self._names_as = names_as
         self.problems: list[Problem] = []
         self.objects: list[FoundObject] = []
         self.records: list[FileRecord] = []
@@ -60,7 +67,7 @@ class Index:
         return None if record is None else self.take(record)
 
     def _read(self, path: str) -> FileRecord | None:
-        header = read_header(path)
+        header = self._header(path)
         if header.media_class == DICOMDIR_CLASS:
             return None
         found = find_object(header)
@@ -69,6 +76,11 @@ class Index:
         frames, group = tuple(read_frames(header)), _group_name(header)
         study = None if group in self._studies else study_of(header)
         return FileRecord(path, header.size, group, frames, study)
+
+    def _header(self, path: str) -> Header:
+        header = read_header(path)
+        header.names_as = self._names_as
+        return header
 
     def take(self, record: FileRecord) -> str | None:
         """Use what is known of a file, as :meth:`add` does after reading it.
@@ -87,7 +99,7 @@ class Index:
         if not kept:
             return None
         if record.group not in self._studies:
-            self._studies[record.group] = record.study or study_of(read_header(record.path))
+            self._studies[record.group] = record.study or study_of(self._header(record.path))
             if needs_worker(kept[0].encoding):
                 prepare_worker()
         self._frames.setdefault(record.group, []).extend(kept)
@@ -180,6 +192,7 @@ def _series(group: str, study: Study, stack: Stack) -> Series:
     problems += tuple(
         dict.fromkeys(note for frame in stack.frames for note in frame.encoding.notes)
     )
+    problems += study.notes
     undecodable = undecodable_reason(first.encoding)
     if undecodable:
         problems = (undecodable + ".", *problems)

@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from imaging.dicom.charsets import decode_text
+
 IMPLICIT_LE = "1.2.840.10008.1.2"
 EXPLICIT_LE = "1.2.840.10008.1.2.1"
 DEFLATED_LE = "1.2.840.10008.1.2.1.99"
@@ -141,6 +143,7 @@ class Header:
     functional_groups: bool = False
     media_class: str = ""
     cut: bool = False  #: an element runs past the end of the file
+    names_as: str = ""  #: a key of NAME_CHARSETS for files that do not say their character set
 
     def text(self, tag: int) -> str:
         """A value as plain text, padding removed; empty where absent."""
@@ -154,9 +157,7 @@ class Header:
     def human(self, tag: int) -> str:
         """A value written for people, decoded with the file's character set (PS3.5 6.1)."""
         raw = self.values.get(tag, b"").strip(b" \0")
-        if raw.isascii() and b"\x1b" not in raw:
-            return raw.decode("ascii")
-        return _decode(raw, self.texts(0x00080005))
+        return decode_text(raw, self.texts(0x00080005), self.names_as)
 
     def numbers(self, tag: int) -> tuple[float, ...]:
         """The numbers of an element; empty where absent or not numbers."""
@@ -184,13 +185,3 @@ class Header:
         if value is None or not abs(value) < 1e15:
             return default
         return int(value)
-
-
-def _decode(raw: bytes, charsets: tuple[str, ...]) -> str:
-    from pydicom.charset import convert_encodings, decode_bytes
-
-    try:
-        encodings = convert_encodings(list(charsets) or [""])
-        return decode_bytes(raw, encodings, set(b"\\^="))
-    except (LookupError, UnicodeError, ValueError):
-        return raw.decode("latin-1")

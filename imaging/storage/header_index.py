@@ -91,6 +91,10 @@ class HeaderIndex:
         self._broken = False
         self._lock = threading.Lock()
 
+    def keep_apart(self, words: str) -> None:
+        """From here on ask and keep only what was read in the same way, named by these words."""
+        self._reader = f"{_reader()}|{words}" if words else _reader()
+
     # --- asking ------------------------------------------------------------------------------
     def recall(self, listing: Listing) -> Remembered | None:
         """What a scan of the same paths found, where not one file has changed since."""
