@@ -25,9 +25,9 @@ from imaging.dicom.derived import contributing_equipment
 from imaging.dicom.parts import check_writable, plane_groups
 from imaging.dicom.references import (
     imported_as_dicom,
+    join_study,
     quiet,
     referable,
-    reference_everything,
     reference_frames,
     reference_header,
 )
@@ -184,7 +184,7 @@ def _build(heatmap: Heatmap, volume: Volume, encoding: Encoding) -> Dataset:
         series_description=heatmap.name[:64],
     )
     _add_context(ds, header)
-    reference_everything(ds, volume, sop_class)
+    join_study(ds, header, volume, sop_class)
     reference_frames(ds, volume, sop_class, heatmap.geometry, COMPUTED)
     return ds
 

@@ -25,15 +25,22 @@ if TYPE_CHECKING:
     from pydicom.dataelem import DataElement
     from pydicom.dataset import Dataset
 
-#: Attributes of the Patient, General Study and Patient Study modules that a new object repeats
-#: (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
+#: Attributes of the Patient, General Study, Patient Study and Patient Medical modules: all objects
+#: of a study must tell the same (PS3.3 C.7.1.1, C.7.2.1, C.7.2.2).
 SHARED_KEYWORDS = (
     "PatientName", "PatientID", "IssuerOfPatientID", "TypeOfPatientID", "PatientBirthDate",
-    "PatientSex", "OtherPatientIDsSequence", "PatientSpeciesDescription", "PatientIdentityRemoved",
-    "DeidentificationMethod", "DeidentificationMethodCodeSequence", "StudyInstanceUID",
-    "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber",
-    "IssuerOfAccessionNumberSequence", "StudyDescription", "PatientAge", "PatientSize",
-    "PatientWeight", "PregnancyStatus", "LongitudinalTemporalInformationModified",
+    "PatientBirthTime", "PatientSex", "OtherPatientIDs", "OtherPatientIDsSequence",
+    "OtherPatientNames", "EthnicGroup", "PatientComments", "PatientSpeciesDescription",
+    "ResponsiblePerson", "ResponsiblePersonRole", "ResponsibleOrganization",
+    "QualityControlSubject", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence", "LongitudinalTemporalInformationModified",
+    "StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID",
+    "AccessionNumber", "IssuerOfAccessionNumberSequence", "StudyDescription",
+    "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy", "ProcedureCodeSequence",
+    "AdmittingDiagnosesDescription", "AdmittingDiagnosesCodeSequence", "PatientAge",
+    "PatientSize", "PatientWeight", "MedicalAlerts", "Allergies", "Occupation", "SmokingStatus",
+    "AdditionalPatientHistory", "PregnancyStatus", "LastMenstrualDate", "PatientState",
+    "PatientSexNeutered", "AdmissionID", "ServiceEpisodeID", "ReasonForVisit",
 )  # fmt: skip
 _REQUIRED_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime",
@@ -217,10 +224,19 @@ def slice_reference(volume: Volume, sop_class: str, k: int) -> Dataset:
     return item
 
 
-def reference_everything(ds: Dataset, volume: Volume, sop_class: str) -> None:
-    """Name all source images at the top of an object (PS3.3 C.7.6.1, C.12.2)."""
+def join_study(ds: Dataset, header: Dataset, volume: Volume, sop_class: str) -> None:
+    """Take over patient and study, and name all source images at the top (PS3.3 C.7.6.1, C.12.2).
+
+    Parameters
+    ----------
+    header : pydicom Dataset
+        From :func:`reference_header`.
+    """
     from pydicom.dataset import Dataset
 
+    for keyword in SHARED_KEYWORDS:
+        if keyword in header:
+            ds[keyword] = header[keyword]
     references = []
     for uid in dict.fromkeys(volume.source.instance_uids):
         item = Dataset()
@@ -239,7 +255,7 @@ def reference_frames(
     """Name the source slice of every frame of a multi-frame object (PS3.3 C.7.6.16.2.6).
 
     Frames are matched by their position; where the object's grid is not that of the volume, only
-    the top-level references of :func:`reference_everything` are left.
+    the top-level references of :func:`join_study` are left.
     """
     from pydicom.dataset import Dataset
 

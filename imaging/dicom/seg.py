@@ -30,9 +30,9 @@ from imaging.dicom.parts import (
 from imaging.dicom.read_seg import read_seg
 from imaging.dicom.references import (
     imported_as_dicom,
+    join_study,
     quiet,
     referable,
-    reference_everything,
     reference_frames,
     reference_header,
 )
@@ -271,7 +271,7 @@ def _build(content: _Content, name: str, volume: Volume, creator: str, compressi
         specific_character_set="ISO_IR 192",
         series_description=name[:64],
     )
-    reference_everything(ds, volume, sop_class)
+    join_study(ds, header, volume, sop_class)
     reference_frames(ds, volume, sop_class, content.geometry, SEGMENTATION_DERIVATION)
     ds.BodyPartExamined = header.BodyPartExamined
     # A label map or a single map cannot overlap (PS3.3 C.8.20.2).
