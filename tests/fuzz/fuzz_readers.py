@@ -77,7 +77,8 @@ def _fuzz(options: argparse.Namespace) -> None:
         open_like_the_window(file.read_bytes(), watched=False)
     arguments = [
         sys.argv[0], str(options.corpus), f"-max_total_time={options.seconds}",
-        f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={PROCESS_MB}", f"-max_len={LONGEST_INPUT}", f"-seed={options.seed}",
+        f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={PROCESS_MB}", f"-max_len={LONGEST_INPUT}",
+        f"-seed={options.seed}",
         f"-artifact_prefix={options.findings}/", "-print_final_stats=1", "-verbosity=1",
     ]  # fmt: skip
     atheris.Setup(arguments, lambda data: open_like_the_window(data) and None)
