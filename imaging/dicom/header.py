@@ -85,7 +85,7 @@ def _read(path: str, file: BinaryIO, size: int) -> Header:
     try:
         start = _identify(header, head)
     except (Malformed, struct.error):
-        raise BadInput("This is no DICOM, NIfTI, NRRD or MetaImage file", path) from None
+        raise BadInput("This is not a DICOM, NIfTI, NRRD or MetaImage file", path) from None
     source: BinaryIO = file
     if header.syntax == DEFLATED_LE:
         data, whole = inflate(file, start, path, MAX_HEADER_BYTES)
@@ -101,7 +101,7 @@ def _read(path: str, file: BinaryIO, size: int) -> Header:
             raise BadInput("The compressed data inflate far too strongly", path) from None
         _walk_slowly(header)
     if not (header.text(0x00080016) or header.text(0x00080018) or header.media_class):
-        raise BadInput("This is no DICOM, NIfTI, NRRD or MetaImage file", path)
+        raise BadInput("This is not a DICOM, NIfTI, NRRD or MetaImage file", path)
     return header
 
 
@@ -118,7 +118,7 @@ def identified(path: str) -> Header:
         try:
             start = _identify(header, file.read(_CHUNK))
         except (Malformed, struct.error):
-            raise BadInput("This is no DICOM, NIfTI, NRRD or MetaImage file", path) from None
+            raise BadInput("This is not a DICOM, NIfTI, NRRD or MetaImage file", path) from None
     header.start = 0 if header.syntax == DEFLATED_LE else start
     return header
 

@@ -97,7 +97,7 @@ def test_scan_as_text_names_the_same_things(shell, study):
     assert err == ""
     assert "16×14×12" in out
     assert "Ramp in DICOM" in out
-    assert "notes.txt: This is no DICOM, NIfTI, NRRD or MetaImage file." in out
+    assert "notes.txt: This is not a DICOM, NIfTI, NRRD or MetaImage file." in out
 
 
 def test_a_name_that_looks_like_markup_is_printed_as_it_is(shell, tmp_path):
@@ -141,7 +141,7 @@ def test_nothing_to_scan_is_one_sentence(shell, tmp_path):
     assert "no such file or folder" in refused(shell, "scan", tmp_path / "nowhere")
     assert "no images here" in refused(shell, "scan", tmp_path)
     (tmp_path / "a.txt").write_text("x")
-    assert "no DICOM, NIfTI, NRRD or MetaImage file" in refused(shell, "scan", tmp_path)
+    assert "not a DICOM, NIfTI, NRRD or MetaImage file" in refused(shell, "scan", tmp_path)
 
 
 def test_a_bar_is_drawn_on_a_terminal_and_only_on_stderr(shell, study, monkeypatch):
