@@ -50,7 +50,7 @@ def test_junk_beside_a_series_is_listed_and_harmless(maker: Maker) -> None:
         assert series.regular
         listed = {Path(p.path).name: p.reason for p in result.problems}
     assert listed["empty"] == "The file is empty."
-    assert "not a DICOM" in listed["letter.txt"]
+    assert "not a DICOM, NIfTI" in listed["letter.txt"]
     assert "cut off: 200 of 240 bytes" in listed["cut"]
     assert "stub" in listed
     assert "noise" in listed
