@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imaging.geometry import Geometry
+from imaging.geometry import Box, Geometry
 
 #: Axes count as parallel, and voxels as the same, within these parts of a voxel.
 _TURN_TOLERANCE = 1e-3
@@ -42,22 +42,50 @@ def onto(
     if aligned(grid, wanted):
         moved = _turned(labels, grid, wanted)
         return moved, _outside(int(np.count_nonzero(labels)) - int(np.count_nonzero(moved)))
-    from scipy.ndimage import affine_transform
-
-    moved = affine_transform(
-        labels, grid.inverse @ wanted.affine, output_shape=wanted.shape, order=0,
-        mode="grid-constant", cval=0,
-    )  # fmt: skip
-    marked = np.argwhere(labels)
-    nearest = np.rint(wanted.index(grid.world(marked))).astype(int)
-    inside = ((nearest >= 0) & (nearest < wanted.shape)).all(1)
-    notes = _outside(int((~inside).sum()))
+    box = Box.around(labels)
+    moved = _nearest(labels[box.slices], grid.cropped(box), wanted)
+    there, lost = _seen_inside(labels, box, grid, wanted)
+    notes = _outside(lost)
     notes.append("The mask was drawn on another grid and was resampled to this one")
-    gone = np.setdiff1d(labels[tuple(marked[inside].T)], moved)
+    gone = np.flatnonzero(there & (np.bincount(moved.ravel(), minlength=256) == 0))
     if gone.size:
         which = ", ".join(str(n) for n in gone)
         notes.append(f"Too small for the voxels of this image and lost: label {which}")
     return moved, notes
+
+
+def _nearest(labels: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray:
+    """Labels on a grid in any direction; only the block that can hold them is worked out."""
+    from scipy.ndimage import affine_transform
+
+    moved = np.zeros(wanted.shape, np.uint8)
+    around = np.abs(wanted.inverse[:3, :3] @ grid.affine[:3, :3]).sum(1) + 1
+    corners = wanted.index(grid.corners)
+    low = np.floor(corners.min(0) - around).astype(int).tolist()
+    high = (np.ceil(corners.max(0) + around).astype(int) + 1).tolist()
+    part = Box((low[0], low[1], low[2]), (high[0], high[1], high[2])).clipped(wanted.shape)
+    if not part.empty:
+        smaller = wanted.cropped(part)
+        affine_transform(
+            labels, grid.inverse @ smaller.affine, output_shape=smaller.shape,
+            output=moved[part.slices], order=0, mode="grid-constant", cval=0,
+        )  # fmt: skip
+    return moved
+
+
+def _seen_inside(
+    labels: np.ndarray, box: Box, grid: Geometry, wanted: Geometry
+) -> tuple[np.ndarray, int]:
+    """Which labels have a voxel inside the other grid (bool, 256), and how many lie outside."""
+    there, lost = np.zeros(256, bool), 0
+    for k in range(box.start[0], box.stop[0]):
+        j, i = np.nonzero(labels[k])
+        index = np.stack([np.full(len(j), k), j, i], -1)
+        nearest = np.rint(wanted.index(grid.world(index)))
+        inside = ((nearest >= 0) & (nearest < wanted.shape)).all(1)
+        there[labels[k][j[inside], i[inside]]] = True
+        lost += int(np.count_nonzero(~inside))
+    return there, lost
 
 
 def aligned(grid: Geometry, wanted: Geometry) -> bool:

@@ -232,8 +232,19 @@ def slice_step(heights: np.ndarray, stated: float) -> float:
     return span / max(round(span / float(gaps.min())), 1)
 
 
-def resampled(values: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray:
+def resampled(values: np.ndarray, grid: Geometry, target: Target) -> np.ndarray:
     """A map on another grid, linear between voxels and 0 outside; float32 ``(k, j, i)``."""
+    if target.places is None:
+        return _resampled(values, grid, target.geometry)
+    slices = []
+    for place in target.places:
+        affine = target.geometry.affine.copy()
+        affine[:3, 3] = place
+        slices.append(_resampled(values, grid, Geometry((1, *target.geometry.shape[1:]), affine)))
+    return np.concatenate(slices)
+
+
+def _resampled(values: np.ndarray, grid: Geometry, wanted: Geometry) -> np.ndarray:
     result = np.zeros(wanted.shape, np.float32)
     box = Box.around(values != 0)
     if box.empty:

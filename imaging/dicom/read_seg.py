@@ -333,11 +333,6 @@ def _canvas(ds: Dataset, frames: list[_Frame], target: Target, path: Path) -> _C
     direct = [lay(frame.plane, target) for frame in frames]
     if all(patch is not None for patch in direct):
         return _Canvas(target.geometry, [p for p in direct if p is not None], own=False)
-    if target.places is not None:
-        raise BadInput(
-            "The slices of the image lie at uneven places and the mask was not drawn on them",
-            str(path),
-        )
     geometry, slices = own_grid([f.plane for f in frames], stated_step(ds), str(path))
     whole = slice(0, geometry.shape[1]), slice(0, geometry.shape[2])
     patches = [Patch(0, int(k), whole, False, whole) for k in slices]
@@ -468,11 +463,11 @@ def _onto(content: SegLayers, canvas: _Canvas, target: Target) -> SegLayers:
         return content
     layers, notes = [], list(content.notes)
     for layer in content.layers:
-        labels, more = onto(layer.labels, canvas.geometry, target.geometry)
+        labels, more = onto(layer.labels, canvas.geometry, target.geometry, target.places)
         layers.append(Layer(labels, layer.segments))
         notes += [note for note in more if note not in notes]
     fractions = tuple(
-        fraction._replace(values=resampled(fraction.values, canvas.geometry, target.geometry))
+        fraction._replace(values=resampled(fraction.values, canvas.geometry, target))
         for fraction in content.fractions
     )
     return content._replace(layers=tuple(layers), fractions=fractions, notes=tuple(notes))
