@@ -47,11 +47,22 @@ Even = Annotated[
 
 
 @program.command("scan")
-def _scan(path: Where, as_json: Json = False) -> None:
+def _scan(
+    path: Where,
+    names_as: Annotated[
+        str,
+        typer.Option(
+            "--names-as",
+            metavar="SCRIPT",
+            help="Script of text whose files do not say it: korean, cyrillic, western ...",
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
     """List the series under a path, their grids, and what could not be read."""
     from app.cli.scan import scan
 
-    scan(path, Output(as_json))
+    scan(path, Output(as_json), names_as)
 
 
 @program.command("convert")

@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from app.cli.output import Output
+from app.settings import load as load_settings
+from app.told_sequences import corrected
+from imaging.dicom.charsets import NAME_CHARSETS
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.open import ScanResult
 from imaging.open import scan as scan_paths
-from imaging.series import LABELS, FoundObject, Series
+from imaging.series import LABELS, SURE, FoundObject, Series
 from imaging.storage.label_images import as_series
 
 #: So many unusable files are named one by one in the text output.
 NAMED_PROBLEMS = 20
 
 
-def scan(path: Path, output: Output) -> None:
+def scan(path: Path, output: Output, names_as: str = "") -> None:
     """List what is under a path.
+
+    Parameters
+    ----------
+    names_as : str
+        Script of text in DICOM files that do not say their character set.
 
     Raises
     ------
     BadInput
-        Where there is neither a series nor a mask, map or report.
+        Where there is neither a series nor a mask, map or report, or no such script.
     """
-    with found(path, output, or_objects=True) as result:
+    if names_as and names_as not in NAME_CHARSETS:
+        advice = f"Scripts: {', '.join(NAME_CHARSETS)}"
+        raise BadInput(f"There is no script called '{names_as}'", "", advice)
+    with found(path, output, or_objects=True, names_as=names_as) as result:
         listed = [described(series, name) for series, name in _named(result)]
         problems = [{"file": p.path, "reason": p.reason} for p in result.problems]
         objects = [_described_object(found) for found in result.objects]
@@ -49,7 +61,7 @@ def scan(path: Path, output: Output) -> None:
         )
 
 
-def found(path: Path, output: Output, or_objects: bool = False) -> ScanResult:
+def found(path: Path, output: Output, or_objects: bool = False, names_as: str = "") -> ScanResult:
     """Scan with a progress bar.
 
     Parameters
@@ -66,11 +78,13 @@ def found(path: Path, output: Output, or_objects: bool = False) -> ScanResult:
         result = scan_paths(
             [path],
             on_progress=lambda done, total: advance(done / max(total, 1), f"{done} of {total}"),
+            names_as=names_as,
         )
     if not result.series and not (or_objects and result.objects):
         result.close()
         raise _nothing(path, result)
-    return result
+    told = load_settings()[0].sequences
+    return replace(result, series=tuple(corrected(series, told) for series in result.series))
 
 
 def _nothing(path: Path, result: ScanResult) -> BadInput:
@@ -128,6 +142,8 @@ def described(series: Series, name: str) -> dict[str, Any]:
         "kind": series.kind,
         "description": series.description,
         "sequence": series.sequence,
+        "sequence_confidence": series.guess.confidence,
+        "sequence_why": series.guess.why,
         "plane": series.plane,
         "shape_ijk": list(reversed(series.shape)),
         "spacing_ijk_mm": None if grid is None else _spacing(series, grid),
@@ -174,7 +190,8 @@ def _named(result: ScanResult) -> list[tuple[Series, str]]:
 
 def _row(number: int, series: dict[str, Any]) -> tuple[object, ...]:
     spacing = series["spacing_ijk_mm"]
-    kind = " ".join(word for word in (series["sequence"], series["plane"]) if word)
+    doubt = "?" if series["sequence"] and series["sequence_confidence"] < SURE else ""
+    kind = " ".join(word for word in (series["sequence"] + doubt, series["plane"]) if word)
     images = f" ×{len(series['images'])}" if series["images"] else ""
     return (
         number,

@@ -114,3 +114,20 @@ def test_an_even_series_of_one_image_needs_neither_option(run, tmp_path) -> None
     assert run("convert", tmp_path / "plain", "-o", out, "--image", "2")[0] == 1
     assert run("convert", tmp_path / "plain", "-o", out, "--image", "1", "--even")[0] == 0
     assert out.is_file()
+
+
+def test_text_of_files_that_name_no_script_is_read_as_asked(run, tmp_path):
+    path = Path(write_derived_series(tmp_path / "korean", ramp(0))[0])
+    data = dcmread(path)
+    data.SeriesDescription = "D" * 8
+    del data.SpecificCharacterSet
+    data.save_as(path)
+    korean = "머리검사".encode("euc_kr")
+    path.write_bytes(path.read_bytes().replace(b"D" * 8, korean, 1))
+    code, out, _ = run("scan", path, "--names-as", "korean", "--json")
+    assert code == 0
+    assert json.loads(out)["series"][0]["description"] == "머리검사"
+    code, _, err = run("scan", path, "--names-as", "klingon")
+    assert code == 1
+    assert "There is no script called 'klingon'" in err
+    assert "korean" in err
