@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
+from PySide6.QtCore import QPoint, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeWidget, QTreeWidgetItem
 
@@ -34,6 +34,8 @@ class SegmentTree(QTreeWidget):
         ``number`` is 0 on the row of a mask.
     renamed(mask_id, number, text)
         A name was typed.
+    menu_wanted(mask_id, number)
+        The row of a label was clicked with the right button.
     """
 
     label_chosen = Signal(str, int)
@@ -41,6 +43,7 @@ class SegmentTree(QTreeWidget):
     lock_clicked = Signal(str, int)
     colour_clicked = Signal(str, int)
     renamed = Signal(str, int, str)
+    menu_wanted = Signal(str, int)
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,6 +59,8 @@ class SegmentTree(QTreeWidget):
             QAbstractItemView.EditTrigger.DoubleClicked
             | QAbstractItemView.EditTrigger.EditKeyPressed
         )
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.customContextMenuRequested.connect(self._menu)
         header = self.header()
         header.setStretchLastSection(False)
         header.setMinimumSectionSize(24)
@@ -89,6 +94,12 @@ class SegmentTree(QTreeWidget):
         """Mask id and label of the chosen row; ``("", 0)`` where there is none, 0 for a mask."""
         item = self.currentItem()
         return _key(item) if item is not None else ("", 0)
+
+    def rename_current(self) -> None:
+        """Open the name editor of the chosen row."""
+        item = self.currentItem()
+        if item is not None:
+            self.editItem(item, NAME)
 
     def edit(self, index, *trigger_and_event):  # type: ignore[override]
         """Only names can be typed."""
@@ -140,6 +151,12 @@ class SegmentTree(QTreeWidget):
         elif column == LOCK and number:
             self.lock_clicked.emit(mask_id, number)
 
+    def _menu(self, spot: QPoint) -> None:
+        item = self.itemAt(spot) or self.currentItem()
+        if item is not None and item.data(NAME, _LABEL):
+            self.setCurrentItem(item)
+            self.menu_wanted.emit(*_key(item))
+
     def _changed(self, item: QTreeWidgetItem, column: int) -> None:
         if column == NAME:
             self.renamed.emit(*_key(item), item.text(NAME))
@@ -180,7 +197,9 @@ def _show_segment(
     item.setText(NAME, segment.name)
     item.setIcon(NAME, icon("brush", DARK.accent) if painting else QIcon())
     target = "The brush paints this label" if painting else "Click: paint this label"
-    item.setToolTip(NAME, f"{segment.number}: {segment.name}\n{segment.type.meaning}\n{target}")
+    side = f", {segment.modifier.meaning.lower()}" if segment.modifier else ""
+    means = f"Means: {segment.type.meaning}{side} (right click to change)"
+    item.setToolTip(NAME, f"{segment.number}: {segment.name}\n{means}\n{target}")
     made, how = _MADE.get(segment.algorithm_type, ("unknown", "Nothing says how it was made"))
     item.setText(MADE, made)
     item.setToolTip(MADE, how)

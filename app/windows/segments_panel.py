@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QColor, QCursor
@@ -28,9 +29,12 @@ from app.windows.segment_tree import SegmentTree
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, Edit, RemoveItem
 from imaging.errors import EditRefused
-from imaging.segmentation import PALETTE, Segment, Segmentation, next_colour
+from imaging.segmentation import PALETTE, Code, Segment, Segmentation, next_colour
 from imaging.volume import Volume
 from viewer.state.text import why_one_plane
+
+if TYPE_CHECKING:
+    from imaging.dicom.codes import LabelCode
 
 #: Words for the colours of :data:`imaging.segmentation.PALETTE`, in its order.
 PALETTE_NAMES = ("Orange", "Sky blue", "Green", "Yellow", "Pink", "Vermilion", "Blue")
@@ -56,6 +60,7 @@ class SegmentsPanel(QWidget):
         self.tree.lock_clicked.connect(self._toggle_lock)
         self.tree.colour_clicked.connect(self.ask_colour)
         self.tree.renamed.connect(self._rename)
+        self.tree.menu_wanted.connect(self.show_menu)
         self.tree.currentItemChanged.connect(self._show_controls)
         self.empty = sentence("No masks yet. Run a model, or add a mask and paint it.")
         self.add_mask = button("Mask", "", "add")
@@ -184,6 +189,41 @@ class SegmentsPanel(QWidget):
         segment = mask.segment(number)
         if segment is not None:
             self._execute(lambda: lock_segment(mask, number, not segment.locked))
+
+    def show_menu(self, mask_id: str, number: int) -> None:
+        """What can be done to a label, under the pointer."""
+        segment = self._workspace.case.segmentation(mask_id).segment(number)
+        if segment is None:
+            return
+        menu = QMenu(self)
+        menu.addAction("Meaning …").triggered.connect(lambda: self.ask_meaning(mask_id, number))
+        menu.addAction("Rename").triggered.connect(self.tree.rename_current)
+        menu.addAction("Colour …").triggered.connect(lambda: self.ask_colour(mask_id, number))
+        lock = menu.addAction("Unlock" if segment.locked else "Lock")
+        lock.triggered.connect(lambda: self._toggle_lock(mask_id, number))
+        menu.aboutToHide.connect(menu.deleteLater)
+        menu.popup(QCursor.pos())
+
+    def ask_meaning(self, mask_id: str, number: int) -> None:
+        """Let the user say in codes what a label means."""
+        from app.windows.meaning_dialog import MeaningDialog
+        from imaging.edits.operations import code_segment
+
+        mask = self._workspace.case.segmentation(mask_id)
+        segment = mask.segment(number)
+        if segment is None:
+            return
+
+        def take(meaning: LabelCode, side: Code | None) -> None:
+            self._execute(
+                lambda: code_segment(
+                    mask, number, meaning.category, meaning.type, side, segment.region
+                )
+            )
+
+        dialog = MeaningDialog(segment, self)
+        dialog.meant.connect(take)
+        dialog.open()
 
     def ask_colour(self, mask_id: str, number: int) -> None:
         """Offer the colours that colour-blind people can tell apart, and all others behind More."""

@@ -87,14 +87,14 @@ class LabelCode(NamedTuple):
     words: str = ""
 
 
-def _sct(category: Code, value: str, meaning: str, words: str = "", name: str = "") -> LabelCode:
-    return LabelCode(name or meaning, category, Code(value, "SCT", meaning), words)
+def _sct(category: Code, value: str, meaning: str, words: str = "") -> LabelCode:
+    return LabelCode(meaning.capitalize(), category, Code(value, "SCT", meaning), words)
 
 
 #: Meanings that labels of a head or spine MRI can have; each stands in the tables of PS3.16.
 LABEL_CODES: tuple[LabelCode, ...] = (
     LabelCode("Lesion", ABNORMAL, LESION_TYPE, "finding focus ms sclerosis infarct stroke"),
-    _sct(ABNORMAL, "301766008", "Lesion of Brain", "brain-lesion", "Lesion of brain"),
+    _sct(ABNORMAL, "301766008", "Lesion of Brain", "brain-lesion"),
     LabelCode(
         "White matter T2 hyperintensity", ABNORMAL, WHITE_MATTER_HYPERINTENSITY,
         "wmh white-matter-hyperintensity white-matter-lesion hyperintensity leukoaraiosis fazekas",
@@ -117,7 +117,7 @@ LABEL_CODES: tuple[LabelCode, ...] = (
     _sct(ABNORMAL, "35566002", "Hematoma", "haematoma"),
     _sct(ABNORMAL, "75753009", "Blood clot", "clot thrombus"),
     _sct(ABNORMAL, "409774005", "Inflammation", "inflammatory"),
-    _sct(ABNORMAL, "85659009", "aneurysm", "", "Aneurysm"),
+    _sct(ABNORMAL, "85659009", "aneurysm"),
     _sct(ANATOMY, "12738006", "Brain", "brain-mask intracranial"),
     _sct(ANATOMY, "69536005", "Head"),
     _sct(ANATOMY, "89546000", "Skull"),
