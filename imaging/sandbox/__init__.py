@@ -5,7 +5,8 @@ and plain arguments; it runs in one of a few worker processes, and whatever goes
 crash, too much memory, an endless loop, comes back as :class:`imaging.errors.BadInput`. Workers
 are started on first use and end with the program. Read :mod:`imaging.sandbox.pool` first.
 
-This package knows no file format and imports only ``imaging.errors``; functions are found by name.
+This package knows no file format; it may import ``imaging.errors`` and numpy, no more. Functions
+are found by name.
 """
 
 from imaging.sandbox.pool import close, run_limited, stream_limited, warm, workers

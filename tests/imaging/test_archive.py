@@ -132,3 +132,20 @@ def test_encrypted_members_are_named(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with scan([path]) as result:
         assert "encrypted" in result.problems[0].reason
+
+
+def test_members_that_share_their_bytes_are_a_bomb_too(tmp_path: Path) -> None:
+    """Many names for one strongly packed piece: nothing is nested, and the sum is enormous."""
+    path = zipped(tmp_path / "a.zip", {"0": bytes(2 << 20)})
+    raw = path.read_bytes()
+    start = raw.index(b"PK\x01\x02")
+    end = raw.index(b"PK\x05\x06")
+    entry = raw[start:end]
+    count = 2000
+    entries = b"".join(entry[:-1] + bytes([n % 256]) for n in range(count))
+    tail = bytearray(raw[end:])
+    tail[8:12] = count.to_bytes(2, "little") * 2
+    tail[12:16] = len(entries).to_bytes(4, "little")
+    path.write_bytes(raw[:start] + entries + bytes(tail))
+    with pytest.raises(BadInput, match="inflates far too strongly"):
+        unpack(str(path))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pydicom
 import pydicom.data
 import pytest
@@ -31,6 +33,7 @@ from encoded_pixels import (
     save,
 )
 
+from imaging import sandbox
 from imaging.dicom.frames import read_frames
 from imaging.dicom.header import read_header
 from imaging.dicom.pixels import read_frame
@@ -443,3 +446,33 @@ def test_a_damaged_frame_spares_the_others(maker: Maker) -> None:
     assert "Slice 6 is empty" in volume.notes[-1]
     kept = [k for k in range(12) if k != 5]
     assert (volume.voxels[kept] == [stored_values(plans[k]) for k in kept]).all()
+
+
+# Worker processes --------------------------------------------------------------------------------
+
+
+def reading_workers() -> list[psutil.Process]:
+    children = psutil.Process().children()
+    return [child for child in children if "imaging.sandbox.worker" in child.cmdline()]
+
+
+def test_plain_series_start_no_process(maker: Maker) -> None:
+    sandbox.close()
+    maker.stack([3.0 * k for k in range(5)])
+    (maker.folder / "junk").write_bytes(b"junk" * 100)
+    with scan([maker.folder]) as result:
+        load_series(result.series[0])
+    assert reading_workers() == []
+
+
+def test_workers_start_while_headers_of_compressed_files_are_read(maker: Maker) -> None:
+    sandbox.close()
+    data = maker.dataset(Plan())
+    fill(data, RLE, [code_stream(RLE, stored_values(Plan()))])
+    save(data, maker.folder / "x")
+    with scan([maker.folder]):
+        pass
+    deadline = time.monotonic() + 30
+    while len(reading_workers()) < sandbox.workers() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(reading_workers()) == sandbox.workers()
