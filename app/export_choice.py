@@ -13,9 +13,10 @@ from typing import Any
 
 from app.export_kinds import KIND
 
-#: Types of DICOM SEG, with what the dialog calls them.
+#: Types of DICOM SEG, with what the dialog calls them; a segment is a label or each lesion.
 SEG_FORMS: dict[str, str] = {
     "BINARY": "Binary",
+    "BINARY+LESIONS": "Binary, each lesion",
     "LABELMAP": "Label map",
     "LABELMAP+RLE": "Label map, RLE",
     "FRACTIONAL": "Probability",
@@ -98,7 +99,7 @@ class Preset:
 
 #: What everybody starts with; they cannot be changed, only saved under another name.
 BUILT_IN: tuple[Preset, ...] = (
-    Preset("PACS: SEG + maps", ("mask_seg", "maps_dicom")),
+    Preset("PACS: SEG + SR + key image", ("mask_seg", "report_sr", "key_image")),
     Preset("Research: NIfTI + CSV", ("mask_nifti", "maps_nifti", "lesions_csv")),
     Preset("3D Slicer", ("mask_seg_nrrd", "volume_nrrd")),
     Preset("BIDS derivatives", ("bids",)),

@@ -71,6 +71,11 @@ KINDS: tuple[Kind, ...] = (
          "map", "NIfTI maps", ("probability.nii.gz", "probability.json")),
     Kind("maps_mha", MAPS, "MetaImage .mha", "32-bit values, packed", "map", "MetaImage maps",
          ("probability.mha",)),
+    Kind("report_sr", REPORT, "DICOM SR", "Volumes and diameters of labels and lesions (TID 1500), "
+         "not signed; it points into the DICOM SEG written with it", "mask", "SR", ("report.dcm",),
+         dicom=True, straight=True),
+    Kind("key_image", REPORT, "DICOM key image", "The views as they are on screen, in the study of "
+         "the image", "volume", "key image", ("key-image.dcm",), dicom=True, picture=True),
     Kind("lesions_csv", REPORT, "Lesion table CSV", "Number, place, volume, diameter, mean "
          "probability and state of each lesion", "mask", "lesion table", ("lesions.csv",)),
     Kind("screenshot_png", REPORT, "Screenshot PNG", "The views as they are on screen", "volume",

@@ -172,7 +172,7 @@ def generic_words(segments: list[Segment]) -> str:
 
 def writes_codes(kinds: tuple[str, ...]) -> bool:
     """Whether any of the kinds holds the codes of labels."""
-    return any(KIND[kind].group == MASK for kind in kinds)
+    return any(KIND[kind].group == MASK or kind in ("report_sr", "bids") for kind in kinds)
 
 
 def accepted_labels(mask: Segmentation) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.export_choice import ExportChoice, ExportOptions
-from app.lesion_table import TABLE_HEADER, lesion_row
+from app.lesion_table import NOTICE, TABLE_HEADER, lesion_row
 from imaging.case import Case
 from imaging.heatmap import PROBABILITY, Heatmap
 from imaging.segmentation import Segmentation
@@ -40,8 +40,14 @@ class Material:
         Whether a person has taken over a lesion of a mask.
     creator : str
         Name of the annotator; may be empty.
+    picture : ndarray of uint8, shape (h, w, 3), or None
+        The views as they are on screen.
+    text_shown : bool
+        Whether they show patient and study.
     notes : list of str
         Sentences for the user; writers add to it.
+    seg_file : list of Path
+        The DICOM SEG of this export as a report has to point into it.
     written : list of Path
         What this export has written so far.
     beside : list of Path
@@ -53,9 +59,12 @@ class Material:
     lesions: list[Lesion] | None = None
     accepted: Callable[[Segmentation, Lesion], bool] = lambda _mask, _lesion: False
     creator: str = ""
+    picture: np.ndarray | None = None
+    text_shown: bool = True
     notes: list[str] = field(default_factory=list)
     beside: list[Path] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
+    seg_file: list[Path] = field(default_factory=list)
     _copies: dict[str, Volume] = field(default_factory=dict)
     _home: list[tempfile.TemporaryDirectory[str]] = field(default_factory=list)
 
@@ -151,6 +160,22 @@ class Material:
         heat = self.case.items.get(self.mask.probability_id)
         return heat if isinstance(heat, Heatmap) else None
 
+    @cached_property
+    def listed(self) -> list[Lesion]:
+        """The lesions of the labels to write."""
+        from imaging.analysis.lesions import find_lesions
+
+        lesions = (
+            find_lesions(self.mask, self.probability) if self.lesions is None else self.lesions
+        )
+        wanted = set(self.labels)
+        return [lesion for lesion in lesions if lesion.label in wanted]
+
+    @property
+    def signer(self) -> str:
+        """The annotator, unless nobody shall be named."""
+        return "" if self.options.deidentify else self.creator
+
     @property
     def maps(self) -> list[tuple[str, Heatmap]]:
         """The chosen maps with a file name for each."""
@@ -236,7 +261,7 @@ def _mask_seg_nrrd(m: Material) -> list[Path]:
 def _mask_seg(m: Material) -> list[Path]:
     from imaging.dicom.seg import write_seg
 
-    kind, _, compression = m.options.seg_form.partition("+")
+    kind, *rest = m.options.seg_form.split("+")
     volume = m.as_dicom(m.mask_volume)
 
     def write(path: Path) -> list[Path]:
@@ -245,11 +270,14 @@ def _mask_seg(m: Material) -> list[Path]:
             m.mask,
             volume,
             kind=kind,  # type: ignore[arg-type]
-            compression=compression,  # type: ignore[arg-type]
+            compression="RLE" if "RLE" in rest else "",
             probability=m.probability if kind == "FRACTIONAL" else None,
             segments=m.labels,
-            content_creator="" if m.options.deidentify else m.creator,
+            lesions=m.listed if "LESIONS" in rest else (),
+            content_creator=m.signer,
         )
+        if kind != "FRACTIONAL":
+            m.seg_file[:] = [report.path]
         return [report.path, *report.images]
 
     return _dicom(m, m.free("segmentation.dcm"), write)
@@ -394,17 +422,39 @@ def _maps_dicom(m: Material) -> list[Path]:
     return written
 
 
+def _report_sr(m: Material) -> list[Path]:
+    from imaging.dicom.sr import write_report
+
+    volume = m.as_dicom(m.mask_volume)
+    seg = m.seg_file[0] if m.seg_file else None
+
+    def write(path: Path) -> list[Path]:
+        mask = m.written_mask
+        return [write_report(path, mask, volume, m.listed, seg_path=seg, observer=m.signer)]
+
+    return _dicom(m, m.free("report.dcm"), write)
+
+
+def _key_image(m: Material) -> list[Path]:
+    from imaging.dicom.key_image import write_key_image
+    from imaging.errors import BadInput
+
+    picture = m.picture
+    if picture is None:
+        raise BadInput("There is no picture of the views")
+    volume = m.as_dicom(m.volume)
+
+    def write(path: Path) -> list[Path]:
+        title = f"Isocenter key image - {NOTICE}"
+        return [write_key_image(path, picture, volume, title=title, burned_in=m.text_shown)]
+
+    return _dicom(m, m.free("key-image.dcm"), write)
+
+
 def _lesions_csv(m: Material) -> list[Path]:
-    from imaging.analysis.lesions import find_lesions
     from imaging.storage.table import write_table
 
-    listed = find_lesions(m.mask, m.probability) if m.lesions is None else m.lesions
-    wanted = set(m.labels)
-    rows = [
-        lesion_row(m.mask, lesion, m.accepted(m.mask, lesion))
-        for lesion in listed
-        if lesion.label in wanted
-    ]
+    rows = [lesion_row(m.mask, lesion, m.accepted(m.mask, lesion)) for lesion in m.listed]
     return write_table(m.free("lesions.csv"), TABLE_HEADER, rows)
 
 
@@ -524,6 +574,8 @@ WRITERS: dict[str, Callable[[Material], list[Path]]] = {
     "maps_nifti": _maps_nifti,
     "maps_mha": _maps_mha,
     "maps_dicom": _maps_dicom,
+    "report_sr": _report_sr,
+    "key_image": _key_image,
     "lesions_csv": _lesions_csv,
     "bids": _bids,
     "nnunet": _nnunet,

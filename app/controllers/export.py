@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PySide6.QtCore import QObject, QRect, Qt, Signal
 from PySide6.QtGui import QColor, QImage, QPainter
 
@@ -113,15 +114,17 @@ class ExportController(QObject):
             self.said.emit(f"Nothing was exported. {reason}.")
             return
         self._workspace.rehearse(None)
+        pictures = any(KIND[kind].picture for kind in choice.kinds)
+        picture = self._marked_picture() if pictures else None
         material = Material(
             choice,
             snapshot(self._workspace.case),
             self._lesions_of(choice.segmentation_id),
             self._findings.accepted,
             self.annotator,
+            None if picture is None else _rgb(picture),
+            self._workspace.display.text_shown,
         )
-        pictures = any(KIND[kind].picture for kind in choice.kinds)
-        picture = self._marked_picture() if pictures else None
         stop = Event()
         self._stops.append(stop)
 
@@ -165,7 +168,7 @@ class ExportController(QObject):
         return Outcome(tuple(files), tuple(failures), left, tuple(material.notes))
 
     def _write_kind(self, kind: Kind, material: Material, picture: QImage | None) -> list[Path]:
-        if kind.picture and picture is not None:
+        if kind.id == "screenshot_png" and picture is not None:
             return [write_png(material.free("screenshot.png"), picture)]
         files = WRITERS[kind.id](material)
         material.written.extend(files)
@@ -257,6 +260,13 @@ def marked(image: QImage) -> QImage:
     painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, f"{NOTICE} · Isocenter")
     painter.end()
     return made
+
+
+def _rgb(image: QImage) -> np.ndarray:
+    """The picture as bytes of red, green and blue, shape (h, w, 3)."""
+    plain = image.convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(plain.constBits(), np.uint8).reshape(plain.height(), -1)
+    return rows[:, : 3 * plain.width()].reshape(plain.height(), plain.width(), 3).copy()
 
 
 def write_png(path: Path, image: QImage) -> Path:

@@ -38,7 +38,11 @@ def as_dicom(folder: Path) -> Case:
     write_derived_series(folder, made)
     for path in sorted(folder.iterdir()):
         ds = dcmread(path)
-        ds.PatientName, ds.PatientID, ds.PatientBirthDate = "CANARYNAME^JANE", "CANARYID", "19790412"
+        ds.PatientName, ds.PatientID, ds.PatientBirthDate = (
+            "CANARYNAME^JANE",
+            "CANARYID",
+            "19790412",
+        )
         ds.StudyDate = ds.SeriesDate = "20240311"
         ds.InstitutionName = "CANARYHOUSE"
         ds.save_as(path)
@@ -61,7 +65,8 @@ def exported(case: Case, folder: Path, *kinds: str, **options) -> tuple[list[Pat
     choice = ExportChoice(
         folder, kinds, "draft", None, "flair", ("prob", "cam"), options=ExportOptions(**options)
     )
-    material = Material(choice, case)
+    picture = np.full((30, 40, 3), 80, np.uint8)
+    material = Material(choice, case, picture=picture, text_shown=not choice.options.deidentify)
     try:
         files = [path for kind in kinds for path in WRITERS[kind](material)]
     finally:
@@ -78,13 +83,34 @@ def case(tmp_path_factory) -> Case:
 def test_every_type_of_segmentation_holds_the_mask(case, tmp_path, form) -> None:
     ((path,), _m) = exported(case, tmp_path, "mask_seg", seg_form=form)
     seg = hd.seg.segread(path)
-    kind, _, packed = form.partition("+")
+    kind, *rest = form.split("+")
     assert seg.segmentation_type.value == kind
-    assert ("RLE" in seg.file_meta.TransferSyntaxUID.name) is bool(packed)
+    assert ("RLE" in seg.file_meta.TransferSyntaxUID.name) is ("RLE" in rest)
     labels = [one.SegmentLabel for one in seg.SegmentSequence]
-    assert [label for label in labels if label != "Background"] == ["Lesion"]
+    kept = [label for label in labels if label != "Background"]
+    assert len(kept) == (3 if "LESIONS" in rest else 1)
+    assert all(label.startswith("Lesion") for label in kept)
     sources = {uid for _study, _series, uid in seg.get_source_image_uids()}
     assert sources == set(case.volume("flair").source.instance_uids)
+
+
+def test_the_report_points_into_the_segmentation_written_with_it(case, tmp_path) -> None:
+    files, _m = exported(case, tmp_path, "mask_seg", "report_sr")
+    report = dcmread(files[1])
+    assert report.Modality == "SR"
+    assert report.VerificationFlag == "UNVERIFIED"
+    assert dcmread(files[0], stop_before_pixels=True).SOPInstanceUID in references(report)
+    alone, _m = exported(case, tmp_path, "report_sr")
+    there = set(case.volume("flair").source.instance_uids)
+    assert references(dcmread(alone[0])) <= there
+
+
+def test_a_key_image_says_whether_it_shows_whose_it_is(case, tmp_path) -> None:
+    ((path,), _m) = exported(case, tmp_path, "key_image")
+    ds = dcmread(path)
+    assert ds.BurnedInAnnotation == "YES"
+    assert (ds.Rows, ds.Columns, ds.SamplesPerPixel) == (30, 40, 3)
+    assert ds.StudyInstanceUID == case.volume("flair").source.study_uid
 
 
 def test_maps_contours_and_series_join_the_study(case, tmp_path) -> None:
@@ -139,7 +165,7 @@ def test_de_identified_files_name_nobody_and_still_refer_to_each_other(
         known = case.volume("flair")
         source = replace(known.source, kind="nifti", files=(), instance_uids=())
         case = Case({**case.items, "flair": replace(known, source=source)})
-    kinds = ("mask_seg", "maps_dicom", "mask_rtstruct", "volume_dicom")
+    kinds = ("mask_seg", "maps_dicom", "mask_rtstruct", "volume_dicom", "report_sr", "key_image")
     exported(case, tmp_path, *kinds, deidentify=True)
     found = [path for path in tmp_path.rglob("*.dcm") if path.is_file()]
     assert {path.name for path in tmp_path.glob("*.dcm")} == {
@@ -147,6 +173,8 @@ def test_de_identified_files_name_nobody_and_still_refer_to_each_other(
         "flair-probability.dcm",
         "flair-grad-cam-lesion-1.dcm",
         "flair-contours.dcm",
+        "flair-report.dcm",
+        "flair-key-image.dcm",
     }
     old = set(case.volume("flair").source.instance_uids)
     studies, pointed = set(), set()
@@ -157,9 +185,11 @@ def test_de_identified_files_name_nobody_and_still_refer_to_each_other(
         ds = dcmread(path, stop_before_pixels=True)
         assert ds.PatientIdentityRemoved == "YES"
         studies.add(ds.StudyInstanceUID)
-        if path.parent == tmp_path:
+        if path.parent == tmp_path and ds.Modality != "SR":
             pointed.add(frozenset(references(ds)))
     assert len(studies) == 1
+    seg = dcmread(tmp_path / "flair-segmentation.dcm", stop_before_pixels=True)
+    assert seg.SOPInstanceUID in references(dcmread(tmp_path / "flair-report.dcm"))
     (sources,) = pointed
     assert len(sources) == case.volume("flair").geometry.shape[0]
     if not dicom:
@@ -176,5 +206,5 @@ def test_nothing_that_names_the_patient_is_left_in_temporary_folders(
     monkeypatch.setattr("tempfile.tempdir", str(home))
     out = tmp_path / "out"
     out.mkdir()
-    exported(case, out, "mask_seg", "volume_dicom", deidentify=True)
+    exported(case, out, "mask_seg", deidentify=True)
     assert list(home.iterdir()) == []
