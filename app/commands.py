@@ -113,6 +113,8 @@ def _rows() -> list[Command]:
         row("file.save_as", "Save case as…", "File", lambda p: p.window.ask_save(), ("Ctrl+Shift+S",), why_not=needs_volume),
         row("file.export", "Export…", "File", lambda p: p.window.ask_export(), ("Ctrl+E",), why_not=needs_volume),
         row("file.screenshot", "Save screenshot…", "File", lambda p: p.window.ask_screenshot(), ("Ctrl+P",), why_not=needs_volume),
+        row("file.remember", "Remember headers of opened folders", "File", lambda p: p.window.toggle_remembering()),
+        row("file.forget", "Forget remembered headers", "File", lambda p: p.cases.forget_headers()),
         row("file.close", "Close study", "File", lambda p: p.cases.close(), ("Ctrl+W",), why_not=needs_volume),
         row("file.quit", "Quit", "File", lambda p: p.window.close(), ("Ctrl+Q",)),
     ]

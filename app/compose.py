@@ -15,6 +15,7 @@ from app.controllers.findings import FindingsController
 from app.controllers.journal import CaseJournal
 from app.controllers.models import ModelController
 from app.controllers.objects import ObjectController
+from app.controllers.sequences import SequenceController
 from app.controllers.tools import ToolController
 from app.controllers.views import ViewController
 from app.controllers.window_memory import WindowMemory
@@ -45,6 +46,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     window.furnish(grid)
     views = ViewController(workspace, grid)
     cases = CaseController(workspace, tasks, window.browser)
+    sequences = SequenceController(workspace, tasks, cases, settings.sequences)
     findings = FindingsController(workspace, tasks, window.findings, views.jump)
     objects = ObjectController(workspace, tasks, cases, window.browser, window.notice, views.jump)
     models = ModelController(
@@ -69,6 +71,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         settings=settings,
         cases=cases,
         objects=objects,
+        sequences=sequences,
         views=views,
         tools=tools,
         findings=findings,
@@ -106,7 +109,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window, views, cases = program.window, program.views, program.cases
     tools, models, findings = program.tools, program.models, program.findings
     objects = program.objects
-    for part in (cases, objects, views, tools, findings, models, program.export, program.journal):
+    for part in (cases, objects, views, tools, findings, models, program.export, program.journal,
+                 program.sequences):  # fmt: skip
         part.said.connect(window.jobs.say)
     for part in (cases, objects, program.export):
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))
@@ -144,10 +148,14 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.repeats.play_clicked.connect(views.toggle_play)
     views.repeats_playing.connect(window.repeats.set_playing)
     program.window_memory.changed.connect(lambda shares: _remember_windows(program, shares))
+    window.headers_remembered.connect(lambda on: _remember_headers(program, on))
     window.keys_chosen.connect(lambda chosen: _remember_keys(program, chosen))
     program.export.remembered.connect(lambda: _remember_export(program))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
     cases.recent = lambda: program.settings.recent
+    cases.remembers = lambda: program.settings.remember_headers
+    window.browser.sequence_told.connect(program.sequences.tell)
+    program.sequences.changed.connect(lambda told: _remember_sequences(program, told))
     for signal in (workspace.history_changed, workspace.case_changed):
         signal.connect(lambda *_: _name_window(program))
     cases.saved.connect(lambda _path: _name_window(program))
@@ -240,6 +248,19 @@ def _remember_export(program: Program) -> None:
         export_presets=export.presets,
     )
     _save(program)
+
+
+def _remember_sequences(program: Program, told: dict[str, str]) -> None:
+    program.settings = program.settings.but(sequences=told)
+    _save(program)
+
+
+def _remember_headers(program: Program, on: bool) -> None:
+    """Keep what is read of opened folders for the next opening, or keep nothing and delete it."""
+    program.settings = program.settings.but(remember_headers=on)
+    _save(program)
+    if not on:
+        program.cases.forget_headers()
 
 
 def _remember_windows(program: Program, shares: dict[str, tuple[float, float]]) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from app.controllers.journal import CaseJournal
     from app.controllers.models import ModelController
     from app.controllers.objects import ObjectController
+    from app.controllers.sequences import SequenceController
     from app.controllers.tools import ToolController
     from app.controllers.views import ViewController
     from app.controllers.window_memory import WindowMemory
@@ -30,6 +31,7 @@ class Program:
     settings: Settings
     cases: CaseController
     objects: ObjectController
+    sequences: SequenceController
     views: ViewController
     tools: ToolController
     findings: FindingsController

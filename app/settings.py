@@ -17,7 +17,9 @@ from types import MappingProxyType
 from typing import Any
 
 from app.export_choice import MAX_PRESETS, Preset
+from app.told_sequences import is_told
 from imaging.atomic import write_atomic
+from imaging.dicom.charsets import NAME_CHARSETS
 from imaging.errors import WorldFailed
 
 VERSION = 1  #: number of the file layout
@@ -49,6 +51,12 @@ class Settings:
         Whether a run also makes the Grad-CAM map, which costs time.
     annotator : str
         Name written into exported masks; may be empty.
+    name_charset : str
+        Script of names in files that do not say it, as :data:`NAME_CHARSETS` calls it; or empty.
+    remember_headers : bool
+        Whether what was read of opened folders is kept for the next opening; patient text is in it.
+    sequences : mapping
+        What the user said a series is, by a token that holds no text of a header.
     export_folder : str
         Where the last export went.
     export_presets : tuple of Preset
@@ -69,6 +77,9 @@ class Settings:
     device: str = "auto"
     explain: bool = False
     annotator: str = ""
+    name_charset: str = ""
+    remember_headers: bool = True
+    sequences: Mapping[str, str] = field(default_factory=dict)
     export_folder: str = ""
     export_presets: tuple[Preset, ...] = ()
     export_last: Preset | None = None
@@ -77,7 +88,7 @@ class Settings:
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("presets", "keys", "unknown"):
+        for name in ("presets", "keys", "sequences", "unknown"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def but(self, **changes) -> Settings:
@@ -216,6 +227,10 @@ def _keys(value: Any) -> dict[str, str]:
     return {_text(k): _text(v) for k, v in dict(value).items()}
 
 
+def _sequences(value: Any) -> dict[str, str]:
+    return {_text(k): v for k, v in dict(value).items() if is_told(_text(v))}
+
+
 def _presets(value: Any) -> dict[str, tuple[float, float]]:
     pairs = {_text(k): tuple(float(x) for x in v) for k, v in dict(value).items()}
     return {
@@ -255,6 +270,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "device": _one_of("auto", "cuda", "cpu"),
     "explain": _flag,
     "annotator": _text,
+    "name_charset": _one_of("", *NAME_CHARSETS),
+    "remember_headers": _flag,
+    "sequences": _sequences,
     "export_folder": _text,
     "export_presets": _export_presets,
     "export_last": _export_last,

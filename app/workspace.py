@@ -7,6 +7,7 @@ No Qt, no VTK, no torch; main thread only. The case changes only through :meth:`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Protocol
 
 from psygnal import Signal
@@ -39,7 +40,7 @@ class Workspace:
     -------
     case_changed(changes, origin)
         A tuple of :class:`Change` and what caused it: ``edit``, ``undo``, ``redo``,
-        ``rehearsal``, ``load``, ``repeat``, ``open`` or ``close``.
+        ``rehearsal``, ``load``, ``repeat``, ``sequence``, ``open`` or ``close``.
     display_changed(old, new)
         The display state was replaced.
     history_changed()
@@ -218,6 +219,19 @@ class Workspace:
         self._case.items[volume_id] = volume.at_repeat(number)
         change = Change(volume_id, frozenset({VOXELS, HEADER}))
         self.case_changed.emit((change,), "repeat")
+
+    def name_sequence(self, volume_id: str, name: str) -> None:
+        """Say which sequence an image is (reading, not an edit: not undone)."""
+        volume = self._case.items.get(volume_id)
+        if not isinstance(volume, Volume) or volume.source.sequence == name:
+            return
+        repeats = volume.repeats
+        if repeats is not None:
+            named = tuple(replace(source, sequence=name) for source in repeats.sources)
+            repeats = replace(repeats, sources=named)
+        source = replace(volume.source, sequence=name)
+        self._case.items[volume_id] = replace(volume, source=source, repeats=repeats)
+        self.case_changed.emit((Change(volume_id, frozenset({HEADER})),), "sequence")
 
     def replace_case(self, case: Case, display: DisplayState, origin: str = "open") -> None:
         """Close what is open and take over another case; the history starts empty."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from PySide6.QtCore import QObject, Signal
 from app.logs import frames_of
 from app.messages import sentence
 from app.tasks import Tasks, Ticket
+from app.told_sequences import with_guess
 from app.workspace import Workspace
 from imaging.case import Case, Change
 from imaging.errors import ImagingError
@@ -26,13 +28,15 @@ from viewer.state.display_json import display_from_json, display_to_json
 from viewer.state.navigation import compare_display, show_volume
 
 if TYPE_CHECKING:
-    from imaging.series import FoundObject, Loading, Series
+    from imaging.series import FoundObject, Loading, SequenceGuess, Series
     from imaging.storage.codec import VolumeRef
 
 log = logging.getLogger(__name__)
 
 #: Prefer these when a study opens and nobody has chosen a series yet.
-_FIRST_CHOICE = ("FLAIR", "T2w", "T1w")
+_FIRST_CHOICE = ("FLAIR", "T2w", "T1w", "T1w+C")
+#: Never before one of unknown kind.
+_LAST_CHOICE = ("localiser", "ADC")
 
 
 class CaseController(QObject):
@@ -54,6 +58,8 @@ class CaseController(QObject):
         A question and its choices, each a title and what it does.
     object_found(found)
         A mask, map or report was found beside the images.
+    whole(key, volume)
+        All voxels of a series are there.
     """
 
     said = Signal(str)
@@ -64,6 +70,7 @@ class CaseController(QObject):
     loading_changed = Signal(str, str)
     asked = Signal(str, list)
     object_found = Signal(object)
+    whole = Signal(str, object)
 
     def __init__(self, workspace: Workspace, tasks: Tasks, browser: Any) -> None:
         super().__init__()
@@ -84,6 +91,8 @@ class CaseController(QObject):
         self.case_path: Path | None = None
         self.saved_revision = workspace.revision
         self.recent: Callable[[], Sequence[str]] = tuple
+        self.remembers: Callable[[], bool] = lambda: False
+        self.judge: Callable[[Series], Series] = lambda series: series
         browser.series_activated.connect(self.activate)
         workspace.case_changed.connect(self._case_changed)
 
@@ -127,16 +136,30 @@ class CaseController(QObject):
     def _scan_in_thread(self, paths: list[Path], ticket: Ticket):
         from imaging.open import scan
 
-        return scan(
-            paths,
-            on_series=lambda series: self._live(ticket, self._found, series),
-            on_problem=lambda problem: self._live(
-                ticket, self._browser.add_problem, str(problem.path), problem.reason
-            ),
-            on_progress=lambda done, total: self._live(ticket, self._scan_progress, done, total),
-            cancelled=ticket.cancelled,
-            on_object=lambda found: self._live(ticket, self.object_found.emit, found),
-        )
+        judge = self.judge
+        with self._header_index() as remembered:
+            result = scan(
+                paths,
+                on_series=lambda series: self._live(ticket, self._found, judge(series)),
+                on_problem=lambda problem: self._live(
+                    ticket, self._browser.add_problem, str(problem.path), problem.reason
+                ),
+                on_progress=lambda done, total: self._live(
+                    ticket, self._scan_progress, done, total
+                ),
+                cancelled=ticket.cancelled,
+                on_object=lambda found: self._live(ticket, self.object_found.emit, found),
+                remembered=remembered,
+            )
+        return replace(result, series=tuple(map(judge, result.series)))
+
+    def _header_index(self):
+        """What was read of folders before, or nothing where that is switched off."""
+        if not self.remembers():
+            return nullcontext()
+        from imaging.storage.header_index import HeaderIndex
+
+        return HeaderIndex()
 
     def _slow(
         self,
@@ -196,7 +219,8 @@ class CaseController(QObject):
         def rank(s: Series) -> tuple:
             known = s.sequence in _FIRST_CHOICE
             order = _FIRST_CHOICE.index(s.sequence) if known else len(_FIRST_CHOICE)
-            return order, -(s.shape[0] * s.shape[1] * s.shape[2])
+            order += s.sequence in _LAST_CHOICE
+            return order, not s.guess.sure, -(s.shape[0] * s.shape[1] * s.shape[2])
 
         return min(usable, key=rank)
 
@@ -267,7 +291,9 @@ class CaseController(QObject):
             self._loads.pop(key, None)
             self._loadings.pop(key, None)
             self._workspace.volume_whole(whole)
+            self._name_sequence(key)
             self.loading_changed.emit(whole.id, "")
+            self.whole.emit(key, whole)
             self.job.emit(key, f"{whole.name} loaded", 1.0)
             for note in whole.notes:
                 self.said.emit(note)
@@ -281,10 +307,11 @@ class CaseController(QObject):
     def _arrived(self, volume: Volume, cell_id: str) -> None:
         if volume.id in self._workspace.case.items:
             return
+        key = self._key_of(volume.id)
         self._workspace.add_volume(volume)
+        self._name_sequence(key)
         self._show(volume, cell_id)
         self.loading_changed.emit(volume.id, "Loading …")
-        key = self._key_of(volume.id)
         if key in self._comparing:
             self._comparing.discard(key)
             self._compare_when_whole()
@@ -301,6 +328,19 @@ class CaseController(QObject):
             loading = self._loadings.get(self._key_of(change.item))
             if loading is not None:
                 loading.wanted = self._workspace.case.volume(change.item).repeat
+
+    def set_guess(self, key: str, guess: SequenceGuess) -> None:
+        """Another opinion on which sequence a series is, shown and used everywhere at once."""
+        series = self._series.get(key)
+        if series is not None and series.guess != guess:
+            self._series[key] = with_guess(series, guess)
+            self._browser.add_series(self._series[key])
+            self._name_sequence(key)
+
+    def _name_sequence(self, key: str) -> None:
+        """The loaded image of a series bears the sequence that the series has by now."""
+        if key in self._series and self._volume_of.get(key) in self._workspace.case.items:
+            self._workspace.name_sequence(self._volume_of[key], self._series[key].sequence)
 
     def _key_of(self, volume_id: str) -> str:
         return next((k for k, v in self._volume_of.items() if v == volume_id), "")
@@ -495,6 +535,18 @@ class CaseController(QObject):
         made = (v for v in self._workspace.case.volumes if v.even_mm and v.id.startswith(prefix))
         return next((v for v in made if v.repeat == volume.repeat), None)
 
+    def forget_headers(self) -> None:
+        """Delete what was kept of the headers of opened folders."""
+        from imaging.storage.header_index import forget_all, remembered_bytes
+
+        size = remembered_bytes()
+        try:
+            forget_all()
+        except OSError as error:
+            self.failed.emit(f"The remembered headers cannot be deleted ({error.strerror})")
+            return
+        self.said.emit(f"Remembered headers deleted ({size / 1e6:.1f} MB)")
+
     def cancel(self, job: str) -> None:
         """Stop reading headers, or loading a series; what is loaded so far stays."""
         for ticket, name in self._pending.items():
@@ -539,7 +591,7 @@ class CaseController(QObject):
         result, volumes = loaded
         self._results.append(result)
         for series in result.series:
-            self._found(series)
+            self._found(self.judge(series))
         for found in result.objects:
             self.object_found.emit(found)
         for series, volume in volumes:
@@ -550,6 +602,8 @@ class CaseController(QObject):
                 self._workspace.add_volume(volume)
                 if made:
                     self._list_made(volume)
+                elif series is not None:
+                    self._name_sequence(series.key)
         self.job.emit("scan", "Images opened", 1.0)
         if volumes:
             self._show(volumes[0][1], "")

@@ -72,11 +72,18 @@ class WindowMemory(QObject):
             if REMOVED in change.parts:
                 self._given.pop(change.item, None)
             volume = self._volume(change.item)
+            if volume is not None and origin == "sequence" and not self._chosen(change.item):
+                self._give(volume)
             if volume is None or origin != "load":
                 continue
             # While voxels arrive the automatic window moves, and what is relative to it follows.
             if ADDED in change.parts or (VOXELS in change.parts and self._follows(change.item)):
                 self._give(volume)
+
+    def _chosen(self, volume_id: str) -> bool:
+        """True where the hand has set the window that is shown now."""
+        window = self._workspace.display.windows.get(volume_id)
+        return window is not None and window != self._given.get(volume_id)
 
     def _follows(self, volume_id: str) -> bool:
         given = self._given.get(volume_id)

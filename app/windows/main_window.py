@@ -78,11 +78,14 @@ class MainWindow(QMainWindow):
         The window is about to close.
     keys_chosen(chosen)
         The user changed keys (see ``app.keys``); they hold already.
+    headers_remembered(on)
+        What is read of opened folders shall be kept, or deleted.
     """
 
     dropped = Signal(list, bool)
     closing = Signal()
     keys_chosen = Signal(dict)
+    headers_remembered = Signal(bool)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -184,6 +187,7 @@ class MainWindow(QMainWindow):
         for id in ("view.one", "view.one_three", "view.two_two"):
             self._actions[id].setCheckable(True)
             layouts.addAction(self._actions[id])
+        self._actions["file.remember"].setCheckable(True)
 
     def _action(self, row: Command) -> QAction:
         action = QAction(row.title, self)
@@ -210,6 +214,11 @@ class MainWindow(QMainWindow):
     def _choose_keys(self, chosen: dict[str, str]) -> None:
         self.set_keys(chosen)
         self.keys_chosen.emit(dict(self._keys))
+
+    def toggle_remembering(self) -> None:
+        """Keep what is read of opened folders from now on, or keep nothing."""
+        if self._program is not None:
+            self.headers_remembered.emit(not self._program.settings.remember_headers)
 
     def bind(self, program: Program) -> None:
         """From now on commands work on this program."""
@@ -239,6 +248,7 @@ class MainWindow(QMainWindow):
         self._actions["edit.redo"].setText(f"Redo {history.redo_name or ''}".strip())
         for id, layout in (("view.one", "1"), ("view.one_three", "1+3"), ("view.two_two", "2×2")):
             self._actions[id].setChecked(self._workspace.display.layout == layout)
+        self._actions["file.remember"].setChecked(self._program.settings.remember_headers)
         self._set_mode_keys()
 
     def _grey_out(self, menu_open: bool) -> None:

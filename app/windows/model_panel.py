@@ -259,6 +259,9 @@ class ModelPanel(QWidget):
     def _on_case(self, changes, origin) -> None:
         if origin == "repeat":
             self._show_series()
+        if origin == "sequence":
+            self._choose_fitting_series()
+            self._show_fit()
         if any(change.parts & {"added", "removed"} for change in changes):
             before = self.series.count()
             self._show_series()

@@ -77,8 +77,20 @@ def spacing_text(series: Series) -> str:
 
 
 def kind_text(series: Series) -> str:
-    """Sequence and plane: ``"FLAIR · axial"``."""
-    return " · ".join(part for part in (series.sequence, series.plane) if part) or "unknown kind"
+    """Sequence and plane: ``"FLAIR · axial"``, ``"FLAIR?"`` where unsure, ``"FLAIR ✓"`` as told."""
+    guess = series.guess
+    mark = " ✓" if guess.confidence == 1.0 else "?" if guess.name and not guess.sure else ""
+    name = f"{series.sequence}{mark}" if series.sequence else ""
+    return " · ".join(part for part in (name, series.plane) if part) or "unknown kind"
+
+
+def guess_text(series: Series) -> str:
+    """What the sequence is thought to be, how surely, and why."""
+    guess = series.guess
+    if not guess.name:
+        return f"Kind of sequence not known ({guess.why})" if guess.why else ""
+    sure = "" if guess.confidence == 1.0 else f", {100 * guess.confidence:.0f} % sure"
+    return f"{guess.name}{sure}: {guess.why}" if guess.why else f"{guess.name}{sure}"
 
 
 def warning_text(series: Series) -> str:
@@ -97,6 +109,7 @@ def tooltip_text(series: Series) -> str:
     lines = [
         f"{number}{series.description}",
         kind_text(series),
+        guess_text(series),
         f"{size_text(series)} · {spacing_text(series)}",
         warning_text(series),
         "Click to show it, drag it into a view" if series.viewable else "Cannot be shown",

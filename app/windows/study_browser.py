@@ -9,6 +9,7 @@ from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QLabel, QMenu, QProgressBar, QTreeWidgetItem, QWidget
 
+from app.told_sequences import NOT_SURE, WHY
 from app.windows.controls import column, sentence
 from app.windows.not_read import NotRead
 from app.windows.series_delegate import (
@@ -23,6 +24,7 @@ from app.windows.series_text import object_tooltip, patient_text, study_text, to
 from app.windows.series_tree import SeriesTree
 from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
+from imaging.series import SEQUENCES
 
 if TYPE_CHECKING:
     from imaging.series import FoundObject, Series
@@ -39,11 +41,14 @@ class StudyBrowser(QWidget):
         The mask, map or report shall be opened.
     mask_wanted(key)
         The series shall be opened as a mask over the images shown.
+    sequence_told(key, name)
+        The user says which sequence a series is; ``"?"``: not sure, empty: guess again.
     """
 
     series_activated = Signal(str)
     object_activated = Signal(str)
     mask_wanted = Signal(str)
+    sequence_told = Signal(str, str)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -196,7 +201,28 @@ class StudyBrowser(QWidget):
             menu.addAction("Show", lambda: self.series_activated.emit(series.key))
             if may_be_mask(series):
                 menu.addAction("Open as mask", lambda: self.mask_wanted.emit(series.key))
+        if series is not None and series.kind != "made":
+            menu.addMenu(self._sequence_menu(menu, series))
         return menu if menu.actions() else None
+
+    def _sequence_menu(self, parent: QMenu, series: Series) -> QMenu:
+        """What the series is, the present opinion checked."""
+        menu = QMenu("This is …", parent)
+        told = series.guess.confidence == 1.0 and series.guess.why == WHY
+        rows = [(name, name, name == series.sequence) for name in SEQUENCES]
+        rows.append(("Not sure", NOT_SURE, told and not series.sequence))
+        for words, name, checked in rows:
+            if name == NOT_SURE:
+                menu.addSeparator()
+            action = menu.addAction(
+                words, lambda name=name: self.sequence_told.emit(series.key, name)
+            )
+            action.setCheckable(True)
+            action.setChecked(checked)
+        menu.addSeparator()
+        again = menu.addAction("Guess again", lambda: self.sequence_told.emit(series.key, ""))
+        again.setEnabled(told)
+        return menu
 
     def _study_item(self, series: Series | FoundObject) -> QTreeWidgetItem:
         source = series.source

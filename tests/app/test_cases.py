@@ -86,7 +86,13 @@ class Desk:
         """A series stands in the list."""
         self.cases._found(
             SimpleNamespace(
-                key=key, viewable=True, volumetric=True, description=key, problems=(), shape=SHAPE
+                key=key,
+                viewable=True,
+                volumetric=True,
+                description=key,
+                problems=(),
+                shape=SHAPE,
+                sequence="",
             )
         )
 

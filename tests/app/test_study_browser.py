@@ -12,10 +12,17 @@ from PySide6.QtGui import QDropEvent
 
 from app.windows.empty_state import EmptyState
 from app.windows.series_delegate import CURRENT_ROLE, PICTURE_ROLE, SERIES_ROLE
-from app.windows.series_text import kind_text, object_text, size_text, spacing_text, warning_text
+from app.windows.series_text import (
+    kind_text,
+    object_text,
+    size_text,
+    spacing_text,
+    tooltip_text,
+    warning_text,
+)
 from app.windows.study_browser import StudyBrowser
 from app.workspace import Workspace
-from imaging.series import Encoding, FoundObject, Frame, Series
+from imaging.series import Encoding, FoundObject, Frame, SequenceGuess, Series
 from imaging.volume import Patient
 from viewer.widgets.view_grid import SERIES_MIME
 
@@ -68,6 +75,15 @@ def test_a_series_that_grows_stays_one_row(browser) -> None:
 
 def test_what_a_row_says() -> None:
     assert kind_text(series()) == "FLAIR · axial"
+    assert kind_text(series(guess=SequenceGuess("FLAIR", 0.93, "called “flair”"))) == (
+        "FLAIR · axial"
+    )
+    assert kind_text(series(guess=SequenceGuess("FLAIR", 0.6))) == "FLAIR? · axial"
+    assert kind_text(series(guess=SequenceGuess("FLAIR", 1.0))) == "FLAIR ✓ · axial"
+    unsure = tooltip_text(series(guess=SequenceGuess("FLAIR", 0.6, "called “flair”; but …")))
+    assert "FLAIR, 60 % sure: called “flair”; but …" in unsure
+    unknown = series(sequence="", guess=SequenceGuess("", 0.9, "its name says perfusion"))
+    assert "not known (its name says perfusion)" in tooltip_text(unknown)
     assert size_text(series(shape=(1, 512, 256))) == "256×512×1"
     assert spacing_text(series()) == "2×2×3.2 mm"
     assert spacing_text(series(geometry=None)) == "no position"
@@ -252,7 +268,8 @@ def test_only_whole_number_files_offer_to_be_a_mask(browser) -> None:
     browser.add_series(series("d"))
     offered = {key: [a.text() for a in browser.menu_of(browser._series[key]).actions()]
                for key in "nfd"}  # fmt: skip
-    assert offered == {"n": ["Show", "Open as mask"], "f": ["Show"], "d": ["Show"]}
+    assert [key for key, words in offered.items() if "Open as mask" in words] == ["n"]
+    assert all(words[0] == "Show" for words in offered.values())
     wanted = []
     browser.mask_wanted.connect(wanted.append)
     browser.menu_of(browser._series["n"]).actions()[1].trigger()

@@ -16,6 +16,7 @@ from app.compose import compose, quit_program
 from app.first_window import first_window
 from app.program import Program
 from app.settings import Settings
+from imaging.storage import header_index
 
 
 class Hand:
@@ -99,6 +100,7 @@ def private_home(tmp_path, monkeypatch) -> Path:
         folder = tmp_path / name.lower()
         folder.mkdir()
         monkeypatch.setenv(f"XDG_{name}_HOME", str(folder))
+    monkeypatch.setattr(header_index, "cache_folder", lambda: tmp_path / "headers")
     return tmp_path
 
 
