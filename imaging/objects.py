@@ -213,7 +213,7 @@ def _masks(found: FoundObject, volume: Volume) -> ReadItems:
     content: SegLayers = _limited("read_seg:read_seg_at", found, *_grid(volume), kind=SegLayers)
     maps = tuple(
         Heatmap(
-            f"map-{found.key}-{number}", f"{found.title} · {one.segment.name}", one.values,
+            f"map-{found.key}-{number}", _joined(found.title, one.segment.name), one.values,
             one.meaning, volume.geometry, volume.id, content.provenance, one.segment.name,
         )
         for number, one in enumerate(content.fractions, 1)
@@ -222,6 +222,10 @@ def _masks(found: FoundObject, volume: Volume) -> ReadItems:
     if len(maps) == len(masks) == 1 and maps[0].meaning == PROBABILITY:
         masks[0].threshold, masks[0].probability_id = 0.5, maps[0].id  # it was cut from this map
     return ReadItems((*maps, *masks), content.notes)
+
+
+def _joined(title: str, name: str) -> str:
+    return title if name == title else f"{title} · {name}"
 
 
 def _structures(found: FoundObject, volume: Volume) -> ReadItems:

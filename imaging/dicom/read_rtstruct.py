@@ -38,6 +38,7 @@ from imaging.segmentation import (
     Provenance,
     Segment,
 )
+from imaging.uneven import UnevenGeometry
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -91,11 +92,6 @@ def read_rtstruct(path: Path, target: Target) -> StructureContent:
     ds = open_object(path, MAX_CONTOUR_BYTES)
     if str(ds.get("SOPClassUID")) != STRUCTURE_CLASS:
         raise BadInput("This DICOM file is not a structure set", str(path))
-    if target.places is not None:
-        raise BadInput(
-            "The slices of the image lie at uneven places: contours cannot be filled there",
-            str(path),
-        )
     _check_frame_of_reference(ds, target.geometry, path)
     named = {
         int(item.get("ROINumber") or 0): item for item in ds.get("StructureSetROISequence") or []
@@ -108,10 +104,10 @@ def read_rtstruct(path: Path, target: Target) -> StructureContent:
     drawn = [_contours(item, said) for _, item in order]
     if sum(len(points) for contours in drawn for points in contours) > _MAX_POINTS:
         raise BadInput("The structure set holds too many points", str(path))
-    step, observed = contour_step(drawn), _observations(ds)
+    step, observed, grid = contour_step(drawn), _observations(ds), _true_grid(target)
     for at, ((number, item), contours) in enumerate(zip(order, drawn, strict=True), 1):
         segment = _segment(min(at, 255), named.get(number), item, observed.get(number))
-        layers.add(segment, filled(contours, target.geometry, step, said))
+        layers.add(segment, filled(contours, grid, step, said))
     _sum_up(said)
     return StructureContent(layers.layers, _provenance(ds), tuple(said.notes))
 
@@ -121,6 +117,13 @@ def read_rtstruct_at(
 ) -> StructureContent:
     """As :func:`read_rtstruct`, with plain arguments for a worker process."""
     return read_rtstruct(Path(path), Target.from_plain(shape, affine, frame, places))
+
+
+def _true_grid(target: Target) -> Geometry:
+    """The grid, with the true places of uneven slices."""
+    if target.places is None:
+        return target.geometry
+    return UnevenGeometry(target.geometry, target.places)
 
 
 def _rois(ds: Dataset, named: dict[int, Dataset]):
@@ -285,7 +288,7 @@ def _along_slices(
     shape = tuple(np.delete(geometry.shape, axis))
     thick = step * float(np.linalg.norm(geometry.inverse[axis, :3]))  # in slices
     marks = []
-    shown = _slices_of(levels, geometry.shape[axis], thick, said)
+    shown = _slices_of(levels, geometry, axis, thick, said)
     for group, slices in zip(groups, shown, strict=True):
         polygons = [np.delete(indices[n], axis, 1) for n in group]
         box = _box(polygons, shape)
@@ -297,9 +300,17 @@ def _along_slices(
     return marks
 
 
-def _slices_of(levels: list[float], count: int, thick: float, said: _Said) -> list[list[int]]:
+def _slices_of(
+    levels: list[float], geometry: Geometry, axis: int, thick: float, said: _Said
+) -> list[list[int]]:
     """Which slices show the contours of which plane: their own, or the nearest ones."""
-    known = np.array(levels)
+    known, count = np.array(levels), geometry.shape[axis]
+    if isinstance(geometry, UnevenGeometry):  # nothing is spread over gaps
+        near = np.abs(known - np.rint(known)) <= _IN_SLICE
+        return [
+            [round(level)] if lies and 0 <= round(level) < count else []
+            for level, lies in zip(levels, near, strict=True)
+        ]
     whole = bool((np.abs(known - np.rint(known)) <= _IN_SLICE).all())
     if whole and thick <= 1.0 + 2 * _IN_SLICE:
         return [[round(level)] if 0 <= round(level) < count else [] for level in levels]
@@ -379,7 +390,8 @@ def _across_slices(
     labels = np.zeros(grid.shape, np.uint8)
     for patch, inside in _along_slices([grid.index(p) for p in same], 0, grid, 0.0, _Said()):
         patch.view(labels)[inside] = 1
-    moved, _notes = onto(labels, grid, geometry)
+    places = geometry.places if isinstance(geometry, UnevenGeometry) else None
+    moved, _notes = onto(labels, grid, geometry, places)
     found = []
     for k in np.flatnonzero(moved.any((1, 2))):
         whole = slice(0, geometry.shape[1]), slice(0, geometry.shape[2])

@@ -32,7 +32,7 @@ from imaging.objects import (
     series_for,
     shown_place,
 )
-from imaging.open import scan
+from imaging.open import load_series, scan
 from imaging.segmentation import Segmentation
 from imaging.volume import Patient, Volume
 
@@ -241,3 +241,28 @@ def test_a_file_that_has_gone_ends_in_a_sentence(study, tmp_path):
     found = replace(_found(study, "mask.dcm"), path=str(tmp_path / "gone.dcm"))
     with pytest.raises(BadInput):
         read_object(found, study[1])
+
+
+def test_real_masks_find_their_real_images(shared_data):
+    """Made by highdicom on four slices with 161 missing between them: each voxel where it was."""
+    import highdicom as hd
+
+    folder = shared_data / "dicom_pydicom_tests/dicomdirtests/77654033/CT2"
+    with scan([folder, shared_data / "dicom_seg_examples"]) as result:
+        volume = load_series(result.series[0])
+        names = ("ct_binary.dcm", "ct_binary_overlap.dcm", "ct_binary_fractional.dcm")
+        masks = [o for o in result.objects if o.path.endswith(names)]
+        assert len(masks) == 3
+        for found in masks:
+            assert series_for(found, result.series) is result.series[0]
+            read = read_object(found, volume)
+            assert isinstance(read, ReadItems)
+            assert read.notes == ()
+            layers = [item for item in read.items if isinstance(item, Segmentation)]
+            seg = hd.seg.segread(found.path)
+            for number, layer in enumerate(layers, 1):
+                expected = seg.get_pixels_by_source_instance(
+                    list(volume.source.instance_uids), segment_numbers=[number],
+                    rescale_fractional=False,
+                )[..., 0]  # fmt: skip
+                np.testing.assert_array_equal(layer.labels > 0, expected > 0)

@@ -252,9 +252,16 @@ class TestRefusals:
         assert (content.layers[0].labels > 0).any()
         assert content.notes
 
-    def test_an_uneven_image(self, axial, tmp_path):
-        files, volume = axial
-        path = make_rtstruct(tmp_path / "s.dcm", files, {})
-        places = volume.geometry.world(np.array([(k, 0, 0) for k in range(SLICES)]))
-        with pytest.raises(BadInput, match="uneven places"):
-            read_rtstruct(path, Target(volume.geometry, places))
+
+def test_uneven_slices_show_the_contours_drawn_on_them_and_no_others(axial, tmp_path):
+    files, volume = axial
+    kept = [0, 1, 3, 4, 8]
+    places = volume.geometry.world(np.array([(k, 0, 0) for k in kept]))
+    affine = volume.geometry.affine.copy()
+    affine[:3, 0] *= 2
+    drawn = [circle(MIDDLE, RADIUS, volume.geometry, k) for k in range(1, 7)]
+    path = make_rtstruct(tmp_path / "s.dcm", files, {"C": drawn})
+    content = read_rtstruct(path, Target(Geometry((5, 20, 18), affine), places))
+    whole = _read(path, volume.geometry).layers[0].labels
+    np.testing.assert_array_equal(content.layers[0].labels, whole[kept])
+    assert content.notes == ("3 contours lie outside the image and are not shown",)
