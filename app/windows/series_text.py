@@ -81,7 +81,8 @@ def kind_text(series: Series) -> str:
     guess = series.guess
     mark = " ✓" if guess.confidence == 1.0 else "?" if guess.name and not guess.sure else ""
     name = f"{series.sequence}{mark}" if series.sequence else ""
-    return " · ".join(part for part in (name, series.plane) if part) or "unknown kind"
+    words = " · ".join(part for part in (name, series.plane) if part)
+    return words or ("calculated" if series.kind == "made" else "unknown kind")
 
 
 def guess_text(series: Series) -> str:
