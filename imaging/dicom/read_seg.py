@@ -202,6 +202,8 @@ def _segment(item: Dataset, number: int) -> Segment:
     kind = str(item.get("SegmentAlgorithmType") or MANUAL)
     algorithm, version = _algorithm(item)
     region = item.get("AnatomicRegionSequence")
+    typed = first_item(item, "SegmentedPropertyTypeCodeSequence")
+    refined = "SegmentedPropertyTypeModifierCodeSequence"
     return Segment(
         min(number, 255),
         clean(item.get("SegmentLabel"), 64) or f"Label {number}",
@@ -210,6 +212,7 @@ def _segment(item: Dataset, number: int) -> Segment:
         _code(item, "SegmentedPropertyTypeCodeSequence", LESION_TYPE),
         kind if kind in (AUTOMATIC, SEMIAUTOMATIC) else MANUAL,
         tracking_uid=safe_uid(str(item.get("TrackingUID") or "")),
+        modifier=_code(typed, refined, LESION_TYPE) if typed and typed.get(refined) else None,
         region=_code(item, "AnatomicRegionSequence", LESION_TYPE) if region else None,
         algorithm=algorithm,
         algorithm_version=version,
@@ -249,8 +252,22 @@ def _colour(item: Dataset) -> tuple[int, int, int] | None:
 
 def _provenance(ds: Dataset) -> Provenance:
     """The algorithms that the segments name, once each, and when the file was made."""
-    found = dict.fromkeys(_algorithm(item) for item in ds.get("SegmentSequence") or [])
-    return made_by(ds, [pair for pair in found if pair[0]])
+    items = list(ds.get("SegmentSequence") or [])
+    found = [pair for pair in dict.fromkeys(map(_algorithm, items)) if pair[0]]
+    made = made_by(ds, found)
+    if len(found) != 1:
+        return made
+    told = _parameters(next(item for item in items if _algorithm(item)[0]))
+    digest = told.pop("weights", "")
+    return replace(made, digest=digest, settings=tuple(told.items()))
+
+
+def _parameters(item: Dataset) -> dict[str, str]:
+    """How an algorithm was run, as we and others write it: ``name=value`` apart by commas."""
+    coded = first_item(item, "SegmentationAlgorithmIdentificationSequence")
+    text = clean(coded.get("AlgorithmParameters"), 2000) if coded is not None else ""
+    pairs = [part.split("=", 1) for part in text.split(",") if "=" in part]
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
 # --- frames -----------------------------------------------------------------------------------

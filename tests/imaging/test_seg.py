@@ -24,7 +24,8 @@ from writing_grids import (
 
 from imaging.dicom.codes import BODY_PARTS, LEFT
 from imaging.dicom.derived import write_derived_series
-from imaging.dicom.read_seg import read_seg
+from imaging.dicom.placing import Target
+from imaging.dicom.read_seg import read_seg, read_seg_layers
 from imaging.dicom.references import imported_as_dicom
 from imaging.dicom.seg import write_seg
 from imaging.errors import BadInput, WorldFailed
@@ -285,6 +286,29 @@ def test_a_person_s_work_on_a_model_s_label_still_names_the_model(written, tmp_p
     assert second.AnatomicRegionSequence[0].CodeMeaning == "Brain"
     assert third.SegmentAlgorithmType == "MANUAL"
     assert dicom_complaints(tmp_path / "m.dcm", warnings=True) == []
+    back = read_seg(tmp_path / "m.dcm", source.geometry).segments
+    assert (back[1].algorithm, back[1].algorithm_version, back[1].modifier) == ("Other", "7", LEFT)
+
+
+def test_what_was_read_and_written_again_still_names_the_weights(written, tmp_path):
+    _, mask, source, _ = written
+    write_seg(tmp_path / "one.dcm", mask, source)
+    read = read_seg_layers(tmp_path / "one.dcm", Target.of(source))
+    again = Segmentation.from_labels(
+        "n", "N", source.geometry, "v", read.layers[0].labels,
+        segments=read.layers[0].segments, provenance=read.provenance,
+    )  # fmt: skip
+    write_seg(tmp_path / "two.dcm", again, source)
+    one, two = (
+        pydicom.dcmread(tmp_path / name)
+        .SegmentSequence[0]
+        .SegmentationAlgorithmIdentificationSequence[0]
+        for name in ("one.dcm", "two.dcm")
+    )
+    assert (two.AlgorithmName, two.AlgorithmVersion) == (one.AlgorithmName, one.AlgorithmVersion)
+    for part in ("weights=ab12cd", "threshold=0.4"):
+        assert part in one.AlgorithmParameters
+        assert part in two.AlgorithmParameters
 
 
 def test_tracking_uids_are_the_same_in_every_file(written, tmp_path):
