@@ -188,7 +188,8 @@ class ExportDialog(QDialog):
         notice = QLabel(f"{NOTICE}.")
         set_role(notice, "dim")
         buttons = row(notice, self.why_not, self.cancel, self.export, gap=GAP)
-        buttons.setStretch(1, 1)
+        buttons.insertSpacing(1, GAP)
+        buttons.setStretch(2, 1)
         layout.addLayout(buttons)
 
     def _where(self) -> QVBoxLayout:

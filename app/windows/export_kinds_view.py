@@ -31,7 +31,7 @@ _PLACES = {
 }  # fmt: skip
 
 
-ROW = 28  #: px, so that rows with and without an option stand in line
+ROW = 26  #: px, so that rows with and without an option stand in line
 
 
 class KindsView(QWidget):
@@ -102,7 +102,7 @@ class KindsView(QWidget):
         grid.setRowStretch(len(_PLACES), 1)
 
     def _group(self, group: str) -> QVBoxLayout:
-        inside = column(margin=0, gap=SMALL_GAP)
+        inside = column(margin=0, gap=SMALL_GAP // 2)
         heading = QLabel(group)
         set_role(heading, "title")
         inside.addWidget(heading)
@@ -110,13 +110,14 @@ class KindsView(QWidget):
         width = max(QCheckBox(kind.title).sizeHint().width() for kind in kinds)
         for kind in kinds:
             box = QCheckBox(kind.title)
-            box.setMinimumHeight(ROW)
             box.clicked.connect(lambda on, id=kind.id: self._ticked(id, on))
             self.boxes[kind.id] = box
             beside = self._beside.get(kind.id, [])
             if group == DATA_SET:
                 box.setMinimumWidth(width)
-            inside.addLayout(row(box, *beside, 1, gap=GAP))
+            line = row(box, *beside, 1, gap=GAP)
+            line.addStrut(ROW)
+            inside.addLayout(line)
         return inside
 
     @property
