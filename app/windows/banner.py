@@ -52,7 +52,7 @@ def review_state(answer: Segmentation) -> str:
     """
     if not answer.draft:
         alone = any(segment.algorithm_type == AUTOMATIC for segment in answer.segments)
-        return "opened, not reviewed" if alone and not answer.provenance.digest else "reviewed"
+        return "opened, not reviewed" if alone else "reviewed"
     from imaging.edits.operations import ACCEPTED_NAME
 
     partly = any(segment.name == ACCEPTED_NAME for segment in answer.segments[1:])

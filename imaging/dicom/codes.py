@@ -42,7 +42,16 @@ MAP_MEANINGS: dict[str, Code] = {
     "probability": Code("122157", "DCM", "Probability"),
     "grad-cam": Code("130403", "DCM", "Gradient-weighted class activation"),
     "uncertainty": Code("UNCERTAINTY", "99ISOCENTER", "Uncertainty"),
+    "class activation": Code("130402", "DCM", "Class activation"),
+    "saliency": Code("130404", "DCM", "Saliency"),
+    "occupancy": Code("OCCUPANCY", "99ISOCENTER", "Occupancy"),
 }
+
+
+def map_code(meaning: str) -> Code:
+    """What a heat map shows; one of another program may show what has no code here."""
+    return MAP_MEANINGS.get(meaning) or Code("MAP", "99ISOCENTER", meaning.capitalize()[:64])
+
 
 #: Body part of an image by its Body Part Examined (PS3.16 annex L); brain where it is silent.
 BODY_PARTS: dict[str, Code] = {

@@ -6,6 +6,7 @@ A.75 (Parametric Map IOD), C.7.6.16.2.11 (Real World Value Mapping), C.7.6.16.2.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,11 +16,11 @@ from imaging.atomic import next_version, write_atomic
 from imaging.dicom.codes import (
     BODY_PARTS,
     COMPUTED,
-    MAP_MEANINGS,
     NO_UNITS,
     WHOLE_BODY,
     code_item,
     concept,
+    map_code,
 )
 from imaging.dicom.derived import contributing_equipment
 from imaging.dicom.parts import check_writable, plane_groups
@@ -176,7 +177,7 @@ def _build(heatmap: Heatmap, volume: Volume, encoding: Encoding) -> Dataset:
         contains_recognizable_visual_features=False,
         real_world_value_mappings=[_meaning(heatmap, top)],
         voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
-        content_label=heatmap.meaning.upper().replace("-", "_")[:16],
+        content_label=re.sub(r"[^A-Z0-9_ ]", "_", heatmap.meaning.upper())[:16],
         content_description=f"{heatmap.provenance.sentence}. {RESEARCH_ONLY}"[:64],
         plane_positions=positions,
         plane_orientation=orientation,
@@ -193,7 +194,7 @@ def _meaning(heatmap: Heatmap, top: float) -> RealWorldValueMapping:
     from highdicom.pm import RealWorldValueMapping
 
     whole = top > 1
-    code = MAP_MEANINGS[heatmap.meaning]
+    code = map_code(heatmap.meaning)
     return RealWorldValueMapping(
         lut_label=code.meaning[:16],
         lut_explanation=(heatmap.about or code.meaning)[:64],

@@ -243,6 +243,25 @@ def test_a_file_that_has_gone_ends_in_a_sentence(study, tmp_path):
         read_object(found, study[1])
 
 
+@pytest.mark.parametrize("quantity", [("130402", "DCM", "Class activation"),
+                                      ("X1", "99LAB", "Tumour load: 2nd (µ) draft")])  # fmt: skip
+def test_a_map_of_any_meaning_can_be_written_again(tmp_path, quantity):
+    from imaging.dicom.parametric_map import write_parametric_map
+
+    files, volume = make_series(tmp_path / "images")
+    values = np.clip(balls(volume.geometry)[0] * 0.5, 0, 1).astype(np.float32)
+    path = make_map(tmp_path / "a.dcm", files, volume, values, quantity)
+    with scan([path]) as result:
+        (heat,), _ = read_object(result.objects[0], volume)
+    assert isinstance(heat, Heatmap)
+    (again,) = write_parametric_map(tmp_path / "b.dcm", heat, volume)
+    with scan([again]) as result:
+        (back,), _ = read_object(result.objects[0], volume)
+    assert isinstance(back, Heatmap)
+    assert back.meaning == heat.meaning
+    np.testing.assert_allclose(back.values, heat.values, atol=1e-5)
+
+
 def test_real_masks_find_their_real_images(shared_data):
     """Made by highdicom on four slices with 161 missing between them: each voxel where it was."""
     import highdicom as hd
