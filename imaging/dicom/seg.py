@@ -7,25 +7,21 @@ nothing with it but pydicom. Source: DICOM PS3.3 A.51, C.8.20 (Segmentation IOD 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from imaging.analysis.lesions import Lesion, lesion_uid
+from imaging.analysis.lesions import Lesion
 from imaging.atomic import next_version, write_atomic
-from imaging.dicom.codes import SEGMENTATION_DERIVATION, code_item, concept
+from imaging.dicom.codes import SEGMENTATION_DERIVATION
 from imaging.dicom.derived import contributing_equipment
 from imaging.dicom.parts import (
-    Algorithm,
-    algorithm_of,
-    algorithm_sequence,
     check_writable,
     chosen_segments,
     person_name,
     plane_groups,
-    segment_label,
 )
 from imaging.dicom.read_seg import read_seg
 from imaging.dicom.references import (
@@ -36,6 +32,15 @@ from imaging.dicom.references import (
     reference_frames,
     reference_header,
 )
+from imaging.dicom.seg_pixels import (
+    MAXIMUM_FRACTION,
+    Kind,
+    SegPixels,
+    counts,
+    fractions,
+    single_lesions,
+    whole_labels,
+)
 from imaging.dicom.write import (
     POSITION_TOLERANCE_MM,
     RESEARCH_ONLY,
@@ -45,17 +50,12 @@ from imaging.dicom.write import (
 )
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
-from imaging.heatmap import PROBABILITY, Heatmap
-from imaging.segmentation import AUTOMATIC, Segment, Segmentation
+from imaging.heatmap import Heatmap
+from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from highdicom.seg import SegmentDescription
     from pydicom.dataset import Dataset
-
-Kind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
-#: Stored value that means a probability of one.
-MAXIMUM_FRACTION = 255
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,6 @@ class SegReport:
     images: tuple[Path, ...]
     voxels: dict[int, int]
     frames: int
-
-
-class _Content(NamedTuple):
-    """What goes into the file: labels or fractions (k, j, i), their grid, and what they mean."""
-
-    pixels: np.ndarray
-    geometry: Geometry
-    descriptions: list[SegmentDescription]
-    kind: Kind
 
 
 def write_seg(
@@ -139,17 +130,11 @@ def write_seg(
     """
     chosen = chosen_segments(segmentation, segments)
     if lesions and kind != "FRACTIONAL":
-        content = _single_lesions(segmentation, lesions, kind)
+        content = single_lesions(segmentation, lesions, kind)
     elif kind == "FRACTIONAL":
-        content = _fractions(segmentation, chosen[0], probability)
+        content = fractions(segmentation, chosen[0], probability)
     else:
-        labels = _renumbered(segmentation, chosen, everything=segments is None)
-        made_by, threshold = segmentation.provenance, segmentation.threshold
-        descriptions = [
-            _description(n, s, algorithm_of(s, made_by, threshold))
-            for n, s in enumerate(chosen, start=1)
-        ]
-        content = _Content(labels, segmentation.geometry, descriptions, kind)
+        content = whole_labels(segmentation, chosen, kind, everything=segments is None)
     if compression and kind == "BINARY":
         raise BadInput(
             "Single bits cannot be compressed in this way", segmentation.name,
@@ -170,79 +155,12 @@ def write_seg(
         _verify(aside, content._replace(geometry=placed))
 
     write_atomic(path, lambda aside: ds.save_as(aside, enforce_file_format=True), verify)
-    return SegReport(Path(path), images, _counts(content), int(ds.NumberOfFrames))
+    return SegReport(Path(path), images, counts(content), int(ds.NumberOfFrames))
 
 
-def _counts(content: _Content) -> dict[int, int]:
-    if content.kind == "FRACTIONAL":
-        return {1: int(np.count_nonzero(content.pixels >= 0.5))}
-    count = len(content.descriptions)
-    counts = np.bincount(content.pixels.ravel(), minlength=count + 1)
-    return {n: int(counts[n]) for n in range(1, count + 1)}
-
-
-def _renumbered(
-    segmentation: Segmentation, chosen: list[Segment], *, everything: bool
-) -> np.ndarray:
-    """Labels with consecutive numbers, uint8 (k, j, i); voxels of other segments become 0."""
-    table = np.zeros(256, np.uint8)
-    for place, segment in enumerate(chosen, start=1):
-        table[segment.number] = place
-    if everything:
-        used = np.flatnonzero(np.bincount(segmentation.labels.ravel(), minlength=256))
-        nameless = [int(n) for n in used if n and not table[n]]
-        if nameless:
-            raise BadInput(
-                f"Voxels are marked with label {nameless[0]}, which has no name",
-                segmentation.name,
-                "Add that label to the list, or erase it",
-            )
-    return table[segmentation.labels]
-
-
-def _single_lesions(segmentation: Segmentation, lesions: Sequence[Lesion], kind: Kind) -> _Content:
-    """Every lesion as a segment, described as its label is, with a tracking UID of its own."""
-    if len(lesions) > 255:
-        raise BadInput(
-            f"One file holds at most 255 segments, and there are {len(lesions)} lesions",
-            segmentation.name,
-            "Write whole labels instead",
-        )
-    labels = np.zeros(segmentation.geometry.shape, np.uint8)
-    descriptions = []
-    for place, lesion in enumerate(lesions, start=1):
-        segment = segmentation.segment(lesion.label)
-        if segment is None:
-            raise BadInput("A lesion has a label that is not in the mask", segmentation.name)
-        labels[lesion.box.slices][lesion.mask] = place
-        named = replace(
-            segment,
-            name=f"Lesion {lesion.number}",
-            tracking_uid=lesion_uid(segmentation, lesion),
-        )
-        made = algorithm_of(segment, segmentation.provenance, segmentation.threshold)
-        descriptions.append(_description(place, named, made))
-    return _Content(labels, segmentation.geometry, descriptions, kind)
-
-
-def _fractions(
-    segmentation: Segmentation, segment: Segment, probability: Heatmap | None
-) -> _Content:
-    """The map in steps of 1/255, as one segment; the values are the model's, not a person's."""
-    if probability is None or probability.meaning != PROBABILITY:
-        raise BadInput(
-            "A fractional segmentation holds a probability, and there is no such map",
-            segmentation.name,
-            "Choose BINARY",
-        )
-    values = np.rint(probability.values * MAXIMUM_FRACTION) / np.float32(MAXIMUM_FRACTION)
-    made = probability.provenance if probability.provenance.algorithm else segmentation.provenance
-    described = replace(segment, algorithm_type=AUTOMATIC, algorithm="", algorithm_version="")
-    description = _description(1, described, algorithm_of(described, made))
-    return _Content(values, probability.geometry, [description], "FRACTIONAL")
-
-
-def _build(content: _Content, name: str, volume: Volume, creator: str, compression: str) -> Dataset:
+def _build(
+    content: SegPixels, name: str, volume: Volume, creator: str, compression: str
+) -> Dataset:
     from highdicom.seg import Segmentation as DicomSegmentation
     from pydicom.uid import RLELossless
 
@@ -284,31 +202,7 @@ def _build(content: _Content, name: str, volume: Volume, creator: str, compressi
     return ds
 
 
-def _description(place: int, segment: Segment, algorithm: Algorithm | None) -> SegmentDescription:
-    from highdicom.color import CIELabColor
-    from highdicom.seg import SegmentDescription
-
-    label = segment_label(segment)
-    made = SegmentDescription(
-        segment_number=place,
-        segment_label=label,
-        segmented_property_category=concept(segment.category),
-        segmented_property_type=concept(segment.type),
-        algorithm_type=segment.algorithm_type,
-        algorithm_identification=algorithm_sequence(algorithm) if algorithm else None,
-        tracking_uid=segment.tracking_uid or new_uid(),
-        tracking_id=label,
-        display_color=CIELabColor.from_rgb(*segment.colour),
-        anatomic_regions=[concept(segment.region)] if segment.region else None,
-    )
-    if segment.modifier is not None:
-        made.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
-            code_item(segment.modifier)
-        ]
-    return made
-
-
-def _verify(path: Path, content: _Content) -> None:
+def _verify(path: Path, content: SegPixels) -> None:
     if content.kind == "FRACTIONAL":
         same = np.array_equal(
             read_fractions(path, content.geometry),

@@ -20,6 +20,7 @@ from writing_grids import (
     dcmqi_tool,
     dicom_complaints,
     grid,
+    itk_judge,
     study_disagreements,
     volume,
 )
@@ -379,6 +380,7 @@ def test_the_lesions_of_a_real_patient(shared_data, tmp_path):
     assert whole[COUNT] == len(lesions)
     assert whole[VOLUME] == pytest.approx(np.count_nonzero(mask.labels) / 1000, abs=1e-3)
     sides = lateralities(path)
+    assert_dcmqi_agrees(tmp_path, seg, mask)
     told = 0
     for lesion in lesions:
         x = float(lesion.centroid_world[0])
@@ -386,6 +388,19 @@ def test_the_lesions_of_a_real_patient(shared_data, tmp_path):
             assert sides[lesion_uid(mask, lesion)] == ("Left" if x > 0 else "Right")
             told += 1
     assert told > 10
+
+
+def assert_dcmqi_agrees(folder: Path, seg: Path, mask: Segmentation) -> None:
+    """The marked voxels of a mask are marked at their places in what dcmqi makes of the file."""
+    command = [dcmqi_tool("segimage2itkimage"), "--inputDICOM", str(seg)]
+    subprocess.run([*command, "--outputDirectory", str(folder)], check=True, capture_output=True)
+    judged, to_judged = itk_judge(folder / "1.nrrd")
+    marked = np.argwhere(mask.labels)
+    world = np.c_[mask.geometry.world(marked), np.ones(len(marked))]
+    index = (world @ to_judged.T)[:, :3]
+    assert np.abs(index - np.rint(index)).max() < 1e-3
+    assert (judged[tuple(np.rint(index).astype(int).T)] > 0).all()
+    assert np.count_nonzero(judged) == len(marked)
 
 
 def lateralities(path: Path) -> dict[str, str]:
