@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING
 
 from imaging.dicom.describe import study_of
-from imaging.dicom.header import open_data, read_sequences
+from imaging.dicom.header import open_data, read_header, read_sequences
 from imaging.dicom.object_file import (
     MAP_CLASS,
     MAX_CONTOUR_BYTES,
@@ -72,9 +72,19 @@ def find_object(header: Header) -> FoundObject | None:
     kind = kind_of(header)
     if not kind:
         return None
+    from imaging.sandbox import pool
+
     size = os.path.getsize(header.path)
     if size > _LIMITS[kind]:
         raise BadInput(f"The {kind} has {size >> 20} MB, which is too large", header.path)
+    if header.long and not pool.INSIDE:
+        return pool.run_limited(
+            "imaging.dicom.find_objects:find_in_worker",
+            header.path,
+            header.names_as,
+            where=header.path,
+            kind=FoundObject,
+        )
     try:
         with open_data(header) as source:
             ds = read_sequences(header, source, _TAGS)
@@ -83,6 +93,13 @@ def find_object(header: Header) -> FoundObject | None:
         raise
     except Exception as error:  # pydicom raises many kinds
         raise BadInput(f"The header of the {kind} is damaged", header.path) from error
+
+
+def find_in_worker(path: str, names_as: str) -> FoundObject | None:
+    """The other side of :func:`find_object` for long headers."""
+    header = read_header(path)
+    header.names_as = names_as
+    return find_object(header)
 
 
 def _described(header: Header, kind: str, ds: Dataset) -> FoundObject:

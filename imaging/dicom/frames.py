@@ -67,14 +67,7 @@ def read_frames(header: Header) -> list[Frame]:
         Where the file holds no image, an unreadable one, or ends before its pixels do.
     """
     _refuse_other_objects(header)
-    encoding = _encoding(header)
-    count = max(1, header.integer(0x00280008, 1))
-    fault = check_frame(encoding.rows, encoding.columns, encoding.samples, encoding.bits_allocated)
-    if not fault and count > MAX_FRAMES:
-        fault = f"A file of {count} frames is refused"
-    fault = fault or _kind_fault(encoding) or _missing_pixels(header, encoding, count)
-    if fault:
-        raise BadInput(fault, header.path)
+    encoding, count = _checked_encoding(header)
     if header.functional_groups and count >= 1:
         from imaging.dicom.multiframe import read_multiframe
 
@@ -85,9 +78,39 @@ def read_frames(header: Header) -> list[Frame]:
         tiles = read_mosaic(header, _single(header, encoding))
         if tiles:
             return tiles
+    return _unplaced(header, encoding, count)
+
+
+def object_frames(header: Header) -> list[Frame]:
+    """The frames of a mask or map, whose places are read elsewhere.
+
+    Raises
+    ------
+    BadInput
+        Where the pixels are of a kind that is not read, or are not there.
+    """
+    if header.pixels is None:
+        raise BadInput("The file holds no pixels", header.path)
+    return _unplaced(header, *_checked_encoding(header))
+
+
+def _unplaced(header: Header, encoding: Encoding, count: int) -> list[Frame]:
     if count == 1:
         return [_single(header, encoding)]
     return [_numbered(_single(header, encoding), number) for number in range(1, count + 1)]
+
+
+def _checked_encoding(header: Header) -> tuple[Encoding, int]:
+    """How the pixels are stored, and the number of frames."""
+    encoding = _encoding(header)
+    count = max(1, header.integer(0x00280008, 1))
+    fault = check_frame(encoding.rows, encoding.columns, encoding.samples, encoding.bits_allocated)
+    if not fault and count > MAX_FRAMES:
+        fault = f"A file of {count} frames is refused"
+    fault = fault or _kind_fault(encoding) or _missing_pixels(header, encoding, count)
+    if fault:
+        raise BadInput(fault, header.path)
+    return encoding, count
 
 
 def _refuse_other_objects(header: Header) -> None:

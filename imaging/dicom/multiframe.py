@@ -32,8 +32,6 @@ from imaging.series import MIN_VOLUME_SLICES, Encoding, Frame
 
 #: Frames of one file come before those of the next, by the instance numbers of the files.
 FILE_ORDER = 1 << 20
-#: Longer headers are read in a worker process.
-WORKER_BYTES = 4 << 20
 _SHARED, _PER_FRAME, _DIMENSIONS = 0x52009229, 0x52009230, 0x00209222
 _TIMING = {0x00180080: "RepetitionTime", 0x00181314: "FlipAngle", 0x00180091: "EchoTrainLength"}
 _TAGS = (_SHARED, _PER_FRAME, _DIMENSIONS, 0x00189087, 0x00280030)
@@ -58,8 +56,7 @@ def read_multiframe(header: Header, encoding: Encoding, count: int) -> list[Fram
     """
     from imaging.sandbox import pool
 
-    assert header.pixels is not None
-    if header.pixels.offset - header.start > WORKER_BYTES and not pool.INSIDE:
+    if header.long and not pool.INSIDE:
         return _read_elsewhere(header, encoding)
     try:
         with open_data(header) as source:

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imaging.dicom.frames import object_frames
 from imaging.dicom.header import inflate, read_header
+from imaging.dicom.pixels import read_frames
 from imaging.dicom.tags import DEFLATED_LE, EXPLICIT_BE, NATIVE_SYNTAXES
 from imaging.dicom.vetting import (
     MAX_EDGE,
     MAX_FRAMES,
     MAX_INFLATED_BYTES,
     check_volume_bytes,
-    codestream_size,
 )
 from imaging.errors import BadInput
 from imaging.segmentation import Provenance
@@ -145,7 +146,8 @@ def iter_frames(ds: Dataset, path: Path) -> Iterator[np.ndarray]:
             yield from _unpacked(ds, frames, syntax == EXPLICIT_BE)
             return
         if syntax not in NATIVE_SYNTAXES:
-            _check_streams(ds, frames, path)
+            yield from _decoded(path)
+            return
         from pydicom.pixels.utils import iter_pixels
 
         yield from iter_pixels(ds, raw=True)
@@ -171,14 +173,12 @@ def _unpacked(ds: Dataset, frames: int, big_endian: bool) -> Iterator[np.ndarray
         yield bits.reshape(rows, columns)
 
 
-def _check_streams(ds: Dataset, frames: int, path: Path) -> None:
-    """A code stream may announce another, huge size than the header; refuse before decoding."""
-    from pydicom.encaps import generate_frames
-
-    for data in generate_frames(ds.PixelData, number_of_frames=frames):
-        size = codestream_size(data)
-        if size is not None and size != (int(ds.Rows), int(ds.Columns)):
-            raise BadInput("A compressed frame has another size than the header says", str(path))
+def _decoded(path: Path) -> Iterator[np.ndarray]:
+    """Compressed frames, decoded in a worker process as those of images are."""
+    for image in read_frames(object_frames(read_header(str(path)))):
+        if isinstance(image, BadInput):
+            raise image
+        yield image
 
 
 def first_item(ds: Dataset | None, name: str) -> Dataset | None:

@@ -120,6 +120,10 @@ WANTED: dict[int, str] = {
 }
 
 
+#: Sequences of longer headers are read in a worker process.
+WORKER_BYTES = 4 << 20
+
+
 class PixelPlace(NamedTuple):
     """Where the pixel element lies in the (inflated) file; ``length`` is -1 if encapsulated."""
 
@@ -144,6 +148,12 @@ class Header:
     media_class: str = ""
     cut: bool = False  #: an element runs past the end of the file
     names_as: str = ""  #: a key of NAME_CHARSETS for files that do not say their character set
+
+    @property
+    def long(self) -> bool:
+        """True where libraries should read its sequences in a worker process only."""
+        end = self.size if self.pixels is None else self.pixels.offset
+        return end - self.start > WORKER_BYTES
 
     def text(self, tag: int) -> str:
         """A value as plain text, padding removed; empty where absent."""

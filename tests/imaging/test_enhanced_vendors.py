@@ -10,7 +10,7 @@ from dicom_phantoms import Maker, Plan, at_height, enhanced, place_value, stored
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from imaging.dicom import multiframe
+from imaging.dicom import multiframe, tags
 from imaging.dicom.frames import read_frames
 from imaging.dicom.header import read_header
 from imaging.open import load_series, scan
@@ -271,7 +271,7 @@ def test_long_headers_are_read_in_a_worker_with_the_same_outcome(maker: Maker, m
     data.save_as(path, enforce_file_format=True)
     here = read_header(str(path))
     wanted = read_frames(here)
-    monkeypatch.setattr(multiframe, "WORKER_BYTES", 100)
+    monkeypatch.setattr(tags, "WORKER_BYTES", 100)
     monkeypatch.setattr(
         multiframe._Groups, "frames", lambda *_: pytest.fail("was read in this process")
     )
