@@ -190,14 +190,13 @@ class StudyBrowser(QWidget):
 
     def menu_of(self, item: QTreeWidgetItem) -> QMenu | None:
         """What can be done with a row; None where nothing can."""
-        series, found = item.data(0, SERIES_ROLE), item.data(0, OBJECT_ROLE)
-        if series is None and found is None:
-            return None
+        series: Series | None = item.data(0, SERIES_ROLE)
+        found: FoundObject | None = item.data(0, OBJECT_ROLE)
         menu = QMenu(self)
         if found is not None:
             words = "Read report" if found.kind == "report" else "Open over its images"
             menu.addAction(words, lambda: self.object_activated.emit(found.key))
-        elif series.viewable:
+        elif series is not None and series.viewable:
             menu.addAction("Show", lambda: self.series_activated.emit(series.key))
             if may_be_mask(series):
                 menu.addAction("Open as mask", lambda: self.mask_wanted.emit(series.key))
@@ -252,9 +251,9 @@ class StudyBrowser(QWidget):
 
 def _first_object(study: QTreeWidgetItem) -> int:
     """Where the next series goes: before the objects."""
-    count = study.childCount()
-    rows = (n for n in range(count) if study.child(n).data(0, OBJECT_ROLE) is not None)
-    return next(rows, count)
+    rows = [study.child(n) for n in range(study.childCount())]
+    objects = (n for n, row in enumerate(rows) if row and row.data(0, OBJECT_ROLE) is not None)
+    return next(objects, len(rows))
 
 
 def may_be_mask(series: Series) -> bool:
