@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = (
     ("bench_start.py", [], "process start to first window", False),
     ("bench_loading.py", [], "headers, first image, whole series", False),
+    ("bench_decode.py", [], "compressed series", False),
     ("bench_grid_files.py", [], "NIfTI, NRRD, MetaImage", False),
     ("bench_views.py", [], "scroll, window, oblique, stroke", False),
     ("bench_undo.py", [], "undo and redo", False),

@@ -28,6 +28,13 @@ JPEG_EXTENDED = _JPEG_FAMILY + "51"
 LOSSY = frozenset(_JPEG_FAMILY + end for end in ("50", "51", "81"))
 _DAMAGED = "The compressed image is damaged"
 
+#: Names that pydicom does not know yet.
+_NEWER = {
+    _JPEG_FAMILY + "110": "JPEG XL Lossless",
+    _JPEG_FAMILY + "111": "JPEG XL JPEG Recompression",
+    _JPEG_FAMILY + "112": "JPEG XL",
+}
+
 Pixels = np.ndarray
 Decoder = Callable[[bytes, Encoding, StreamFacts], Pixels]
 
@@ -97,7 +104,7 @@ def undecodable_reason(code: Encoding) -> str:
         return ""
     from pydicom.uid import UID
 
-    name = UID(code.syntax).name if code.syntax else "an unnamed transfer syntax"
+    name = _NEWER.get(code.syntax) or UID(code.syntax).name or "an unnamed transfer syntax"
     if "MPEG" in name or "HEVC" in name or "ST 2110" in name:
         return f"Videos ({name}) are not opened; this program reads images"
     return f"Images compressed as {name} cannot be decoded"

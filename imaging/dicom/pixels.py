@@ -9,6 +9,7 @@ Source: DICOM PS3.5 section 8 and PS3.3 C.7.6.3 (image pixel).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -158,8 +159,8 @@ def _from_worker(frames: Sequence[Frame]) -> Iterator[np.ndarray | BadInput]:
             yield BadInput(error.what, frame.file, error.advice)
             return
         yield BadInput(what, frame.file, advice) if image is None else image
-    for _ in images:
-        pass
+    with contextlib.suppress(BadInput):  # it ended after its last image: they are all here
+        next(images, None)
 
 
 def read_in_worker(frames: list[Any]) -> Iterator[tuple[np.ndarray | None, str, str]]:

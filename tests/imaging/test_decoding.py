@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from pathlib import Path
 
@@ -426,13 +427,23 @@ def test_multiframe_in_old_encodings(maker: Maker, syntax: str) -> None:
     assert (volume.voxels == [stored_values(plan) for plan in plans]).all()
 
 
-def test_videos_are_named(maker: Maker) -> None:
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [("102", "Videos (MPEG-4"), ("107", "Videos (HEVC"), ("112", "compressed as JPEG XL cannot")],
+)
+def test_what_nothing_decodes_is_named(maker: Maker, end: str, words: str) -> None:
     data = maker.dataset(Plan())
-    fill(data, "1.2.840.10008.1.2.4.102", [b"\0\0\0\1" + bytes(60)])
-    save(data, maker.folder / "x")
+    fill(data, J2K, [b"\0\0\0\1" + bytes(60)])
+    path = save(data, maker.folder / "x")
+    old, new = b"1.2.840.10008.1.2.4.90", f"1.2.840.10008.1.2.4.{end}".encode()
+    path.write_bytes(
+        path.read_bytes().replace(b"UI" + struct.pack("<H", 22) + old, b"UI\x18\0" + new + b"\0")
+    )
+    header = read_header(str(path))
+    assert header.syntax == new.decode()
     series = only(maker.folder)
     assert not series.viewable
-    assert series.problems[0].startswith("Videos (")
+    assert words in series.problems[0]
 
 
 def test_a_damaged_frame_spares_the_others(maker: Maker) -> None:

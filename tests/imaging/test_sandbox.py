@@ -140,6 +140,13 @@ def test_closing_ends_the_processes_and_the_next_call_starts_new_ones() -> None:
     assert call("pid") != old
 
 
+def test_a_worker_that_has_ended_while_idle_is_replaced() -> None:
+    old = call("pid")
+    call("retires")
+    psutil.wait_procs([psutil.Process(old)], timeout=20)
+    assert call("pid") != old
+
+
 @pytest.mark.parametrize("end", ["pass", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"])
 def test_no_worker_outlives_its_program(end: str) -> None:
     """However the program ends, and though its worker is busy."""
