@@ -305,3 +305,26 @@ def test_an_opened_mask_survives_a_crash(private_home, study, start, tmp_path):
     assert [s.name for s in mask.segments] == told["segments"]
     assert int(np.count_nonzero(mask.labels)) == told["voxels"] > 0
     assert int(np.flatnonzero(mask.labels).sum()) == told["places"]
+
+
+def test_a_series_of_whole_numbers_is_opened_as_a_mask(hand, study, tmp_path):
+    import nibabel as nib
+    import object_makers as make
+
+    from imaging.open import load_series, scan
+
+    with scan([study / "images"]) as result:
+        geometry = load_series(result.series[0]).geometry
+    labels = np.where(make.balls(geometry)[0], 7, 0).astype(np.uint8)
+    image = nib.Nifti1Image(labels.transpose(2, 1, 0), geometry.nifti_affine)
+    nib.save(image, tmp_path / "numbers.nii.gz")
+    hand.open(study / "images")
+    hand.program.window.dropped.emit([str(tmp_path / "numbers.nii.gz")], True)
+    browser = hand.program.window.browser
+    hand.wait(lambda: len(browser.keys) == 2, 30)
+    menu = browser.menu_of(browser._series[browser.keys[1]])
+    next(action for action in menu.actions() if action.text() == "Open as mask").trigger()
+    hand.wait(lambda: _masks(hand), 30)
+    (mask,) = _masks(hand)
+    np.testing.assert_array_equal(mask.labels, labels)
+    assert hand.program.workspace.case.volume(mask.volume_id).name == "place"
