@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = (
     ("bench_start.py", [], "process start to first window", False),
     ("bench_loading.py", [], "headers, first image, whole series", False),
+    ("bench_index.py", [], "second opening of a big folder", False),
     ("bench_decode.py", [], "compressed series", False),
     ("bench_grid_files.py", [], "NIfTI, NRRD, MetaImage", False),
     ("bench_views.py", [], "scroll, window, oblique, stroke", False),
@@ -29,6 +30,7 @@ SCRIPTS = (
     ("bench_3d.py", [], "surfaces and 3D frames", False),
     ("bench_export.py", [], "exports", False),
     ("bench_model.py", [], "model and Grad-CAM", False),
+    ("bench_sequences.py", [], "sequences told from pixels", True),
     ("bench_contention.py", [], "views while the model runs", True),
     ("kill_journal.py", ["--kills", "200"], "killed 200 times", True),
 )
