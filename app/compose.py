@@ -124,6 +124,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     cases.asked.connect(lambda words, choices: window.notice.ask(words, *choices))
     window.dropped.connect(objects.drop)
     objects.reported.connect(lambda report, title: _show_report(program, report, title))
+    program.workspace.case_changed.connect(lambda _, origin: _close_reports(program, origin))
     window.empty.paths_dropped.connect(lambda paths: window.dropped.emit(paths, False))
     window.empty.folder_wanted.connect(window.ask_folder)
     window.empty.file_wanted.connect(window.ask_file)
@@ -213,9 +214,23 @@ def _show_job(window: MainWindow, id: str, words: str, fraction: float) -> None:
 def _show_report(program: Program, report: ReportText, title: str) -> None:
     from app.windows.report_view import ReportView
 
+    for view in program.window.findChildren(ReportView):
+        if view.report == report:
+            view.raise_()
+            view.activateWindow()
+            return
     view = ReportView(report, title, program.window)
     view.group_chosen.connect(program.objects.go_to)
     view.show()
+
+
+def _close_reports(program: Program, origin: str) -> None:
+    """No report of a patient stays beside the images of another."""
+    if origin == "close":
+        from app.windows.report_view import ReportView
+
+        for view in program.window.findChildren(ReportView):
+            view.close()
 
 
 def _cancel_job(program: Program, id: str) -> None:

@@ -73,7 +73,7 @@ class ObjectController(QObject):
         self._browser, self._notice, self._jump = browser, notice, jump
         self._objects: dict[str, FoundObject] = {}
         self._reading: dict[str, Ticket] = {}
-        self._waiting: dict[str, FoundObject] = {}
+        self._waiting: dict[str, list[FoundObject]] = {}  # by the series they wait for
         browser.object_activated.connect(self.open)
         browser.mask_wanted.connect(self.open_as_mask)
         cases.object_found.connect(self.add)
@@ -83,6 +83,11 @@ class ObjectController(QObject):
     def found(self) -> list[FoundObject]:
         """All objects of the list, in the order they were found."""
         return list(self._objects.values())
+
+    @property
+    def reading(self) -> bool:
+        """True while an object is on its way."""
+        return bool(self._reading)
 
     def add(self, found: FoundObject) -> None:
         """List an object that a scan has found."""
@@ -118,7 +123,7 @@ class ObjectController(QObject):
     def open(self, key: str) -> None:
         """Open an object over its images; one that is open already is shown."""
         found = self._objects.get(key)
-        if found is None or key in self._reading or found in self._waiting.values():
+        if found is None or key in self._reading:
             return
         shown = self._items_of(found)
         if shown:
@@ -157,7 +162,9 @@ class ObjectController(QObject):
             if isinstance(volume, Volume):
                 self._read(found, volume)
             else:
-                self._waiting[series.key] = found
+                waiting = self._waiting.setdefault(series.key, [])
+                if found not in waiting:
+                    waiting.append(found)
                 self._cases.activate(series.key)
             return
         for volume in self._workspace.case.volumes:
@@ -322,10 +329,10 @@ class ObjectController(QObject):
         for found in self._objects.values():
             self._browser.set_object_open(found.key, bool(self._items_of(found)))
         for change in changes:
-            found = self._waiting.pop(change.item, None) if ADDED in change.parts else None
             volume = self._workspace.case.items.get(change.item)
-            if found is not None and isinstance(volume, Volume):
-                self._read(found, volume)
+            if ADDED in change.parts and isinstance(volume, Volume):
+                for found in self._waiting.pop(change.item, ()):
+                    self._read(found, volume)
 
 
 def _opened(found: FoundObject, volume: Volume | None) -> _Opened:

@@ -41,7 +41,7 @@ class ReportView(QDialog):
 
     def __init__(self, report: ReportText, title: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._report = report
+        self.report = report
         self.setWindowTitle(title)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setModal(False)
@@ -81,7 +81,7 @@ class ReportView(QDialog):
         tree.setUniformRowHeights(True)
         tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         tree.setToolTip("Click a row to go to the lesion, where its mask is open")
-        for group in self._report.groups:
+        for group in self.report.groups:
             top = QTreeWidgetItem(tree, [group_title(group), group_text(group)])
             font = top.font(0)
             font.setBold(True)

@@ -213,7 +213,11 @@ def test_a_report_is_read_beside_the_images_and_leads_to_its_lesion(hand, study,
     QTest.mouseClick(view.groups.viewport(), Qt.MouseButton.LeftButton, pos=place)
     cursor = np.asarray(hand.program.workspace.display.cursor)
     assert mask.labels[mask.geometry.nearest(cursor)] == 1
-    QTest.keyClick(view, Qt.Key.Key_Escape)
+    _click(hand, "Measurements")  # the same report stays one window
+    QApplication.processEvents()
+    hand.wait(lambda: not hand.program.objects.reading, 10)
+    assert len(window.findChildren(ReportView)) == 1
+    hand.open(study / "other")  # another study: its report goes
     hand.wait(lambda: not window.findChildren(ReportView), 5)
 
 
