@@ -13,7 +13,7 @@ from imaging.dicom.media import is_dicomdir, what_is_missing
 from imaging.dicom.record import FileRecord
 from imaging.errors import BadInput
 from imaging.series import LABELS, FoundObject, Problem, Series
-from imaging.storage.archive import Unpacked, is_zip, unpack
+from imaging.storage.archive import Unpacked, begins_zip, unpack
 from imaging.storage.file_head import Found, read_head
 from imaging.storage.formats import format_of
 from imaging.storage.label_images import as_series
@@ -146,7 +146,7 @@ class _Scan:
             return
         from imaging.storage.header_entries import Listing
 
-        listing = Listing(paths, files)
+        listing = Listing(paths, [*files, *self.tables])
         if not self._recall(remembered, listing):
             self.known = remembered.records(listing)
             self._read_files(files)
@@ -264,13 +264,15 @@ class _Scan:
     def _read(self, file: str, nested: bool) -> None:
         if file in self.known:
             self.index.take(self.known[file])
-        elif is_zip(file):
+            return
+        head = read_head(file)
+        if begins_zip(head.raw):
             if nested:
                 raise BadInput("Archives inside an archive are not opened", file)
             self._read_archive(file)
         elif file in self.used:
             return
-        elif known := format_of(read_head(file)):
+        elif known := format_of(head):
             self._take(known.read(file, self.names.get(file, "")))
         else:
             self.index.add(file)

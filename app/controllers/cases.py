@@ -196,6 +196,7 @@ class CaseController(QObject):
             self._found(series)
         self._browser.set_progress("")
         self.job.emit("scan", "Headers read", 1.0)
+        self._tell_unfinished()
         problems = len(result.problems)
         if not result.series:
             reason = f": {result.problems[0].reason}" if problems else ""
@@ -211,6 +212,20 @@ class CaseController(QObject):
         self._make_thumbnails([s for s in result.series if pictured.get(s.key) != s.shape])
         if not self._chosen:
             self.activate(self._best(result.series).key)
+
+    def _tell_unfinished(self) -> None:
+        """A series that was opened while its headers were still being read may lack slices."""
+        for key, volume_id in self._volume_of.items():
+            volume, series = self._workspace.case.items.get(volume_id), self._series.get(key)
+            if series is None or not isinstance(volume, Volume) or volume.even_mm:
+                continue
+            have, all_ = volume.geometry.shape[0], series.shape[0]
+            if have < all_:
+                self._partial.add(key)
+                self.failed.emit(
+                    f"{series.description} was opened before all its slices were found "
+                    f"({have} of {all_}): close the study and open it again"
+                )
 
     @staticmethod
     def _best(series: Sequence[Series]) -> Series:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imaging.errors import BadInput
+from imaging.storage.file_head import read_head
 
 MAX_MEMBERS = 200_000
 MAX_TOTAL_BYTES = 32 << 30
@@ -41,13 +42,14 @@ class Unpacked:
         self.folder.cleanup()
 
 
+def begins_zip(head: bytes) -> bool:
+    """True for the first bytes of a zip archive."""
+    return head[:4] in (b"PK\x03\x04", b"PK\x05\x06")
+
+
 def is_zip(path: str) -> bool:
     """True where the file begins as a zip archive does."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
-    except OSError:
-        return False
+    return begins_zip(read_head(path).raw)
 
 
 def unpack(path: str, cancelled: Callable[[], bool] | None = None) -> Unpacked:

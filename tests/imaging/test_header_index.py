@@ -311,3 +311,16 @@ def test_what_lies_in_archives_is_not_remembered(study, place, tmp_path, reads) 
     reads.clear()
     assert len(look(where, place).series) == 4
     assert reads
+
+
+def test_a_changed_table_of_contents_is_noticed(study, place, reads) -> None:
+    """A DICOMDIR is no image, but what it promises is checked."""
+    table = study / "DICOMDIR"
+    table.write_bytes(bytes(128) + b"DICM")
+    look(study, place)
+    reads.clear()
+    look(study, place)
+    assert not reads
+    table.write_bytes(bytes(128) + b"DICM" + bytes(8))
+    look(study, place)
+    assert reads
