@@ -16,7 +16,8 @@ from PySide6.QtGui import QColor, QImage, QPainter
 from app.controllers.findings import FindingsController
 from app.export_choice import ExportChoice, Preset
 from app.export_kinds import IMAGE, KIND, Kind
-from app.export_writers import WRITERS, Material
+from app.export_material import Material
+from app.export_writers import WRITERS
 from app.lesion_table import NOTICE
 from app.logs import frames_of
 from app.messages import is_ours, sentence

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from app.export_choice import BUILT_IN, ExportChoice, ExportOptions, Preset
 from app.export_kinds import KIND, KINDS
+from app.export_material import channel_name, plain, usual_stem
 from app.export_reasons import (
     NO_IMAGE,
     NO_MAP,
@@ -33,7 +34,6 @@ from app.export_reasons import (
     why_not,
     writes_codes,
 )
-from app.export_writers import channel_name, plain, usual_stem
 from app.settings import NOTICE
 from app.windows.controls import (
     ElidedLabel,

@@ -19,8 +19,9 @@ from PySide6.QtGui import QColor, QImage
 from app.controllers.export import ExportController, write_png
 from app.export_choice import ExportChoice, ExportOptions
 from app.export_kinds import KINDS
+from app.export_material import plain, usual_stem
 from app.export_reasons import accepted_labels
-from app.export_writers import WRITERS, plain, proposed_labels, usual_stem
+from app.export_writers import WRITERS, proposed_labels
 from app.tasks import Tasks
 from imaging.analysis.lesions import find_lesions
 from imaging.edits.acceptance import accept_lesions

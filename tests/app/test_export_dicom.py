@@ -12,7 +12,8 @@ from panel_cases import draft, grad_cam, probability, volume
 from pydicom import dcmread
 
 from app.export_choice import SEG_FORMS, ExportChoice, ExportOptions
-from app.export_writers import WRITERS, Material
+from app.export_material import Material
+from app.export_writers import WRITERS
 from imaging.case import Case
 from imaging.dicom.derived import write_derived_series
 from imaging.heatmap import Heatmap
