@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from imaging.dicom.codestream import LOSSY
 from imaging.dicom.tags import (
@@ -91,7 +92,10 @@ def object_frames(header: Header) -> list[Frame]:
     """
     if header.pixels is None:
         raise BadInput("The file holds no pixels", header.path)
-    return _unplaced(header, *_checked_encoding(header))
+    encoding, count = _checked_encoding(header)
+    # The colours of a label map are only for show: its numbers are what counts.
+    plain = replace(encoding, photometric="MONOCHROME2", lookup="")
+    return _unplaced(header, plain, count)
 
 
 def _unplaced(header: Header, encoding: Encoding, count: int) -> list[Frame]:
@@ -252,8 +256,6 @@ def _single(header: Header, encoding: Encoding) -> Frame:
 
 
 def _numbered(frame: Frame, number: int) -> Frame:
-    from dataclasses import replace
-
     at = frame.offset
     if not frame.encoding.encapsulated:
         at += (number - 1) * frame.length

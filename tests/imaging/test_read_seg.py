@@ -250,6 +250,27 @@ def test_compressed_label_maps(axial, tmp_path):
         np.testing.assert_array_equal(labels, _numbered(balls(volume.geometry)))
 
 
+def test_the_colours_of_a_label_map_do_not_touch_its_numbers(axial, tmp_path):
+    from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless, RLELossless
+
+    files, volume = axial
+    described = [describe(1, "Ball 1"), describe(2, "Ball 2")]
+    for item in described:
+        del item.RecommendedDisplayCIELabValue
+    colours = hd.PaletteColorLUTTransformation.from_colors(
+        ["black", "red", "blue"], first_mapped_value=0, palette_color_lut_uid="1.2.3.4"
+    )
+    for syntax in (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless):
+        path = make_seg(
+            tmp_path / f"{syntax}.dcm", files, volume, balls(volume.geometry), "LABELMAP",
+            transfer_syntax_uid=syntax, segment_descriptions=described,
+            palette_color_lut_transformation=colours,
+        )  # fmt: skip
+        assert pydicom.dcmread(path).PhotometricInterpretation == "PALETTE COLOR"
+        labels = _layers(path, volume.geometry).layers[0].labels
+        np.testing.assert_array_equal(labels, _numbered(balls(volume.geometry)))
+
+
 @pytest.mark.parametrize(
     ("name", "labels"),
     [("ct_binary", 1), ("ct_binary_overlap", 2), ("ct_binary_fractional", 1),
