@@ -31,6 +31,7 @@ def as_dicom(m: Material, volume: Volume) -> Volume:
 
 
 def say_one_image(m: Material, volume: Volume, what: str) -> None:
+    """Tell that of a 4D series only the shown image was written."""
     if volume.repeats is not None:
         label = volume.repeats.labels[volume.repeat]
         m.note(f"{what} holds the shown image only ({label})")

@@ -170,6 +170,22 @@ def generic_words(segments: list[Segment]) -> str:
     return f"{listed} {goes} written as plain Lesion (SCT 52988006)."
 
 
+def same_subject_words(choice: ExportChoice) -> str:
+    """A caution where a BIDS subject is in the data set already; empty where it is new."""
+    from imaging.storage.bids import dataset_root
+
+    subject = choice.options.subject
+    if "bids" not in choice.kinds or not subject or not choice.folder.is_dir():
+        return ""
+    try:
+        known = (dataset_root(choice.folder) / f"sub-{subject}").exists()
+    except ImagingError:
+        return ""
+    return (
+        f"Subject {subject} is in this data set already: is it the same patient?" if known else ""
+    )
+
+
 def writes_codes(kinds: tuple[str, ...]) -> bool:
     """Whether any of the kinds holds the codes of labels."""
     return any(KIND[kind].group == MASK or kind in ("report_sr", "bids") for kind in kinds)

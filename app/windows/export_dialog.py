@@ -30,6 +30,7 @@ from app.export_reasons import (
     channel_volumes,
     generic_words,
     preview,
+    same_subject_words,
     why_no_kind,
     why_not,
     writes_codes,
@@ -118,7 +119,7 @@ class ExportDialog(QDialog):
         set_role(self.files, "dim")
         self.deidentify = QCheckBox("De-identify what is written")
         self.hint = sentence(role="dim")
-        self.codes = sentence(role="warning")
+        self.cautions = sentence(role="warning")
         self.why_not = sentence(role="warning")
         self.export = button("Export", "", "export", "primary")
         self.cancel = button("Cancel", "Close without writing")
@@ -202,7 +203,7 @@ class ExportDialog(QDialog):
         named.addWidget(self.deidentify)
         where.addLayout(named)
         where.addLayout(field("Files", self.files, CAPTION))
-        where.addWidget(self.codes)
+        where.addWidget(self.cautions)
         return where
 
     def _connect(self) -> None:
@@ -272,19 +273,20 @@ class ExportDialog(QDialog):
         names = preview(choice, plain(self.stem.text()) or "study", self._mask)
         self.files.setText(", ".join(names) or "–")
         self.files.setToolTip("\n".join(names))
-        coded = self._mask is not None and writes_codes(choice.kinds)
-        chosen = (
-            [s for s in self._mask.segments if s.number in self.labels.numbers]
-            if self._mask
-            else []
-        )
-        self.codes.setText(generic_words(chosen) if coded else "")
-        self.codes.setVisible(bool(self.codes.text()))
+        self._show_cautions(choice)
         reason = why_not(choice, self._workspace.case)
         allow(self.export, "Write the files in the background", reason)
         self.why_not.setText(reason)
         current = self.presets.current()
         self.presets.set_differs(current is not None and not self._same(current))
+
+    def _show_cautions(self, choice: ExportChoice) -> None:
+        """What does not stop the export and should be known before it."""
+        segments = self._mask.segments if self._mask and writes_codes(choice.kinds) else ()
+        chosen = [segment for segment in segments if segment.number in self.labels.numbers]
+        words = [one for one in (same_subject_words(choice), generic_words(chosen)) if one]
+        self.cautions.setText(" ".join(words))
+        self.cautions.setVisible(bool(words))
 
     def _show_hint(self, reasons: dict[str, str]) -> None:
         """What a preset asks for and this case cannot give."""

@@ -219,13 +219,13 @@ def test_codes_stand_beside_the_labels_and_a_generic_one_is_said(
     dialog = shown(qtbot, workspace, tmp_path)
     rows = dialog.labels.list
     assert rows.topLevelItem(2).text(2) == "Brain ventricle · SCT 35764002"
-    assert dialog.codes.isVisible()
-    assert dialog.codes.text().startswith("“Thing” has no code of its own")
+    assert dialog.cautions.isVisible()
+    assert dialog.cautions.text().startswith("“Thing” has no code of its own")
     untick(qtbot, dialog, 1)
-    assert not dialog.codes.isVisible()
+    assert not dialog.cautions.isVisible()
     tick(qtbot, dialog.all_labels)
     tick(qtbot, dialog.kinds["mask_nifti"])  # the table alone holds no codes
-    assert not dialog.codes.isVisible()
+    assert not dialog.cautions.isVisible()
 
 
 # --- presets ----------------------------------------------------------------------------------
@@ -395,6 +395,18 @@ def test_a_bids_subject_is_a_plain_word(qtbot, workspace, tmp_path, subject) -> 
     dialog.kinds_view.subject.clear()
     qtbot.keyClicks(dialog.kinds_view.subject, subject)
     assert "letters and digits" in dialog.why_not.text()
+
+
+def test_a_subject_that_is_there_already_is_asked_about(qtbot, workspace, tmp_path) -> None:
+    add_answer(workspace)
+    (tmp_path / "isocenter-bids" / "sub-01").mkdir(parents=True)
+    dialog = shown(qtbot, workspace, tmp_path, last=Preset("", ("bids",)))
+    assert (
+        dialog.cautions.text() == "Subject 01 is in this data set already: is it the same patient?"
+    )
+    assert dialog.export.isEnabled()
+    qtbot.keyClicks(dialog.kinds_view.subject, "7")
+    assert not dialog.cautions.isVisible()
 
 
 def test_channels_are_the_images_on_the_grid_of_the_mask(qtbot, workspace, tmp_path) -> None:
