@@ -1,4 +1,4 @@
-"""How long each export takes, written, synced, read back and compared: NIfTI, SEG, PM, STL, CSV.
+"""How long each export takes, written, synced, read back and compared, by kind of file.
 
 ``python benchmarks/bench_export.py [--shape 192,256,256] [--rounds 3] [--folder DIR]``. The head is
 made by code and first written as a DICOM series (not counted), so that SEG and Parametric Map
@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,8 +26,11 @@ from app.lesion_table import TABLE_HEADER, lesion_row  # noqa: E402
 from imaging.analysis.lesions import find_lesions  # noqa: E402
 from imaging.case import Case  # noqa: E402
 from imaging.dicom.derived import write_derived_series  # noqa: E402
-from imaging.dicom.parametric_map import write_parametric_map  # noqa: E402
+from imaging.dicom.parametric_map import Encoding, write_parametric_map  # noqa: E402
+from imaging.dicom.rtstruct import write_rtstruct  # noqa: E402
 from imaging.dicom.seg import write_seg  # noqa: E402
+from imaging.dicom.seg_pixels import Kind  # noqa: E402
+from imaging.dicom.sr import write_report  # noqa: E402
 from imaging.geometry import Geometry  # noqa: E402
 from imaging.heatmap import Heatmap  # noqa: E402
 from imaging.open import load_series, scan  # noqa: E402
@@ -65,6 +69,37 @@ def as_dicom(voxels: np.ndarray, folder: Path) -> Volume:
     return load_series(scan([folder]).series[0])
 
 
+def dicom_jobs(
+    volume: Volume, mask: Segmentation, heat: Heatmap
+) -> list[tuple[str, Callable[[Path], object]]]:
+    """Every kind of DICOM object that refers to the images."""
+    lesions = find_lesions(mask, heat)
+
+    def seg(kind: Kind, compression: Literal["", "RLE"] = "") -> Callable[[Path], object]:
+        return lambda f: write_seg(
+            f / "mask.dcm", mask, volume, kind=kind, compression=compression,
+            probability=heat if kind == "FRACTIONAL" else None,
+        )  # fmt: skip
+
+    def pm(encoding: Encoding) -> Callable[[Path], object]:
+        return lambda f: write_parametric_map(f / "map.dcm", heat, volume, encoding=encoding)
+
+    def report(folder: Path) -> object:
+        return write_report(folder / "report.dcm", mask, volume, lesions)
+
+    return [
+        ("mask, SEG BINARY", seg("BINARY")),
+        ("mask, SEG LABELMAP", seg("LABELMAP")),
+        ("mask, SEG LABELMAP, RLE", seg("LABELMAP", "RLE")),
+        ("map, SEG FRACTIONAL", seg("FRACTIONAL")),
+        ("map, SEG FRACTIONAL, RLE", seg("FRACTIONAL", "RLE")),
+        ("map, Parametric Map u16 JPEG-LS", pm("uint16")),
+        ("map, Parametric Map float32", pm("float32")),
+        (f"report, SR, {len(lesions)} lesions", report),
+        ("mask, RTSTRUCT", lambda f: write_rtstruct(f / "contours.dcm", mask, volume)),
+    ]
+
+
 def jobs_of(
     volume: Volume, mask: Segmentation, heat: Heatmap
 ) -> list[tuple[str, Callable[[Path], object]]]:
@@ -81,9 +116,8 @@ def jobs_of(
     return [
         ("mask, NIfTI + label file", lambda f: nifti.write_labels(f / "mask.nii.gz", mask)),
         ("mask, Slicer .seg.nrrd", lambda f: write_segmentation(f / "mask.seg.nrrd", mask)),
-        ("mask, DICOM SEG", lambda f: write_seg(f / "mask.dcm", mask, volume)),
+        *dicom_jobs(volume, mask, heat),
         ("map, NIfTI", lambda f: nifti.write_heatmap(f / "map.nii.gz", heat)),
-        ("map, Parametric Map", lambda f: write_parametric_map(f / "map.dcm", heat, volume)),
         ("volume, NIfTI", lambda f: nifti.write_volume(f / "volume.nii.gz", volume)),
         ("volume, NRRD", lambda f: nrrd.write_volume(f / "volume.nrrd", volume)),
         ("volume, MetaImage", lambda f: mha.write_volume(f / "volume.mha", volume)),
@@ -119,7 +153,7 @@ def main() -> None:
         )
         heat = Heatmap("map", "Probability", values, "probability", volume.geometry, volume.id)
         print(f"{k} x {j} x {i}, {np.count_nonzero(labels)} voxels marked")
-        print(f"{'export':30} {'wall s':>8} {'CPU s':>8} {'MB':>8}   median of {options.rounds}")
+        print(f"{'export':32} {'wall s':>8} {'CPU s':>8} {'MB':>8}   median of {options.rounds}")
         for name, job in jobs_of(volume, mask, heat):
             runs = []
             for number in range(options.rounds):
@@ -127,7 +161,7 @@ def main() -> None:
                 folder.mkdir()
                 runs.append(timed(job, folder))
             wall, cpu, size = (statistics.median(column) for column in zip(*runs, strict=True))
-            print(f"{name:30} {wall:8.2f} {cpu:8.2f} {size / 1e6:8.2f}", flush=True)
+            print(f"{name:32} {wall:8.2f} {cpu:8.2f} {size / 1e6:8.2f}", flush=True)
 
 
 if __name__ == "__main__":
