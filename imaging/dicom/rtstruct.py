@@ -102,7 +102,7 @@ def _structure_set(
     ds = object_header(original, volume, "RTSTRUCT", 903, segmentation.name)
     ds.SOPClassUID = STRUCTURE_SET
     ds.OperatorsName = None
-    ds.StructureSetLabel = (segmentation.name.replace("\\", "/").strip() or "Mask")[:16]
+    ds.StructureSetLabel = _short(segmentation.name.replace("\\", "/")) or "Mask"
     ds.StructureSetName = segmentation.name.replace("\\", "/")[:64]
     ds.StructureSetDescription = RESEARCH_ONLY
     now = datetime.now()
@@ -175,13 +175,18 @@ def _observation(number: int, segment: Segment) -> Dataset:
 
     item = Dataset()
     item.ObservationNumber = item.ReferencedROINumber = number
-    item.ROIObservationLabel = segment_label(segment)[:16]
+    item.ROIObservationLabel = _short(segment_label(segment))
     item.RTROIIdentificationCodeSequence = [code_item(segment.type)]
     # No term fits a lesion that nobody has called a target; the standard allows none (type 2).
     anatomy = segment.category.value in (ANATOMY.value, TISSUE.value)
     item.RTROIInterpretedType = "ORGAN" if anatomy else None
     item.ROIInterpreter = None
     return item
+
+
+def _short(text: str) -> str:
+    """At most 16 bytes: the standard counts characters, but many programs count bytes."""
+    return text.strip().encode()[:16].decode(errors="ignore").strip()
 
 
 def _add_rois(

@@ -1,0 +1,62 @@
+"""Names in any script go into new objects unharmed, whatever character set the images use."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pydicom
+import pytest
+from writing_grids import dicom_complaints, grid, volume
+
+from imaging.analysis.lesions import find_lesions
+from imaging.dicom.derived import write_derived_series
+from imaging.dicom.key_image import write_key_image
+from imaging.dicom.references import imported_as_dicom
+from imaging.dicom.rtstruct import write_rtstruct
+from imaging.dicom.seg import write_seg
+from imaging.dicom.sr import write_report
+from imaging.segmentation import Segment, Segmentation
+
+NAMES = [
+    ("ISO_IR 100", "Müller^Jörg"),
+    ("ISO_IR 144", "Люкceмбypг"),
+    ("ISO_IR 126", "Διονυσιος"),
+    (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"),
+    (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동"),
+    ("GB18030", "Wang^XiaoDong=王^小东"),
+    ("ISO_IR 192", "قباني^لنزار"),
+]
+
+
+@pytest.mark.parametrize(("charset", "name"), NAMES, ids=[n for _, n in NAMES])
+def test_the_name_is_the_same_in_every_object(tmp_path, charset, name):
+    made = imported_as_dicom(volume(grid()), tmp_path / "images")
+    file = tmp_path / "named.dcm"
+    ds = pydicom.dcmread(made.source.files[0])
+    ds.SpecificCharacterSet, ds.PatientName, ds.StudyDescription = charset, name, "Head"
+    ds.save_as(file)
+    files = (str(file), *made.source.files[1:])
+    source = replace(made, source=replace(made.source, files=files))
+    labels = np.zeros(source.geometry.shape, np.uint8)
+    labels[1:3, 1:3, 2:5] = 1
+    mask = Segmentation.from_labels(
+        "m", "Läsionen · 病変", source.geometry, "v", labels,
+        segments=(Segment(1, "Läsion 病変", (1, 2, 3)),),
+    )  # fmt: skip
+    seg = write_seg(tmp_path / "m.dcm", mask, source, content_creator="Åse^Ødegård").path
+    objects = [
+        seg,
+        write_report(tmp_path / "sr.dcm", mask, source, find_lesions(mask), observer="Ødegård"),
+        write_rtstruct(tmp_path / "rt.dcm", mask, source),
+        write_key_image(tmp_path / "k.dcm", np.zeros((4, 4, 3), np.uint8), source, title="病変"),
+        write_derived_series(tmp_path / "derived", source)[0],
+    ]
+    for path in objects:
+        back = pydicom.dcmread(path)
+        assert back.SpecificCharacterSet == "ISO_IR 192"
+        assert str(back.PatientName) == name
+    assert pydicom.dcmread(seg).SegmentSequence[0].SegmentLabel == "Läsion 病変"
+    assert str(pydicom.dcmread(seg).ContentCreatorName) == "Åse^Ødegård"
+    assert pydicom.dcmread(objects[2]).StructureSetROISequence[0].ROIName == "Läsion 病変"
+    assert dicom_complaints(*objects) == []
