@@ -5,20 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from imaging.dicom.codestream import LOSSY
-from imaging.dicom.tags import (
-    DEFLATED_LE,
-    EXPLICIT_BE,
-    MODALITY_LUT,
-    NATIVE_SYNTAXES,
-    OVERLAY_DESCRIPTION,
-    OVERLAY_GROUPS,
-    OVERLAY_LABEL,
-    OVERLAY_ROWS,
-    VOI_LUT,
-    Header,
-)
-from imaging.dicom.vetting import MAX_FRAMES, check_frame, safe_uid
+from imaging.dicom.encoding import checked_encoding
+from imaging.dicom.tags import Header
+from imaging.dicom.vetting import safe_uid
 from imaging.errors import BadInput
 from imaging.orientation import ORTHOGONAL_TOLERANCE
 from imaging.series import Encoding, Frame
@@ -28,12 +17,6 @@ from imaging.volume import Window
 MARKS = ("echo time", "echo", "b-value", "direction", "time point", "trigger time",
          "inversion time", "acquisition", "dimension")  # fmt: skip
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
-_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_LOSSY_NOTE = "Lossy compression was used on these images: fine detail may be changed."
-_PALETTE_NOTE = "The colours of the images come from a palette; they are shown as grey values."
-_MODALITY_NOTE = "The values went through a lookup table of the file (modality LUT)."
-_VOI_NOTE = "The images bring a lookup table for their display; a linear window is used instead."
 _NOT_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
     "1.2.840.10008.5.1.4.1.1.66.7": "a segmentation",
@@ -68,7 +51,7 @@ def read_frames(header: Header) -> list[Frame]:
         Where the file holds no image, an unreadable one, or ends before its pixels do.
     """
     _refuse_other_objects(header)
-    encoding, count = _checked_encoding(header)
+    encoding, count = checked_encoding(header)
     if header.functional_groups and count >= 1:
         from imaging.dicom.multiframe import read_multiframe
 
@@ -92,7 +75,7 @@ def object_frames(header: Header) -> list[Frame]:
     """
     if header.pixels is None:
         raise BadInput("The file holds no pixels", header.path)
-    encoding, count = _checked_encoding(header)
+    encoding, count = checked_encoding(header)
     # The colours of a label map are only for show: its numbers are what counts.
     plain = replace(encoding, photometric="MONOCHROME2", lookup="")
     return _unplaced(header, plain, count)
@@ -102,19 +85,6 @@ def _unplaced(header: Header, encoding: Encoding, count: int) -> list[Frame]:
     if count == 1:
         return [_single(header, encoding)]
     return [_numbered(_single(header, encoding), number) for number in range(1, count + 1)]
-
-
-def _checked_encoding(header: Header) -> tuple[Encoding, int]:
-    """How the pixels are stored, and the number of frames."""
-    encoding = _encoding(header)
-    count = max(1, header.integer(0x00280008, 1))
-    fault = check_frame(encoding.rows, encoding.columns, encoding.samples, encoding.bits_allocated)
-    if not fault and count > MAX_FRAMES:
-        fault = f"A file of {count} frames is refused"
-    fault = fault or _kind_fault(encoding) or _missing_pixels(header, encoding, count)
-    if fault:
-        raise BadInput(fault, header.path)
-    return encoding, count
 
 
 def _refuse_other_objects(header: Header) -> None:
@@ -129,102 +99,6 @@ def _refuse_other_objects(header: Header) -> None:
         promised = header.cut or 0x00280010 in header.values
         reason = "The file is cut off or its header is damaged" if promised else ""
         raise BadInput(reason or "The file holds no image", header.path)
-
-
-def _encoding(header: Header) -> Encoding:
-    bits = header.integer(0x00280100)
-    stored = header.integer(0x00280101, bits) or bits
-    syntax, lookup = header.syntax, _lookup(header)
-    return Encoding(
-        syntax=syntax,
-        rows=header.integer(0x00280010),
-        columns=header.integer(0x00280011),
-        bits_allocated=bits,
-        bits_stored=bits if header.float_pixels else min(stored, bits),
-        high_bit=header.integer(0x00280102, stored - 1),
-        signed=header.integer(0x00280103) == 1,
-        samples=header.integer(0x00280002, 1) or 1,
-        photometric=header.text(0x00280004) or "MONOCHROME2",
-        planar=header.integer(0x00280006),
-        encapsulated=syntax not in NATIVE_SYNTAXES,
-        big_endian=syntax == EXPLICIT_BE,
-        deflated=syntax == DEFLATED_LE,
-        real=header.float_pixels,
-        lookup=lookup,
-        notes=_notes(header, lookup),
-    )
-
-
-def _lookup(header: Header) -> str:
-    """Which table of the file the stored values go through (PS3.3 C.11.1, C.7.6.3.1.5)."""
-    if header.text(0x00280004) == "PALETTE COLOR":
-        return "palette"
-    return "modality" if MODALITY_LUT in header.values and not header.float_pixels else ""
-
-
-def _notes(header: Header, lookup: str) -> tuple[str, ...]:
-    """What is said to the user about the values of a file."""
-    notes = []
-    if header.text(0x00282110) == "01" or header.syntax in LOSSY:
-        notes.append(_LOSSY_NOTE)
-    if lookup:
-        notes.append(_PALETTE_NOTE if lookup == "palette" else _MODALITY_NOTE)
-    if VOI_LUT in header.values:
-        notes.append(_VOI_NOTE)
-    for group in OVERLAY_GROUPS:
-        if group << 16 | OVERLAY_ROWS in header.values:
-            name = header.human(group << 16 | OVERLAY_LABEL)
-            name = name or header.human(group << 16 | OVERLAY_DESCRIPTION)
-            notes.append(f"The images carry an overlay plane{f' ({name})' if name else ''}.")
-    return tuple(notes)
-
-
-def _kind_fault(encoding: Encoding) -> str:
-    """Why pixels of this make are not read; empty where they are."""
-    bits, colour = encoding.bits_allocated, encoding.samples == 3
-    if encoding.photometric not in (_COLOUR if colour else _GREY):
-        return f"Images of the kind {encoding.photometric} are not read"
-    if encoding.real:
-        return (
-            "" if bits in (32, 64) and not colour else f"Real numbers of {bits} bits are not read"
-        )
-    if bits == 64 or (bits == 1 and colour):
-        return f"Images with {bits} bits per sample are not read"
-    if encoding.lookup and bits not in (8, 16):
-        return f"Images with {bits} bits per sample and a lookup table are not read"
-    return ""
-
-
-def _missing_pixels(header: Header, encoding: Encoding, count: int) -> str:
-    place = header.pixels
-    assert place is not None
-    there = max(0, header.size - place.offset)
-    if encoding.encapsulated:
-        if place.length != -1 and not _begins_with_item(header):
-            return "The compressed image is not stored in fragments as it must be"
-        if there < 16:
-            return "The file ends before its image"
-        if count > 1 and there < 8 * count:
-            return f"The header promises {count} frames and the file is too short for them"
-        return ""
-    if place.length == -1:
-        return "The image has no length though it is not compressed"
-    needed = encoding.frame_bytes * count
-    if encoding.bits_allocated == 1:
-        needed = (encoding.rows * encoding.columns * count + 7) // 8
-    if place.length < needed:
-        return f"The image holds {place.length} of {needed} bytes"
-    if there < needed:
-        return f"The file is cut off: {there} of {needed} bytes of the image are there"
-    return ""
-
-
-def _begins_with_item(header: Header) -> bool:
-    """True where a writer gave the length of its fragments, which it must not (PS3.5 A.4)."""
-    assert header.pixels is not None
-    with open(header.path, "rb") as file:
-        file.seek(header.pixels.offset)
-        return file.read(4) == b"\xfe\xff\x00\xe0"
 
 
 def _single(header: Header, encoding: Encoding) -> Frame:

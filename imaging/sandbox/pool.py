@@ -157,6 +157,7 @@ class _Pool:
         self._busy: set[Worker] = set()
         self._warm: dict[tuple[str, bytes], float] = {}
         self._watching = False
+        self._closed = False
 
     def run(self, job: Job, kind: Any) -> Iterator[Any]:
         started = False
@@ -178,6 +179,7 @@ class _Pool:
             if now < self._warm.get(key, 0.0) + _WARM_S:
                 return
             self._warm[key] = now
+            self._closed = False
         for _ in range(workers()):
             threading.Thread(target=self._prepare, args=(job,), daemon=True).start()
 
@@ -186,7 +188,8 @@ class _Pool:
             for _ in self.run(job, Any):
                 pass
         except Exception as error:
-            _log.warning("a reading worker could not be prepared: %s", type(error).__name__)
+            if not self._closed:
+                _log.warning("a reading worker could not be prepared: %s", type(error).__name__)
 
     @contextmanager
     def _worker(self) -> Iterator[Worker]:
@@ -245,6 +248,7 @@ class _Pool:
 
     def close(self) -> None:
         with self._change:
+            self._closed = True
             leaving = [*self._idle, *self._busy]
             self._idle.clear()
             self._busy.clear()
