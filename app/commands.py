@@ -168,7 +168,7 @@ def _rows() -> list[Command]:
         row("view.previous_repeat", "Previous echo, b-value or time point", "View", lambda p: p.views.step_repeat(-1), (",",), why_not=needs_repeats),
         row("view.play_repeats", "Play echoes, b-values or time points", "View", lambda p: p.views.toggle_play(), ("Shift+C",), why_not=needs_repeats),
         row("view.reset", "Reset view", "View", lambda p: p.views.reset(), ("Ctrl+0",), why_not=needs_volume),
-        row("view.even", "Make an even volume", "View", lambda p: p.cases.make_even(p.views.active_volume_id), why_not=needs_uneven),
+        row("view.even", "Make an even volume", "View", lambda p: p.even.make(p.views.active_volume_id), why_not=needs_uneven),
         row("view.side_panels", "Side panels on / off", "View", lambda p: p.window.toggle_panels(), ("F9",)),
         *(
             row(f"view.window_{n}", ("Window: auto" if n == 0 else f"Window preset {n}"), "View",

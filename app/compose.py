@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QTimer
 
 from app.controllers.cases import CaseController
+from app.controllers.even import JOB as EVEN_JOB
+from app.controllers.even import EvenController
 from app.controllers.export import ExportController
 from app.controllers.findings import FindingsController
 from app.controllers.journal import CaseJournal
@@ -47,6 +49,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     views = ViewController(workspace, grid)
     cases = CaseController(workspace, tasks, window.browser)
     sequences = SequenceController(workspace, tasks, cases, settings.sequences)
+    even = EvenController(workspace, tasks, cases)
     findings = FindingsController(workspace, tasks, window.findings, views.jump)
     objects = ObjectController(workspace, tasks, cases, window.browser, window.notice, views.jump)
     models = ModelController(
@@ -56,7 +59,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         window.explain,
         lambda: (findings.mask, findings.chosen),
         cases.why_not_whole,
-        cases.needs_even,
+        even.needed,
     )
     export = ExportController(
         workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_written
@@ -72,6 +75,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         cases=cases,
         objects=objects,
         sequences=sequences,
+        even=even,
         views=views,
         tools=tools,
         findings=findings,
@@ -110,18 +114,18 @@ def _join(program: Program, grid: ViewGrid) -> None:
     tools, models, findings = program.tools, program.models, program.findings
     objects = program.objects
     for part in (cases, objects, views, tools, findings, models, program.export, program.journal,
-                 program.sequences):  # fmt: skip
+                 program.sequences, program.even):  # fmt: skip
         part.said.connect(window.jobs.say)
-    for part in (cases, objects, program.export):
+    for part in (cases, objects, program.export, program.even):
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))
-    for part in (cases, objects, models, program.export):
+    for part in (cases, objects, models, program.export, program.even):
         part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))
     window.jobs.cancel_requested.connect(lambda id: _cancel_job(program, id))
     window.segments.refused.connect(window.jobs.say)
     window.tools.tool_requested.connect(tools.choose)
     tools.show_previews_with(views.preview)
-    tools.ask_even_with(cases.needs_even)
-    cases.asked.connect(lambda words, choices: window.notice.ask(words, *choices))
+    tools.ask_even_with(program.even.needed)
+    program.even.asked.connect(lambda words, choices: window.notice.ask(words, *choices))
     window.dropped.connect(objects.drop)
     objects.reported.connect(lambda report, title: _show_report(program, report, title))
     program.workspace.case_changed.connect(lambda _, origin: _close_reports(program, origin))
@@ -167,7 +171,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     grid.jump_requested.connect(findings.choose_at)
     grid.clicked.connect(findings.choose_at)
     grid.series_dropped.connect(cases.activate)
-    grid.even_wanted.connect(cases.make_even)
+    grid.even_wanted.connect(program.even.make)
     grid.menu_requested.connect(window.show_view_menu)
 
 
@@ -240,6 +244,8 @@ def _cancel_job(program: Program, id: str) -> None:
         program.models.cancel()
     elif id == "export":
         program.export.cancel()
+    elif id == EVEN_JOB:
+        program.even.cancel()
     else:
         program.cases.cancel(id)
 

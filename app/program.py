@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from app.controllers.cases import CaseController
+    from app.controllers.even import EvenController
     from app.controllers.export import ExportController
     from app.controllers.findings import FindingsController
     from app.controllers.journal import CaseJournal
@@ -32,6 +33,7 @@ class Program:
     cases: CaseController
     objects: ObjectController
     sequences: SequenceController
+    even: EvenController
     views: ViewController
     tools: ToolController
     findings: FindingsController

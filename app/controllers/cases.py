@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, Signal
 
+from app.controllers.even import why_uneven
+from app.controllers.reopen import load_refs
 from app.logs import frames_of
 from app.messages import sentence
 from app.tasks import Tasks, Ticket
@@ -19,16 +21,14 @@ from app.told_sequences import with_guess
 from app.workspace import Workspace
 from imaging.case import Case, Change
 from imaging.errors import ImagingError
-from imaging.geometry import Box, Geometry
-from imaging.series import PARAMETRIC_MAP
-from imaging.uneven import true_frame
+from imaging.geometry import Box
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.state.display_json import display_from_json, display_to_json
 from viewer.state.navigation import compare_display, show_volume
 
 if TYPE_CHECKING:
-    from imaging.series import FoundObject, Loading, SequenceGuess, Series
+    from imaging.series import Loading, SequenceGuess, Series
     from imaging.storage.codec import VolumeRef
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,6 @@ class CaseController(QObject):
         A case file was written and read back, and holds the open case as it is now.
     loading_changed(volume_id, words)
         Voxels are still arriving; empty words: they are all there.
-    asked(str, list)
-        A question and its choices, each a title and what it does.
     object_found(found)
         A mask, map or report was found beside the images.
     whole(key, volume)
@@ -68,7 +66,6 @@ class CaseController(QObject):
     job = Signal(str, str, float)
     saved = Signal(str)
     loading_changed = Signal(str, str)
-    asked = Signal(str, list)
     object_found = Signal(object)
     whole = Signal(str, object)
 
@@ -431,7 +428,9 @@ class CaseController(QObject):
 
     def why_not_written(self, volume_id: str) -> str:
         """Why a volume, or what lies on it, cannot become a file now; empty where it can."""
-        return self.why_not_loaded(volume_id) or self._why_uneven(volume_id)
+        volume = self._workspace.case.items.get(volume_id)
+        uneven = why_uneven(volume) if isinstance(volume, Volume) else ""
+        return self.why_not_loaded(volume_id) or uneven
 
     def why_not_whole(self, volume_id: str) -> str:
         """Why a model or a 3D tool cannot use a volume now; empty where it can."""
@@ -443,88 +442,11 @@ class CaseController(QObject):
             return f"{series.description} is not fit for a 3D model: {reason}"
         return ""
 
-    # --- even volumes ------------------------------------------------------------------------
-    def _why_uneven(self, volume_id: str) -> str:
-        volume = self._workspace.case.items.get(volume_id)
-        if not isinstance(volume, Volume) or volume.even:
-            return ""
-        if not volume.placed:
-            return f"The header of {volume.name} does not say where its slices lie"
-        return f"The slices of {volume.name} {_where_text(volume)}: make an even volume first"
-
-    def needs_even(self, volume_id: str, then: Callable[[str], None]) -> bool:
-        """Ask whether to make an even volume where a tool needs one.
-
-        Parameters
-        ----------
-        then : callable
-            Gets the id of the even volume, once it is there.
-
-        Returns
-        -------
-        bool
-            True where the tool must not go on with this volume.
-        """
-        from imaging.analysis.regularise import even_step, why_not_even
-
-        volume = self._workspace.case.items.get(volume_id)
-        if not isinstance(volume, Volume) or volume.even:
-            return False
-        if reason := self.why_not_loaded(volume_id) or why_not_even(volume):
-            self.said.emit(f"{reason}.")
-            return True
-        if self._even_of(volume) is not None:
-            self.make_even(volume_id, then)
-            return True
-        step = even_step(volume)
-        self.asked.emit(
-            f"The slices of {volume.title} {_where_text(volume)}. "
-            f"Make an even volume with steps of {step:.1f} mm?",
-            [("Make it", lambda: self.make_even(volume_id, then)), ("Cancel", lambda: None)],
-        )
-        return True
-
-    def why_no_even(self, volume_id: str) -> str:
-        """Why no even volume can be made of an image now; empty where one can."""
-        from imaging.analysis.regularise import why_not_even
-
-        volume = self._workspace.case.items.get(volume_id)
-        if not isinstance(volume, Volume):
-            return "Open a study first"
-        return self.why_not_loaded(volume_id) or why_not_even(volume)
-
-    def make_even(self, volume_id: str, then: Callable[[str], None] | None = None) -> None:
-        """Make an even volume in the background and show it; it is an item of its own."""
-        if reason := self.why_no_even(volume_id):
-            self.said.emit(f"{reason}.")
-            return
-        volume = self._workspace.case.volume(volume_id)
-        if known := self._even_of(volume):
-            self._evened(known, then)
-            return
-
-        def work(_ticket: Ticket) -> Volume:
-            from imaging.analysis.regularise import even_volume
-            from imaging.dicom.vetting import check_volume_bytes
-
-            check_volume_bytes(2 * volume.voxels.nbytes, volume.name)
-            return even_volume(volume)
-
-        self.job.emit("even", f"Making an even volume of {volume.title}", -1.0)
-        self._slow("even", work, lambda made: self._evened(made, then))
-
-    def _evened(self, made: Volume, then: Callable[[str], None] | None) -> None:
-        self.job.emit("even", "", 1.0)
-        if made.id not in self._workspace.case.items:
-            self._workspace.add_volume(made)
-            self._list_made(made)
-        self._show(made, "")
-        self.said.emit(" ".join(made.notes))
-        if then is not None:
-            then(made.id)
-
     def show_made(self, made: Volume) -> None:
-        """Bring in an image that is no series of its own (a map of measurements) and show it."""
+        """Bring in an image that is no series of its own and show it.
+
+        A map of measurements, say, or a volume made from uneven slices.
+        """
         if made.id not in self._workspace.case.items:
             self._workspace.add_volume(made)
             self._list_made(made)
@@ -543,12 +465,6 @@ class CaseController(QObject):
         self._series[made.id] = series
         self._browser.add_series(series)
         self._browser.set_thumbnail(made.id, volume_thumbnail(made))
-
-    def _even_of(self, volume: Volume) -> Volume | None:
-        """The even volume that was made of an image before."""
-        prefix = f"{volume.id}-even-"
-        made = (v for v in self._workspace.case.volumes if v.even_mm and v.id.startswith(prefix))
-        return next((v for v in made if v.repeat == volume.repeat), None)
 
     def forget_headers(self) -> None:
         """Delete what was kept of the headers of opened folders."""
@@ -598,7 +514,7 @@ class CaseController(QObject):
         self.job.emit("scan", "Opening the images again", -1.0)
         self._slow(
             "scan",
-            lambda ticket: _load_refs(refs, ticket, self.recent()),
+            lambda ticket: load_refs(refs, ticket, self.recent()),
             lambda loaded: self._reopened(refs, loaded, then),
         )
 
@@ -611,7 +527,7 @@ class CaseController(QObject):
             self.object_found.emit(found)
         for series, volume in volumes:
             made = series is None or bool(volume.even_mm)
-            if not made:
+            if series is not None and not made:
                 self._volume_of[series.key] = volume.id
             if volume.id not in self._workspace.case.items:
                 self._workspace.add_volume(volume)
@@ -703,96 +619,6 @@ class CaseController(QObject):
             self.failed.emit(sentence(error))
 
         return tell
-
-
-def _where_text(volume: Volume) -> str:
-    """How the slices of an uneven stack lie: ``"lie at uneven distances (3.0 to 9.0 mm)"``."""
-    from imaging.uneven import uneven_words
-
-    assert volume.places is not None
-    return uneven_words(volume.geometry, volume.places)
-
-
-def _load_refs(refs: Sequence[VolumeRef], ticket: Ticket, recent: Sequence[str]):
-    from imaging.open import load_series, scan
-
-    files = sorted({file for ref in refs for file in ref.files if Path(file).is_file()})
-    result = scan(_as_it_was_opened(files, recent), cancelled=ticket.cancelled)
-    loaded: dict[str, Volume] = {}
-    volumes = []
-    for ref in refs:
-        for series in result.series:
-            if not _may_be(ref, series):
-                continue
-            if series.key not in loaded:
-                loaded[series.key] = load_series(series)
-            volume = _as_referred(ref, loaded[series.key])
-            if volume is not None:
-                volumes.append((series, volume))
-                break
-        else:
-            image = _map_image(ref, result.objects)
-            if image is not None:
-                volumes.append((None, image))
-    return result, volumes
-
-
-def _map_image(ref: VolumeRef, objects: Sequence[FoundObject]) -> Volume | None:
-    """The image of a parametric map that is referred to; it comes from no series."""
-    from imaging.objects import ReadItems, read_object
-
-    for found in objects:
-        if found.kind == PARAMETRIC_MAP and found.path in ref.files:
-            read = read_object(found, None)
-            images = read.items if isinstance(read, ReadItems) else ()
-            return next((v for v in images if isinstance(v, Volume) and ref.fits(v)), None)
-    return None
-
-
-def _may_be(ref: VolumeRef, series: Series) -> bool:
-    """Whether a series may hold the image that is referred to; headers only."""
-    if ref.series_uid and ref.series_uid != series.source.series_uid:
-        return False
-    if ref.even_mm:
-        return series.viewable and not set(ref.files).isdisjoint(series.source.files)
-    if series.geometry is None:
-        return False
-    # A series knows the mean grid of uneven slices only; their places are compared when loaded.
-    mean = Geometry(ref.geometry.shape, ref.geometry.affine, true_frame(ref.geometry))
-    return mean.same_grid(series.geometry)
-
-
-def _as_referred(ref: VolumeRef, volume: Volume) -> Volume | None:
-    """A loaded series as it was: with its chosen image, or made even; None where it is another."""
-    if ref.even_mm:
-        return _made_even_again(ref, volume)
-    if volume.repeats is None:
-        return volume
-    numbers = sorted(range(len(volume.repeats)), key=lambda n: (n != ref.repeat, n))
-    # A case from before 4D series names the files of one image only.
-    own = [n for n in numbers if set(volume.repeats.sources[n].files) == set(ref.files)]
-    images = [volume.at_repeat(n) for n in (*own, *numbers)]
-    return next((image for image in images if ref.fits(image)), images[0])
-
-
-def _made_even_again(ref: VolumeRef, volume: Volume) -> Volume | None:
-    from imaging.analysis.regularise import even_volume, why_not_even
-
-    if volume.repeats is not None and ref.repeat < len(volume.repeats):
-        volume = volume.at_repeat(ref.repeat)
-    if why_not_even(volume):
-        return None
-    made = even_volume(volume, ref.even_mm)
-    return made if ref.fits(made) else None
-
-
-def _as_it_was_opened(files: list[str], recent: Sequence[str]) -> list[str]:
-    """The folder these files were opened from, so that its other series come back too."""
-    for path in recent:
-        folder = Path(path)
-        if files and folder.is_dir() and all(Path(f).is_relative_to(folder) for f in files):
-            return [path]
-    return files
 
 
 def _documents() -> Path:

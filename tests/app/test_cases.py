@@ -187,7 +187,7 @@ def test_stored_work_whose_images_come_late_stays_out_of_the_next_study(desk, mo
         go.wait(5)
         return SimpleNamespace(series=(), close=lambda: None), []
 
-    monkeypatch.setattr("app.controllers.cases._load_refs", slow_refs)
+    monkeypatch.setattr("app.controllers.cases.load_refs", slow_refs)
     desk.cases.open_refs((), ready.append)
     begun.wait(5)
     desk.cases.close()

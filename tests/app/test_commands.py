@@ -10,6 +10,7 @@ from panel_cases import open_workspace
 
 from app.commands import COMMANDS, command
 from app.controllers.cases import CaseController
+from app.controllers.even import EvenController
 from app.controllers.export import ExportController
 from app.controllers.findings import FindingsController
 from app.controllers.journal import CaseJournal
@@ -22,7 +23,7 @@ from app.workspace import Workspace
 PARTS = {
     "cases": CaseController, "views": ViewController, "tools": ToolController,
     "findings": FindingsController, "models": ModelController, "export": ExportController,
-    "journal": CaseJournal, "window": MainWindow,
+    "journal": CaseJournal, "window": MainWindow, "even": EvenController,
 }  # fmt: skip
 IDS = [row.id for row in COMMANDS]
 

@@ -10,7 +10,7 @@ from panel_cases import GRID, SHAPE, add_answer, open_workspace, volume
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 
-from app.controllers.cases import _as_referred
+from app.controllers.reopen import as_referred
 from app.windows.repeat_bar import RepeatBar
 from app.windows.series_text import size_text, spacing_text, tooltip_text
 from app.workspace import Workspace
@@ -150,7 +150,7 @@ def test_stored_work_comes_back_on_the_image_it_was_left_on(number) -> None:
     ref = VolumeRef.read(reference(series.at_repeat(number)).body())
     assert ref.repeat == number
     assert set(ref.files) == {"/echo0", "/echo1", "/echo2"}
-    back = _as_referred(ref, series)
+    back = as_referred(ref, series)
     assert back is not None
     assert back.repeat == number
     assert ref.fits(back)
@@ -163,7 +163,7 @@ def test_work_from_before_4d_series_finds_its_image_by_its_files(sampled) -> Non
     body = {key: value for key, value in body.items() if key not in ("repeat", "even_mm")}
     ref = VolumeRef.read(body if sampled else {**body, "sample": ""})
     assert ref.repeat == 0
-    back = _as_referred(ref, series)
+    back = as_referred(ref, series)
     assert back is not None
     assert back.repeat == 2
 
@@ -174,6 +174,6 @@ def test_work_from_before_in_one_file_finds_its_image_by_its_voxels() -> None:
     repeats = replace(series.repeats, sources=(source,) * 3)
     series = replace(series, repeats=repeats, source=source)
     ref = replace(reference(series.at_repeat(1)), repeat=0)
-    back = _as_referred(ref, series)
+    back = as_referred(ref, series)
     assert back is not None
     assert back.repeat == 1

@@ -28,7 +28,7 @@ class Hand:
         self.said: list[str] = []
         parts = (
             program.cases, program.models, program.tools, program.findings, program.export,
-            program.journal, program.views,
+            program.journal, program.views, program.even,
         )  # fmt: skip
         for part in parts:
             part.said.connect(self.said.append)

@@ -150,7 +150,7 @@ def test_the_brush_asks_before_it_works_on_an_even_volume(hand, gap) -> None:
     # The images as acquired are still there, and the even volume is not made twice.
     hand.program.cases.activate(original.id)
     assert shown_volume(hand) is original
-    hand.program.cases.make_even(original.id)
+    hand.program.even.make(original.id)
     assert shown_volume(hand) is made
 
 
@@ -166,7 +166,7 @@ def test_other_planes_offer_the_even_volume(hand, gap) -> None:
 
 def test_an_even_volume_and_its_mask_come_back_from_a_case_file(hand, gap, tmp_path, start) -> None:
     hand.open(gap)
-    hand.program.cases.make_even(shown_volume(hand).id)
+    hand.program.even.make(shown_volume(hand).id)
     hand.wait(lambda: shown_volume(hand).even_mm, 20)
     hand.key(Qt.Key.Key_B)
     middle = hand.view().rect().center()
