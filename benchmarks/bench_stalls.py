@@ -28,11 +28,12 @@ ROOT = Path(__file__).resolve().parents[1]
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 if os.environ["QT_QPA_PLATFORM"] == "offscreen":
     os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 
 BEAT_MS = 5
 LIMIT_MS = 50.0
 SHAPE = (192, 256, 256)  #: (k, j, i) of the phantom that the model answers on
+HEADERS = (20, 200)  #: folders and files in each of the big study
 STUDY = ROOT.parent / "shared" / "data" / "dicom_siemens_prone"
 
 
@@ -138,6 +139,7 @@ class Steps:
         self._answer()
         self._edit()
         self._write()
+        self._many_headers()
 
     def _open(self, name: str, path: Path) -> None:
         program = self.program
@@ -152,6 +154,25 @@ class Steps:
     def _solid_drawn(self) -> bool:
         views = self.program.window.grid.volume_views().values()
         return bool(views) and all(getattr(view, "_frame", None) is not None for view in views)
+
+    def _many_headers(self) -> None:
+        """A big folder, read and then remembered."""
+        from bench_index import make_tree
+
+        folder = Path(os.environ["XDG_DATA_HOME"]) / "tree"
+        folder.mkdir()
+        make_tree(folder, *HEADERS)
+        ended: list[str] = []
+        self.program.cases.job.connect(
+            lambda id, _words, fraction: ended.append(id) if fraction >= 1.0 else None
+        )
+        for name in ("read 4000 headers, first image", "open the same folder again"):
+            ended.clear()
+            self.step(
+                name,
+                lambda: self.program.window.dropped.emit([str(folder)], False),
+                lambda: "scan" in ended and not self.program.cases.loading,
+            )
 
     def _switch_series(self) -> None:
         cases, case = self.program.cases, self.program.workspace
@@ -266,10 +287,13 @@ def phantom():
 
 def once(where: bool) -> dict[str, tuple[float, float]]:
     """One repetition in a private home."""
+    from imaging.storage import header_index
+
     with tempfile.TemporaryDirectory() as home:
         for name in ("CONFIG", "DATA", "STATE"):
             os.environ[f"XDG_{name}_HOME"] = str(Path(home) / name.lower())
             (Path(home) / name.lower()).mkdir()
+        header_index.cache_folder = lambda: Path(home) / "headers"
         steps = Steps(where)
         steps.run()
         from app.compose import quit_program

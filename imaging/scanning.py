@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _REPORT_SECONDS = 0.3
 _REPORT_GROWTH = 1.25
+_BREATH_SECONDS = 0.004
 _SKIPPED_NAMES = frozenset(("thumbs.db", "desktop.ini", "dicomdir"))
 #: Headers that name a file with their voxels are read before the files they name.
 _HEADERS_FIRST = (".nhdr", ".mhd", ".hdr", ".hdr.gz", ".nii", ".nii.gz", ".nrrd", ".mha")
@@ -159,14 +160,22 @@ class _Scan:
             return False
         self.recalled = ScanResult(whole.series, whole.problems, False, whole.objects)
         self.done = self.total = len(listing.files)
-        for series in whole.series:
+        # Everything is there at once: who listens in a window must not get it all at once.
+        for count, series in enumerate(whole.series, 1):
             self._tell_series(series)
-        for problem in whole.problems:
+            self._breathe(count, 4)
+        for count, problem in enumerate(whole.problems, 1):
             self._problem(*problem)
-        for one in whole.objects:
+            self._breathe(count, 100)
+        for count, one in enumerate(whole.objects, 1):
             self._tell_object(one)
+            self._breathe(count, 20)
         self._progress()
         return True
+
+    def _breathe(self, count: int, often: int) -> None:
+        if count % often == 0 and self.on_series is not None:
+            time.sleep(_BREATH_SECONDS)
 
     def _remember(self, remembered: HeaderIndex, listing: Listing) -> None:
         from imaging.storage.header_entries import Remembered
