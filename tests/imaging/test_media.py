@@ -90,10 +90,10 @@ def test_names_that_lead_out_are_counted_and_not_followed(disc: Path, file_id: o
 
 
 def test_links_that_lead_out_are_not_followed(disc: Path, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    Maker(outside).write(Plan(), "IM9")
-    (disc / "LINK").symlink_to(outside)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Maker(elsewhere).write(Plan(), "IM9")
+    (disc / "LINK").symlink_to(elsewhere)
     change(disc, 1, ["LINK", "IM9"])
     assert "outside its folder" in what_is_missing(str(disc / "DICOMDIR"))
     with scan([disc / "DICOMDIR"]) as result:
