@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imaging.dicom.codes import code_from
+from imaging.dicom.frame_planes import check_one_direction, group, plane_of_frame, stated_step
 from imaging.dicom.object_file import (
     MAP_CLASS,
     MAX_MASK_BYTES,
@@ -25,7 +26,6 @@ from imaging.dicom.object_file import (
     open_object,
 )
 from imaging.dicom.placing import Patch, Plane, Target, lay, own_grid
-from imaging.dicom.read_seg import check_one_direction, group, plane_of_frame, stated_step
 from imaging.dicom.vetting import check_volume_bytes
 from imaging.errors import BadInput
 from imaging.geometry import Geometry

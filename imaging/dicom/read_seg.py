@@ -15,34 +15,22 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imaging.analysis.onto_grid import onto
-from imaging.dicom.codes import code_from
+from imaging.dicom.frame_planes import check_one_direction, group, plane_of_frame, stated_step
 from imaging.dicom.layers import RENUMBERED, Layer, Layers, Marks
 from imaging.dicom.object_file import (
     MAX_MASK_BYTES,
     SEG_CLASSES,
-    clean,
     count_frames,
     first_item,
     iter_frames,
-    made_by,
-    numbers,
     open_object,
 )
 from imaging.dicom.placing import Patch, Plane, Target, lay, own_grid, resampled
-from imaging.dicom.vetting import check_volume_bytes, safe_uid
+from imaging.dicom.segment_items import read_provenance, read_segments, unnamed
+from imaging.dicom.vetting import check_volume_bytes
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
-from imaging.segmentation import (
-    AUTOMATIC,
-    LESION_CATEGORY,
-    LESION_TYPE,
-    MANUAL,
-    PALETTE,
-    SEMIAUTOMATIC,
-    Code,
-    Provenance,
-    Segment,
-)
+from imaging.segmentation import Provenance, Segment
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -158,7 +146,7 @@ def read_seg_layers(path: Path, target: Target) -> SegLayers:
     kind = str(ds.get("SegmentationType") or "")
     frames = _frames(ds, kind == LABELMAP, path)
     canvas = _canvas(ds, frames, target, path)
-    segments = _segments(ds)
+    segments = read_segments(ds)
     if kind == LABELMAP:
         content = _label_map(ds, frames, canvas, segments, path)
     elif kind == FRACTIONAL:
@@ -185,91 +173,6 @@ def _check_frame_of_reference(ds: Dataset, geometry: Geometry, path: Path) -> No
         )
 
 
-# --- what the file says -----------------------------------------------------------------------
-
-
-def _segments(ds: Dataset) -> dict[int, Segment]:
-    """Segments by their number in the file, which may be above what a label map holds."""
-    found: dict[int, Segment] = {}
-    for item in ds.get("SegmentSequence") or []:
-        number = int(item.get("SegmentNumber") or 0)
-        if number > 0:  # 0 is the background of a label map
-            found[number] = _segment(item, number)
-    return found
-
-
-def _segment(item: Dataset, number: int) -> Segment:
-    kind = str(item.get("SegmentAlgorithmType") or MANUAL)
-    algorithm, version = _algorithm(item)
-    region = item.get("AnatomicRegionSequence")
-    typed = first_item(item, "SegmentedPropertyTypeCodeSequence")
-    refined = "SegmentedPropertyTypeModifierCodeSequence"
-    return Segment(
-        min(number, 255),
-        clean(item.get("SegmentLabel"), 64) or f"Label {number}",
-        _colour(item) or PALETTE[(number - 1) % len(PALETTE)],
-        _code(item, "SegmentedPropertyCategoryCodeSequence", LESION_CATEGORY),
-        _code(item, "SegmentedPropertyTypeCodeSequence", LESION_TYPE),
-        kind if kind in (AUTOMATIC, SEMIAUTOMATIC) else MANUAL,
-        tracking_uid=safe_uid(str(item.get("TrackingUID") or "")),
-        modifier=_code(typed, refined, LESION_TYPE) if typed and typed.get(refined) else None,
-        region=_code(item, "AnatomicRegionSequence", LESION_TYPE) if region else None,
-        algorithm=algorithm,
-        algorithm_version=version,
-    )
-
-
-def _algorithm(item: Dataset) -> tuple[str, str]:
-    """Name and version of what made a segment; empty where it was made by hand."""
-    if str(item.get("SegmentAlgorithmType") or MANUAL) == MANUAL:
-        return "", ""
-    coded = first_item(item, "SegmentationAlgorithmIdentificationSequence")
-    name = coded.get("AlgorithmName") if coded is not None else None
-    version = coded.get("AlgorithmVersion") if coded is not None else None
-    return clean(name or item.get("SegmentAlgorithmName"), 64), clean(version, 32)
-
-
-def _code(item: Dataset, name: str, fallback: Code) -> Code:
-    return Code(*(clean(part, 64) for part in code_from(item.get(name), fallback)))
-
-
-def _unnamed(number: int) -> Segment:
-    colour = PALETTE[(number - 1) % len(PALETTE)]
-    return Segment(min(number, 255), f"Label {number}", colour)
-
-
-def _colour(item: Dataset) -> tuple[int, int, int] | None:
-    from highdicom.color import CIELabColor
-
-    value = numbers(item.get("RecommendedDisplayCIELabValue") or (), 3)
-    if value is None or value.min() < 0 or value.max() > 65535:
-        return None
-    lab = CIELabColor(value[0] * 100 / 65535, value[1] * 255 / 65535 - 128,
-                      value[2] * 255 / 65535 - 128)  # fmt: skip
-    red, green, blue = lab.to_rgb()
-    return int(red), int(green), int(blue)
-
-
-def _provenance(ds: Dataset) -> Provenance:
-    """The algorithms that the segments name, once each, and when the file was made."""
-    items = list(ds.get("SegmentSequence") or [])
-    found = [pair for pair in dict.fromkeys(map(_algorithm, items)) if pair[0]]
-    made = made_by(ds, found)
-    if len(found) != 1:
-        return made
-    told = _parameters(next(item for item in items if _algorithm(item)[0]))
-    digest = told.pop("weights", "")
-    return replace(made, digest=digest, settings=tuple(told.items()))
-
-
-def _parameters(item: Dataset) -> dict[str, str]:
-    """How an algorithm was run, as we and others write it: ``name=value`` apart by commas."""
-    coded = first_item(item, "SegmentationAlgorithmIdentificationSequence")
-    text = clean(coded.get("AlgorithmParameters"), 2000) if coded is not None else ""
-    pairs = [part.split("=", 1) for part in text.split(",") if "=" in part]
-    return {name.strip(): value.strip() for name, value in pairs}
-
-
 # --- frames -----------------------------------------------------------------------------------
 
 
@@ -292,58 +195,6 @@ def _frames(ds: Dataset, label_map: bool, path: Path) -> list[_Frame]:
         frames.append(_Frame(number, plane))
     check_one_direction([frame.plane for frame in frames], "The mask", path)
     return frames
-
-
-def group(own: Dataset, shared: Dataset | None, name: str) -> Dataset | None:
-    """The item of a functional group, of the frame itself or shared by all."""
-    return first_item(own, name) or first_item(shared, name)
-
-
-def plane_of_frame(
-    own: Dataset, shared: Dataset | None, rows: int, columns: int, what: str, path: Path
-) -> Plane:
-    """Where a frame of a multi-frame object lies.
-
-    Raises
-    ------
-    BadInput
-        Where position, direction or size of its pixels is missing or no number.
-    """
-    place = group(own, shared, "PlanePositionSequence")
-    axes = group(own, shared, "PlaneOrientationSequence")
-    sizes = group(own, shared, "PixelMeasuresSequence")
-    if place is None or axes is None or sizes is None:
-        raise BadInput(f"{what} does not say where its frames lie", str(path))
-    position = numbers(place.get("ImagePositionPatient") or (), 3)
-    cosines = numbers(axes.get("ImageOrientationPatient") or (), 6)
-    spacing = numbers(sizes.get("PixelSpacing") or (), 2)
-    if position is None or cosines is None or spacing is None or spacing.min() <= 0:
-        raise BadInput(f"{what} does not say where its frames lie", str(path))
-    right, down = cosines[:3], cosines[3:]
-    lengths = np.linalg.norm(right), np.linalg.norm(down)
-    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(right @ down)) > 1e-2:
-        raise BadInput("Rows and columns of a frame are not perpendicular", str(path))
-    return Plane(position, down * spacing[0], right * spacing[1], rows, columns)
-
-
-def check_one_direction(planes: list[Plane], what: str, path: Path) -> None:
-    """Refuse frames that lie in several directions."""
-    steps = np.array([(plane.down, plane.right) for plane in planes])
-    if np.abs(steps - steps[0]).max() > 1e-3 * np.abs(steps[0]).max():
-        raise BadInput(f"The slices of {what[0].lower()}{what[1:]} lie in different directions",
-                       str(path))  # fmt: skip
-
-
-def stated_step(ds: Dataset) -> float:
-    """Distance between slices as the first frame says, mm; 0 where it does not."""
-    shared = first_item(ds, "SharedFunctionalGroupsSequence")
-    own = first_item(ds, "PerFrameFunctionalGroupsSequence")
-    sizes = first_item(own, "PixelMeasuresSequence") or first_item(shared, "PixelMeasuresSequence")
-    for name in ("SpacingBetweenSlices", "SliceThickness"):
-        value = numbers((sizes.get(name),), 1) if sizes is not None else None
-        if value is not None and value[0] > 0:
-            return float(value[0])
-    return 0.0
 
 
 def _canvas(ds: Dataset, frames: list[_Frame], target: Target, path: Path) -> _Canvas:
@@ -404,11 +255,11 @@ def _layered(
     keep = max(marks, default=0) <= 255 and min(marks, default=1) >= 1
     layers = Layers(canvas.geometry.shape, keep, str(path))
     for number in sorted(marks):
-        layers.add(segments.get(number) or _unnamed(max(number, 1)), marks[number])
+        layers.add(segments.get(number) or unnamed(max(number, 1)), marks[number])
     notes = [] if keep else [RENUMBERED]
     if lost and not canvas.own:
         notes.append(_lost(lost))
-    return SegLayers(layers.layers, (), _provenance(ds), tuple(notes))
+    return SegLayers(layers.layers, (), read_provenance(ds), tuple(notes))
 
 
 def _lost(count: int) -> str:
@@ -433,7 +284,7 @@ def _label_map(
         for at, number in enumerate(numbers_here, 1):
             new = number if keep else at
             table[number] = new
-            named.append(replace(segments.get(number) or _unnamed(number), number=new))
+            named.append(replace(segments.get(number) or unnamed(number), number=new))
         labels = np.zeros(canvas.geometry.shape, np.uint8)
         for patch, image in zip(canvas.patches, images, strict=True):
             values = table[np.where(image < len(table), image, 0)]
@@ -445,7 +296,7 @@ def _label_map(
         notes.append(_lost(lost))
     if not layers:
         layers = [Layer(np.zeros(canvas.geometry.shape, np.uint8), ())]
-    return SegLayers(tuple(layers), (), _provenance(ds), tuple(notes))
+    return SegLayers(tuple(layers), (), read_provenance(ds), tuple(notes))
 
 
 def _fractional(
@@ -466,7 +317,7 @@ def _fractional(
         lost += _take(marks[frame.segment], patch, image >= top / 2)
     content = _layered(ds, marks, canvas, segments, lost, path)
     fractions = tuple(
-        Fraction(segments.get(number) or _unnamed(max(number, 1)), maps[number], meaning)
+        Fraction(segments.get(number) or unnamed(max(number, 1)), maps[number], meaning)
         for number in wanted
     )
     return content._replace(fractions=fractions)
