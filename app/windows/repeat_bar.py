@@ -34,9 +34,9 @@ class RepeatBar(QWidget):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
-        self.previous = flat_button("previous", "Previous image of this series (,)")
-        self.next = flat_button("next", "Next image of this series (.)")
-        self.play = flat_button("run", "Show the images one after the other (Shift+C)")
+        self.previous = flat_button("previous", "Previous image of this series")
+        self.next = flat_button("next", "Next image of this series")
+        self.play = flat_button("run", "Show the images one after the other, or stop")
         self.slider = keyboard_stays(QSlider(Qt.Orientation.Horizontal))
         self.slider.setPageStep(1)
         self.slider.setAccessibleName("Image of this series")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,7 @@ def desk(qtbot, monkeypatch) -> Iterator[Desk]:
     made.settle()
     made.cases.close()
     made.tasks.close()
+    gc.collect()  # here: a later collection in another thread would end Qt objects there
 
 
 def test_a_series_is_shown_before_it_is_whole(desk) -> None:
