@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imaging.dicom.charsets import is_unsure
-from imaging.dicom.sequence import SequenceFacts, facts_of, guess_sequence, name_sequence
+from imaging.dicom.sequence import SequenceFacts, facts_of
 from imaging.dicom.tags import Header
 from imaging.dicom.vetting import safe_uid
 from imaging.volume import Patient, Source
-
-__all__ = ["Study", "name_sequence", "study_of"]
 
 _UNSURE_NAME = (
     "The patient's name may be shown in wrong letters: the file does not say its character set."
@@ -49,7 +47,6 @@ def study_of(header: Header) -> Study:
         series_number=number,
         modality=header.text(0x00080060),
         manufacturer=header.human(0x00080070),
-        sequence=guess_sequence(facts).name,
     )
     description = name or (f"Series {number}" if number else "Unnamed series")
     unsure = is_unsure(header.values.get(0x00100010, b""), header.texts(0x00080005))
