@@ -88,6 +88,9 @@ def test_scan_lists_series_grids_and_problems(shell, study):
     assert np.allclose(dicom["affine_kji_to_lps_mm"], ramp().geometry.affine, atol=1e-4)
     assert dicom["files"] == 12
     assert dicom["usable_by_models"] is True
+    assert dicom["plane"]
+    assert 0 <= dicom["sequence_confidence"] <= 1
+    assert bool(dicom["sequence"]) <= bool(dicom["sequence_why"])
     assert [Path(p["file"]).name for p in listed["problems"]] == ["notes.txt"]
 
 

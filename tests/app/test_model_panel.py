@@ -104,6 +104,14 @@ def test_the_series_the_card_asks_for_is_chosen(ready) -> None:
     assert "expects" in ready.fit.text()
 
 
+def test_a_series_that_is_named_anew_is_taken_where_it_fits(ready, workspace) -> None:
+    workspace.name_sequence("flair", "SWI")
+    assert "SWI" in ready.fit.text()
+    workspace.name_sequence("t1", "FLAIR")
+    assert ready.volume_id == "t1"
+    assert "expects" in ready.fit.text()
+
+
 def test_another_series_is_doubted_in_words_but_may_run(qtbot, ready) -> None:
     ready.series.setCurrentIndex(ready.series.findData("t1"))
     assert "T1w" in ready.fit.text()

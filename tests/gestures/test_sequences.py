@@ -13,6 +13,8 @@ from PySide6.QtWidgets import QApplication, QMenu
 from app.settings import Settings, load
 from app.windows.series_delegate import SERIES_ROLE
 from app.windows.series_text import kind_text
+from viewer.state.window_memory import window_of
+from viewer.state.windows import automatic_window
 
 
 @pytest.fixture
@@ -96,6 +98,16 @@ def test_not_sure_is_a_word_too(start, images) -> None:
     assert said(hand, "t2").startswith("T2w")
     say(hand, "t2", "Not sure")
     assert said(hand, "t2") == "axial"
+
+
+def test_the_window_kept_for_a_sequence_comes_with_the_word(start, images) -> None:
+    hand = start(Settings(presets={"SWI": (0.5, 3.0)}))
+    hand.open(images)
+    before = hand.view().plan.window
+    shown = next(v for v in hand.program.workspace.case.volumes)
+    say(hand, shown.name, "SWI")
+    hand.wait(lambda: hand.view().plan.window != before)
+    assert hand.view().plan.window == pytest.approx(window_of((0.5, 3.0), automatic_window(shown)))
 
 
 def test_pixels_are_asked_where_the_name_says_nothing(start, tmp_path, shared_data) -> None:
