@@ -100,9 +100,9 @@ class MeaningDialog(QDialog):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Arrows in the search field move in the list."""
-        pressed = isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress
-        if pressed and event.key() in _MOVES:
-            self.list.keyPressEvent(event)
+        key = event if isinstance(event, QKeyEvent) else None
+        if key is not None and key.type() == QEvent.Type.KeyPress and key.key() in _MOVES:
+            self.list.keyPressEvent(key)
             return True
         return super().eventFilter(watched, event)
 

@@ -201,15 +201,15 @@ def test_only_the_chosen_label_and_none_without_a_voxel(written, tmp_path):
 
 
 def test_a_contour_may_be_longer_than_64_kb(tmp_path):
-    source = imported_as_dicom(volume(grid(shape=(3, 150, 150))), tmp_path / "images")
+    source = imported_as_dicom(volume(grid(shape=(3, 90, 90))), tmp_path / "images")
     labels = np.zeros(source.geometry.shape, np.uint8)
     labels[1] = 2
-    labels[1, 1:-1:2, 1:-1:2] = 0  # 5476 holes in one outline
+    labels[1, 1:-1:2, 1:-1:2] = 0  # 1936 holes in one outline
     mask = Segmentation.from_labels("m", "M", source.geometry, "v", labels, segments=SEGMENTS[:1])
     path = write_rtstruct(tmp_path / "rt.dcm", mask, source)
     ds = pydicom.dcmread(path)
     (contour,) = ds.ROIContourSequence[0].ContourSequence
-    assert contour.NumberOfContourPoints > 20_000
+    assert contour.NumberOfContourPoints > 7_000  # three numbers of up to nine bytes each
     assert dicom_complaints(path) == []
 
 
