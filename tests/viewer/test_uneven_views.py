@@ -12,6 +12,7 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
+from imaging.analysis.regularise import even_volume
 from imaging.case import Case
 from imaging.errors import EditRefused
 from imaging.geometry import Geometry
@@ -139,6 +140,14 @@ def test_slices_without_any_place_claim_none() -> None:
     other = shown(case, display, replace(CELL, plane=Plane.SAGITTAL))
     assert "does not say where" in other.message
     assert other.uneven == ""
+
+
+def test_slices_that_were_made_are_not_called_as_acquired(case) -> None:
+    made = even_volume(case.volume("u"))
+    case.items[made.id] = made
+    texts = slice_plan(case, at(case, 3.0), replace(CELL, volume_id=made.id), SIZE).texts
+    assert texts.bottom_left == ("FLAIR (even, 3.0 mm)", "Axial 2/8 · S 103.0 mm")
+    assert texts.bottom_right[0] == "interpolated"
 
 
 def test_compared_side_by_side_an_uneven_stack_keeps_its_own_plane(case) -> None:

@@ -123,8 +123,14 @@ def plane_name(plane: Plane, geometry: Geometry) -> str:
 
 
 def _plane_of(volume: Volume, plane: Plane) -> str:
-    """The plane in words; an image whose place nobody knows has no name of a patient plane."""
-    return plane_name(plane, volume.geometry) if volume.placed else _capital(plane)
+    """The plane in words; an image whose place nobody knows has no name of a patient plane.
+
+    Slices that were made are not called as acquired.
+    """
+    if not volume.placed:
+        return _capital(plane)
+    name = plane_name(plane, volume.geometry)
+    return name.removesuffix(f", {Plane.ACQUIRED.value}") if volume.even_mm else name
 
 
 def number(value: float) -> str:
