@@ -1,9 +1,10 @@
 """Where to cut off a face: a plane that touches the brain from below and in front.
 
-The method is Quickshear's (Schimke and Hale 2011; package ``quickshear``, BSD): the first edge of
-the lower convex hull of the brain in the sagittal profile, moved away by a margin. Edges of a few
-millimetres are steps of the grid, so the first long one counts; the brain lies behind every edge of
-its hull. Everything before the plane goes, in every series of the same frame of reference.
+The method is Quickshear's (Schimke and Hale 2011; package ``quickshear``, BSD): an edge of the
+lower convex hull of the brain in the sagittal profile, moved away by a margin. The brain lies
+behind every edge of its hull, so of those that look forward the one is taken that cuts off most of
+what juts out: nose, lips and chin. What lies before the plane goes, in every series of the frame of
+reference.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from imaging.volume import Volume
 
 #: Between the brain and the plane.
 MARGIN_MM = 6.0
-LEAST_EDGE_MM = 20.0
+#: An edge must look so much to the front; the next ones would take the neck.
+LEAST_FORWARD = 0.65
 #: With less tissue before the plane the face is not in the image.
-LEAST_FACE_ML = 40.0
+LEAST_FACE_ML = 15.0
 NO_FACE = "The face is not in the field of view, so there is nothing to cut off"
 
 
@@ -39,20 +41,27 @@ def find_plane(volume: Volume) -> tuple[Plane, HeadParts]:
 
 
 def plane_of(parts: HeadParts) -> Plane:
-    """The plane for a brain mask."""
+    """The plane for a brain mask: of the edges of its hull the one that takes most of a face."""
     from quickshear import convex_hull, edge_mask
 
     profile = edge_mask(parts.brain.transpose(2, 1, 0))  # (x, y towards posterior, z superior)
     hull = convex_hull(profile)
-    steps = np.diff(hull, axis=1)
-    lengths = np.hypot(*steps) * STEP_MM
-    first = int(np.argmax(lengths >= LEAST_EDGE_MM)) if lengths.max() >= LEAST_EDGE_MM else 0
-    (y0, z0), (along_y, along_z) = hull[:, first], steps[:, first]
-    across = np.array([0.0, float(along_z), -float(along_y)])  # out of the head: front and below
-    normal = across / np.linalg.norm(across)
-    corner = parts.geometry.world((z0, y0, 0))
-    distance = float(normal @ corner) + MARGIN_MM + STEP_MM / 2
-    return Plane([float(v) for v in normal], distance)
+    planes = []
+    for (y, z), (along_y, along_z) in zip(hull.T, np.diff(hull, axis=1).T, strict=False):
+        across = np.array([0.0, float(along_z), -float(along_y)])  # out of the head: front, below
+        normal = across / np.linalg.norm(across)
+        if normal[1] < -LEAST_FORWARD or not planes:
+            touched = float(normal @ parts.geometry.world((z, y, 0)))
+            planes.append(Plane([float(v) for v in normal], touched + MARGIN_MM + STEP_MM / 2))
+    weight = _how_much_face(parts)
+    return max(planes, key=lambda plane: float(weight[cut_mask(parts, plane)].sum()))
+
+
+def _how_much_face(parts: HeadParts) -> np.ndarray:
+    """A weight for each voxel: what juts out before the brain makes a face."""
+    front = int(np.flatnonzero(parts.brain.any(axis=(0, 2)))[0])
+    weight = np.where(np.arange(parts.head.shape[1]) < front, 1.0, 0.1)
+    return parts.head * weight[None, :, None]
 
 
 def cut_mask(parts: HeadParts, plane: Plane) -> np.ndarray:

@@ -96,6 +96,8 @@ class Deidentifier:
             _take_pixels(dataset, new)
             self._sign(new, defaced)
             _new_meta(new, dataset)
+            for text in (new.DeidentificationMethod, new.file_meta.ImplementationVersionName):
+                walk.canaries.made(str(text))
         return Clean(new, dict(walk.actions), walk.canaries, self.key.pseudonym(patient))
 
     def file(

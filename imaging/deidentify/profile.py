@@ -12,8 +12,8 @@ from imaging.deidentify.options import SHIFT, Options
 
 PROFILE = Path(__file__).with_name("profile.tsv")
 #: What is done to an element.
-REMOVE, EMPTY, DUMMY, UID, CLEAN, SHIFTED, KEEP = (
-    "removed", "emptied", "dummy", "new UID", "cleaned", "shifted", "kept",
+REMOVE, EMPTY, DUMMY, UID, CLEAN, SHIFTED, KEEP, PSEUDONYM = (
+    "removed", "emptied", "dummy", "new UID", "cleaned", "shifted", "kept", "pseudonym",
 )  # fmt: skip
 
 
@@ -38,8 +38,8 @@ class Rule:
 
     @property
     def describes(self) -> bool:
-        """True for free descriptions, whose words often stand in harmless places as well."""
-        return "descriptors" in self.options
+        """True for free texts, whose words often stand in harmless places as well."""
+        return bool({"descriptors", "structured", "graphics"} & self.options.keys())
 
     def action(self, options: Options) -> str:
         """What to do under these options; retaining wins over cleaning, cleaning over removing."""

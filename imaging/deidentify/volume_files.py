@@ -131,6 +131,7 @@ def _nifti(source: Path, plane: Plane | None) -> tuple[bytes, list[str]]:
     import io
 
     import nibabel
+    from isal import igzip
 
     raw = _unpacked(source)
     kind = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}[_header_size(raw)]
@@ -151,7 +152,7 @@ def _nifti(source: Path, plane: Plane | None) -> tuple[bytes, list[str]]:
     if plane is not None:
         body = _without_face(body, header, plane)
     plain = header.binaryblock + b"\0" * (start - len(header.binaryblock)) + body
-    return gzip.compress(plain, 4, mtime=0), texts
+    return igzip.compress(plain, compresslevel=2, mtime=0), texts
 
 
 def _unpacked(source: Path) -> bytes:

@@ -21,6 +21,7 @@ from imaging.deidentify.profile import (
     DUMMY,
     EMPTY,
     KEEP,
+    PSEUDONYM,
     REMOVE,
     SHIFTED,
     UID,
@@ -129,12 +130,13 @@ class Walk:
     def _handled(self, element: DataElement, depth: int) -> DataElement | None:
         rule = rules().get(int(element.tag))
         action = self._action(element, rule)
+        if int(element.tag) in (PATIENT_NAME, PATIENT_ID):
+            self._count(_title(int(element.tag), rule), PSEUDONYM)
+            return self._replaced(element, rule, self.key.pseudonym(self.patient))
         if action != KEEP:
             self._count(_title(int(element.tag), rule), action)
         if element.VR == "SQ":
             return self._sequence(element, rule, action, depth)
-        if int(element.tag) in (PATIENT_NAME, PATIENT_ID):
-            return self._replaced(element, rule, self.key.pseudonym(self.patient))
         return self._value(element, rule, action)
 
     def _action(self, element: DataElement, rule: Rule | None) -> str:
@@ -175,7 +177,17 @@ class Walk:
         if action == SHIFTED:
             days = self.key.days(self.patient)
             return self._each(element, rule, lambda text: moved(element.VR, text, days))
-        return self._each(element, rule, lambda text: cleaned(text, self.forbidden))
+        return self._cleaned(element, rule)
+
+    def _cleaned(self, element: DataElement, rule: Rule | None) -> DataElement | None:
+        """Known words of a text; where none is left, what the basic profile puts there."""
+        made = self._each(element, rule, lambda text: cleaned(text, self.forbidden))
+        if any(_texts(made.value)):
+            return made
+        basic = basic_action(rule.basic) if rule is not None else DUMMY
+        if basic == REMOVE:
+            return None
+        return self._replaced(element, rule, dummy(element.VR) if basic == DUMMY else None)
 
     def _without_names(self, element: DataElement, rule: Rule | None) -> DataElement:
         """A text that stays, unless somebody has typed the patient's name into it."""
@@ -226,7 +238,8 @@ class Walk:
 
         if action in (REMOVE, EMPTY):
             self.canaries.add_items(element, rule)
-            return None if action == REMOVE else DataElement(element.tag, "SQ", [])
+            may_go = action == REMOVE or (rule is not None and rule.basic.startswith("X"))
+            return None if may_go else DataElement(element.tag, "SQ", [])
         items = [self.dataset(item, depth + 1) for item in element.value]
         if action == DUMMY:
             items = [scrubbed(item) for item in items]
