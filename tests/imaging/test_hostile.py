@@ -64,7 +64,8 @@ if sys.platform == "linux":  # what getrusage says of ourselves still counts who
 else:
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 peak = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-print(json.dumps({"said": said, "megabytes": peak / (1024 if sys.platform == "linux" else 1 << 20)}))
+unit = 1024 if sys.platform == "linux" else 1 << 20
+print(json.dumps({"said": said, "megabytes": peak / unit}))
 """
 
 
