@@ -112,6 +112,7 @@ def _rows() -> list[Command]:
         row("file.save", "Save case", "File", lambda p: p.window.save(), ("Ctrl+S",), why_not=needs_volume),
         row("file.save_as", "Save case as…", "File", lambda p: p.window.ask_save(), ("Ctrl+Shift+S",), why_not=needs_volume),
         row("file.export", "Export…", "File", lambda p: p.window.ask_export(), ("Ctrl+E",), why_not=needs_volume),
+        row("file.deidentify", "De-identify folder…", "File", lambda p: p.window.ask_deidentify()),
         row("file.screenshot", "Save screenshot…", "File", lambda p: p.window.ask_screenshot(), ("Ctrl+P",), why_not=needs_volume),
         row("file.remember", "Remember headers of opened folders", "File", lambda p: p.window.toggle_remembering()),
         row("file.forget", "Forget remembered headers", "File", lambda p: p.cases.forget_headers()),

@@ -378,6 +378,23 @@ class MainWindow(QMainWindow):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 
+    def ask_deidentify(self) -> None:
+        """Open the window that makes clean copies of a folder; reading goes on beside it."""
+        from app.windows.deidentify_dialog import DeidentifyDialog
+
+        assert self._program is not None
+        work = self._program.deidentify
+        dialog = DeidentifyDialog(self)
+        dialog.rehearsal_wanted.connect(work.rehearse)
+        dialog.start_wanted.connect(work.start)
+        dialog.cancel_wanted.connect(work.cancel)
+        work.progressed.connect(dialog.show_progress)
+        work.rehearsed.connect(dialog.show_rehearsal)
+        work.finished.connect(dialog.show_end)
+        work.refused.connect(dialog.show_refusal)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
     def ask_screenshot(self) -> None:
         """Choose a file for a picture of the views."""
         name, _kind = QFileDialog.getSaveFileName(self, "Save screenshot", "", "PNG (*.png)")
