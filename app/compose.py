@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QTimer
 
 from app.controllers.cases import CaseController
+from app.controllers.drawings import DrawingController
 from app.controllers.even import JOB as EVEN_JOB
 from app.controllers.even import EvenController
 from app.controllers.export import ExportController
@@ -50,6 +51,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     cases = CaseController(workspace, tasks, window.browser)
     sequences = SequenceController(workspace, tasks, cases, settings.sequences)
     even = EvenController(workspace, tasks, cases)
+    drawings = DrawingController(workspace, tasks, cases)
     findings = FindingsController(workspace, tasks, window.findings, views.jump)
     objects = ObjectController(workspace, tasks, cases, window.browser, window.notice, views.jump)
     models = ModelController(
@@ -76,6 +78,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         objects=objects,
         sequences=sequences,
         even=even,
+        drawings=drawings,
         views=views,
         tools=tools,
         findings=findings,
@@ -116,7 +119,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     for part in (cases, objects, views, tools, findings, models, program.export, program.journal,
                  program.sequences, program.even):  # fmt: skip
         part.said.connect(window.jobs.say)
-    for part in (cases, objects, program.export, program.even):
+    for part in (cases, objects, program.export, program.even, program.drawings):
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))
     for part in (cases, objects, models, program.export, program.even):
         part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from app.controllers.cases import CaseController
+    from app.controllers.drawings import DrawingController
     from app.controllers.even import EvenController
     from app.controllers.export import ExportController
     from app.controllers.findings import FindingsController
@@ -34,6 +35,7 @@ class Program:
     objects: ObjectController
     sequences: SequenceController
     even: EvenController
+    drawings: DrawingController
     views: ViewController
     tools: ToolController
     findings: FindingsController

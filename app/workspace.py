@@ -13,6 +13,7 @@ from typing import Protocol
 from psygnal import Signal
 
 from imaging.case import ADDED, HEADER, REMOVED, VOXELS, Case, Change, Item
+from imaging.drawings import Drawings
 from imaging.edits.edit import Edit
 from imaging.edits.history import History
 from imaging.errors import EditRefused
@@ -40,7 +41,7 @@ class Workspace:
     -------
     case_changed(changes, origin)
         A tuple of :class:`Change` and what caused it: ``edit``, ``undo``, ``redo``,
-        ``rehearsal``, ``load``, ``repeat``, ``sequence``, ``open`` or ``close``.
+        ``rehearsal``, ``load``, ``repeat``, ``sequence``, ``drawings``, ``open`` or ``close``.
     display_changed(old, new)
         The display state was replaced.
     history_changed()
@@ -193,6 +194,8 @@ class Workspace:
             return
         if volume.repeats is not None:
             volume = volume.at_repeat(known.repeat)
+        if known.drawings is not None:
+            volume = replace(volume, drawings=known.drawings)
         self._case.items[volume.id] = volume
         box = Box.whole(volume.geometry.shape)
         change = Change(volume.id, frozenset({VOXELS, HEADER}), box)
@@ -246,6 +249,14 @@ class Workspace:
         self.case_changed.emit((*removed, *added), origin)
         self.display_changed.emit(old, display)
         self.history_changed.emit()
+
+    def show_drawings(self, volume_id: str, drawings: Drawings) -> None:
+        """Say what files draw over the slices of an image (reading, not an edit: not undone)."""
+        volume = self._case.items.get(volume_id)
+        if isinstance(volume, Volume):
+            self._case.items[volume_id] = replace(volume, drawings=drawings)
+            change = Change(volume_id, frozenset({HEADER}))
+            self.case_changed.emit((change,), "drawings")
 
     def _apply(self, edit: Edit, how: str) -> list[Change]:
         edit.check(self._case)

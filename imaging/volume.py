@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from imaging.drawings import Drawings
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 
@@ -45,11 +46,13 @@ class Source:
     Parameters
     ----------
     kind : str
-        ``"dicom"`` or ``"nifti"``.
+        ``"dicom"``, ``"nifti"``, ``"nrrd"`` or ``"metaimage"``.
     files : tuple of str
-        Paths, one per slice in array order for classic DICOM, one for multi-frame and NIfTI.
+        Paths, one per slice in array order for classic DICOM, one for multi-frame and
+        whole-volume files.
     instance_uids : tuple of str
-        SOP Instance UID of each slice in array order (repeated for multi-frame); empty for NIfTI.
+        SOP Instance UID of each slice in array order (repeated for multi-frame); empty for
+        whole-volume files.
     frames : tuple of int
         One-based frame number of each slice inside its file; empty for single-frame files.
     """
@@ -144,6 +147,8 @@ class Volume:
         False where nobody knows where the slices lie: the geometry is a stand-in altogether.
     even_mm : float
         For an image made from uneven or sheared slices: its step. 0 for images as acquired.
+    drawings : Drawings or None
+        What the files draw over their slices (overlay planes), once that was read.
     """
 
     id: str
@@ -164,6 +169,7 @@ class Volume:
     places: np.ndarray | None = field(default=None, repr=False)
     placed: bool = True
     even_mm: float = 0.0
+    drawings: Drawings | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.shape != self.geometry.shape:

@@ -259,6 +259,10 @@ class CaseController(QObject):
         """All series of the list by key."""
         return self._series
 
+    def series_of(self, volume_id: str) -> Series | None:
+        """The series that an open image comes from."""
+        return self._series.get(self._key_of(volume_id))
+
     def activate(self, key: str, cell_id: str = "") -> None:
         """Show a series: in one cell, or as all planes where no cell is named."""
         self._chosen = True

@@ -1,10 +1,11 @@
-"""Heat maps and probability maps: seen or not, how strongly, in which colours, over which range."""
+"""What lies over the images but masks: maps with their colours, drawings of the files on or off."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt
 from PySide6.QtGui import QImage, QPainter, QPaintEvent
 from PySide6.QtWidgets import (
+    QCheckBox,
     QComboBox,
     QFrame,
     QSizePolicy,
@@ -28,8 +29,9 @@ from app.workspace import Workspace
 from imaging.edits.edit import RemoveItem
 from imaging.errors import EditRefused
 from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY, Heatmap
+from imaging.volume import Volume
 from viewer.state.colour_tables import COLOUR_TABLES, colours
-from viewer.state.display import Overlay
+from viewer.state.display import DisplayState, Overlay, drawing_id
 
 MEANINGS = {
     PROBABILITY: "Probability of the finding, as the model gives it",
@@ -166,18 +168,79 @@ class MapCard(QFrame):
             self.provenance.setText(str(refusal))
 
 
+class DrawingRows(QWidget):
+    """A switch for each drawing that the files of the active image bring along."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._shown: tuple[str, tuple[str, ...]] = ("", ())
+        self.boxes: dict[str, QCheckBox] = {}
+        self._list = column(self, margin=0, gap=SMALL_GAP)
+        self._list.addWidget(sentence("Overlay planes in the file:"))
+
+    def refresh(self) -> None:
+        """Read the case and the display again."""
+        display = self._workspace.display
+        volume = _active_volume(self._workspace)
+        drawings = volume.drawings if volume is not None else None
+        names = drawings.names if drawings is not None else ()
+        shown = (volume.id if volume is not None else "", names)
+        if shown != self._shown:
+            self._shown = shown
+            self._make_boxes(shown[0], volume.title if volume is not None else "", names)
+        for name, box in self.boxes.items():
+            with QSignalBlocker(box):
+                box.setChecked(display.overlay(drawing_id(shown[0], name)).visible)
+        self.setVisible(bool(names))
+
+    def _make_boxes(self, volume_id: str, title: str, names: tuple[str, ...]) -> None:
+        for box in self.boxes.values():
+            self._list.removeWidget(box)
+            box.deleteLater()
+        self.boxes = {name: self._box(volume_id, title, name) for name in names}
+        for box in self.boxes.values():
+            self._list.addWidget(box)
+
+    def _box(self, volume_id: str, title: str, name: str) -> QCheckBox:
+        box = check_box(name.replace("&", "&&"))
+        box.setToolTip(
+            f"Overlay planes in the file: {name}\nThe files of “{title}” draw this over their "
+            "slices. It is shown over the plane as acquired only, never in other planes or 3D."
+        )
+        box.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        id = drawing_id(volume_id, name)
+        box.clicked.connect(
+            lambda on: self._workspace.show(self._workspace.display.with_overlay(id, visible=on))
+        )
+        return box
+
+
+def _active_volume(workspace: Workspace) -> Volume | None:
+    """The image of the active view."""
+    cell = workspace.display.cell(workspace.display.active)
+    volume = workspace.case.items.get(cell.volume_id) if cell else None
+    return volume if isinstance(volume, Volume) else None
+
+
+def _active_image(display: DisplayState) -> str:
+    cell = display.cell(display.active)
+    return cell.volume_id if cell else ""
+
+
 class OverlaysPanel(QWidget):
-    """One card per map, and one switch for all overlays."""
+    """One card per map, the drawings of the files, and one switch for all overlays."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
         self._workspace = workspace
         self.cards: dict[str, MapCard] = {}
         self.all = check_box("Show overlays")
-        self.all.setToolTip("Masks and maps on or off (Space)")
+        self.all.setToolTip("Masks, maps and overlay planes on or off (Space)")
         self.all.clicked.connect(
             lambda on: workspace.show(workspace.display.but(overlays_shown=on))
         )
+        self.drawings = DrawingRows(workspace)
         self.empty = sentence(
             "No maps yet. A model adds its probability map and, if asked, a Grad-CAM map here."
         )
@@ -190,6 +253,7 @@ class OverlaysPanel(QWidget):
         self.scroll_area = scrolling(inner)
         layout = column(self)
         layout.addWidget(self.all)
+        layout.addWidget(self.drawings)
         layout.addWidget(self.scroll_area, 1)
         listen(self, workspace.case_changed, self._on_case)
         listen(self, workspace.display_changed, self._on_display)
@@ -209,6 +273,7 @@ class OverlaysPanel(QWidget):
                 self._list.insertWidget(self._list.count() - 1, self.cards[key])
             self.cards[key].refresh()
         self.empty.setVisible(not maps)
+        self.drawings.refresh()
         with QSignalBlocker(self.all):
             self.all.setChecked(self._workspace.display.overlays_shown)
 
@@ -219,3 +284,5 @@ class OverlaysPanel(QWidget):
     def _on_display(self, old, new) -> None:
         if old.overlays != new.overlays or old.overlays_shown != new.overlays_shown:
             self.refresh()
+        elif _active_image(old) != _active_image(new):
+            self.drawings.refresh()

@@ -95,6 +95,7 @@ def even_volume(volume: Volume, step_mm: float | None = None) -> Volume:
         repeats=None,
         places=None,
         even_mm=step,
+        drawings=None,
     )
 
 

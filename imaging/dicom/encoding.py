@@ -27,6 +27,8 @@ _COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _LOSSY_NOTE = "Lossy compression was used on these images: fine detail may be changed."
 _PALETTE_NOTE = "The colours of the images come from a palette; they are shown as grey values."
 _MODALITY_NOTE = "The values went through a lookup table of the file (modality LUT)."
+#: Begins the note on a drawing that a file brings along; see :func:`carries_overlays`.
+_OVERLAY_NOTE = "The images carry an overlay plane"
 _VOI_NOTE = "The images bring a lookup table for their display; a linear window is used instead."
 
 
@@ -93,8 +95,13 @@ def _notes(header: Header, lookup: str) -> tuple[str, ...]:
         if group << 16 | OVERLAY_ROWS in header.values:
             name = header.human(group << 16 | OVERLAY_LABEL)
             name = name or header.human(group << 16 | OVERLAY_DESCRIPTION)
-            notes.append(f"The images carry an overlay plane{f' ({name})' if name else ''}.")
+            notes.append(f"{_OVERLAY_NOTE}{f' ({name})' if name else ''}.")
     return tuple(notes)
+
+
+def carries_overlays(encoding: Encoding) -> bool:
+    """True where the file has overlay planes (PS3.3 C.9.2)."""
+    return any(note.startswith(_OVERLAY_NOTE) for note in encoding.notes)
 
 
 def _kind_fault(encoding: Encoding) -> str:

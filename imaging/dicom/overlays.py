@@ -7,20 +7,31 @@ Source: DICOM PS3.3 C.9.2 (overlay plane) and C.9.3 (multi-frame overlay), PS3.5
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from imaging.dicom.encoding import carries_overlays
 from imaging.dicom.header import open_data, read_header, read_sequences
-from imaging.dicom.tags import OVERLAY_DESCRIPTION, OVERLAY_GROUPS, OVERLAY_LABEL, OVERLAY_ROWS
+from imaging.dicom.tags import (
+    OVERLAY_DESCRIPTION,
+    OVERLAY_GROUPS,
+    OVERLAY_LABEL,
+    OVERLAY_ROWS,
+    Header,
+)
 from imaging.dicom.vetting import MAX_EDGE
+from imaging.drawings import Drawings
 from imaging.errors import BadInput
 from imaging.series import Frame
 
 _COLUMNS, _FRAMES, _ORIGIN, _FRAME_ORIGIN, _BIT, _DATA = 0x11, 0x15, 0x50, 0x51, 0x102, 0x3000
 _ELEMENTS = (OVERLAY_ROWS, _COLUMNS, _FRAMES, OVERLAY_DESCRIPTION, _ORIGIN, _FRAME_ORIGIN, _BIT,
              OVERLAY_LABEL, _DATA)  # fmt: skip
+#: So many frames of a file are asked for at once.
+_AT_ONCE = 64
 
 
 class Overlay(NamedTuple):
@@ -46,38 +57,87 @@ def read_overlays(frame: Frame) -> list[Overlay]:
     BadInput
         Where they are damaged.
     """
+    return _read_file([frame])[0]
+
+
+def read_drawings(
+    frames: Sequence[Frame], slices: int, middle: int
+) -> Iterator[Drawings | BadInput]:
+    """The overlay planes of a series, growing: after the middle slice, then after every file.
+
+    Parameters
+    ----------
+    frames : sequence of Frame
+        As in :class:`imaging.series.Series`: all slices of the first image, then of the next.
+    slices : int
+        Slices of each image.
+    middle : int
+        The file of this slice is read first.
+
+    Yields
+    ------
+    Drawings or BadInput
+        All planes so far; or why those of a file could not be read.
+    """
+    files: dict[str, list[int]] = {}
+    for place, frame in enumerate(frames):
+        if carries_overlays(frame.encoding):
+            files.setdefault(frame.file, []).append(place)
+    packed: dict[tuple[str, int, int], np.ndarray] = {}
+    for places in sorted(files.values(), key=lambda places: middle not in places):
+        for start in range(0, len(places), _AT_ONCE):
+            some = places[start : start + _AT_ONCE]
+            try:
+                found = _read_file([frames[place] for place in some])
+            except BadInput as error:
+                yield error
+                break
+            for place, overlays in zip(some, found, strict=True):
+                for overlay in overlays:
+                    if overlay.mask.any():
+                        key = (overlay.name, *divmod(place, slices))
+                        packed[key] = np.packbits(overlay.mask)
+        if packed:
+            yield Drawings(frames[0].shape, dict(packed))
+
+
+def _read_file(frames: Sequence[Frame]) -> list[list[Overlay]]:
+    """The overlay planes over some frames of one file."""
     from imaging import sandbox
 
-    lean = replace(frame, windows=(), marks=(), kind=())
+    lean = [replace(frame, windows=(), marks=(), kind=()) for frame in frames]
     found = sandbox.run_limited(
         "imaging.dicom.overlays:overlays_in_worker",
         lean,
-        where=frame.file,
-        kind=list[tuple[str, np.ndarray]],
+        where=frames[0].file,
+        kind=list[list[tuple[str, np.ndarray]]],
     )
-    return [Overlay(name, mask) for name, mask in found]
+    return [[Overlay(name, mask) for name, mask in one] for one in found]
 
 
-def overlays_in_worker(given: dict[str, Any]) -> list[tuple[str, np.ndarray]]:
-    """The other side of :func:`read_overlays`: names and masks."""
+def overlays_in_worker(given: list[dict[str, Any]]) -> list[list[tuple[str, np.ndarray]]]:
+    """The other side of :func:`read_overlays`: names and masks for each frame."""
     import msgspec
 
-    frame = msgspec.convert(given, Frame)
-    header = read_header(frame.file)
+    frames = msgspec.convert(given, list[Frame])
+    header = read_header(frames[0].file)
     tags = tuple(group << 16 | element for group in OVERLAY_GROUPS for element in _ELEMENTS)
     with open_data(header) as source:
         data = read_sequences(header, source, tags)
-    found = []
+    return [_over_frame(frame, header, data) for frame in frames]
+
+
+def _over_frame(frame: Frame, header: Header, data: Any) -> list[tuple[str, np.ndarray]]:
+    found: dict[str, np.ndarray] = {}
     for number, group in enumerate(OVERLAY_GROUPS, 1):
         if group << 16 | OVERLAY_ROWS not in data:
             continue
-        plane = _Plane(data, group, frame, header.little)
-        mask = plane.mask()
+        mask = _Plane(data, group, frame, header.little).mask()
         if mask is not None:
             name = header.human(group << 16 | OVERLAY_LABEL)
-            name = name or header.human(group << 16 | OVERLAY_DESCRIPTION)
-            found.append((name or f"overlay {number}", mask))
-    return found
+            name = name or header.human(group << 16 | OVERLAY_DESCRIPTION) or f"overlay {number}"
+            found[f"{name} ({number})" if name in found else name] = mask
+    return list(found.items())
 
 
 class _Plane:
@@ -91,7 +151,14 @@ class _Plane:
         return default if found is None or found.value in (None, "", b"") else found.value
 
     def mask(self) -> np.ndarray | None:
-        """The plane over the frame; None where it lies over other frames."""
+        """The plane over the slice; None where it lies over other frames."""
+        mask, tile = self._over_the_frame(), self.frame.tile
+        if mask is None or tile is None:
+            return mask
+        (row, column), (rows, columns) = tile, self.frame.shape
+        return np.ascontiguousarray(mask[row : row + rows, column : column + columns])
+
+    def _over_the_frame(self) -> np.ndarray | None:
         raw = self.value(_DATA)
         if raw is None:
             return self._in_the_pixels() if self.value(_BIT, 0) else None

@@ -8,6 +8,7 @@ from panel_cases import GRID, SHAPE, add_answer, by_hand, draft, open_workspace,
 
 from app.workspace import Workspace
 from imaging.case import ADDED, REMOVED, VOXELS, Case
+from imaging.drawings import Drawings
 from imaging.edits.edit import AddItem, RemoveItem, VoxelEdit
 from imaging.edits.operations import set_threshold
 from imaging.errors import EditRefused
@@ -198,6 +199,18 @@ def test_the_loader_speaks_only_of_volumes_that_are_still_open(workspace) -> Non
     whole = volume()
     workspace.volume_whole(whole)
     assert workspace.case.items["flair"] is whole
+
+
+def test_drawings_that_came_before_the_last_slice_stay(workspace) -> None:
+    drawings = Drawings(SHAPE[1:], {("A", 0, 3): np.zeros(200, np.uint8)})
+    heard = told(workspace)
+    workspace.show_drawings("flair", drawings)
+    assert [origin for origin, _ in heard] == ["drawings"]
+    workspace.volume_whole(volume())
+    assert workspace.case.volume("flair").drawings is drawings
+    assert workspace.history.steps == 0
+    workspace.show_drawings("gone", drawings)
+    assert "gone" not in workspace.case.items
 
 
 def test_masks_of_a_case_file_are_no_step_of_undo() -> None:

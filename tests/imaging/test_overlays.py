@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pydicom
 import pytest
 from dicom_phantoms import BIG_ENDIAN, DEFLATED, EXPLICIT, Maker, Plan, at_height, enhanced
 
-from imaging.dicom.overlays import read_overlays
+from imaging.dicom.overlays import read_drawings, read_overlays
+from imaging.drawings import Drawings
 from imaging.errors import BadInput
 from imaging.open import scan
 from imaging.series import Frame
@@ -112,6 +114,57 @@ def test_a_plane_that_is_cut_off_is_refused(maker: Maker) -> None:
     data[0x60003000].value = b"\0\0"
     with pytest.raises(BadInput, match="cut off"):
         read_overlays(frames_of(maker, data)[0])
+
+
+def test_the_middle_slice_of_a_series_comes_first_and_each_slice_keeps_its_own(maker) -> None:
+    masks = drawing((5, 12, 10))
+    for k, mask in enumerate(masks):
+        data = maker.dataset(at_height(Plan(), 2.0 * k))
+        if k != 1:
+            add_plane(data, mask, x1500=("LO", "Scale"))
+            add_plane(data, ~mask if k == 3 else mask & False, 0x6002, x1500=("LO", "Scale"))
+        data.save_as(maker.folder / f"{k}", enforce_file_format=True)
+    with scan([maker.folder]) as result:
+        (series,) = result.series
+    heights = [frame.position[2] for frame in series.frames if frame.position]
+    assert heights == sorted(heights)
+    grown = list(read_drawings(series.frames, 5, 2))
+    first, last = grown[0], grown[-1]
+    assert isinstance(first, Drawings)
+    assert isinstance(last, Drawings)
+    assert set(first.packed) == {("Scale", 0, 2)}
+    assert last.names == ("Scale", "Scale (2)")
+    assert [last.names_on(0, k) for k in range(5)] == [
+        ("Scale",), (), ("Scale",), ("Scale", "Scale (2)"), ("Scale",)
+    ]  # fmt: skip
+    for k in (0, 2, 3, 4):
+        assert (last.mask(("Scale",), 0, k) == masks[k]).all()
+    assert (last.mask(("Scale (2)",), 0, 3) == ~masks[3]).all()
+    assert not last.mask(last.names, 0, 1).any()
+
+
+def test_a_damaged_plane_is_told_and_the_others_are_read(maker: Maker) -> None:
+    for k in range(3):
+        data = maker.dataset(at_height(Plan(), 2.0 * k))
+        add_plane(data, drawing())
+        if k == 1:
+            data[0x60003000].value = b"\0\0"
+        data.save_as(maker.folder / f"{k}", enforce_file_format=True)
+    with scan([maker.folder]) as result:
+        grown = list(read_drawings(result.series[0].frames, 3, 1))
+    assert isinstance(grown[0], BadInput)
+    assert isinstance(grown[-1], Drawings)
+    assert {k for _, _, k in grown[-1].packed} == {0, 2}
+
+
+def test_a_plane_over_a_mosaic_is_cut_into_its_tiles(maker: Maker) -> None:
+    data = maker.dataset(Plan())
+    add_plane(data, drawing())
+    sheet = frames_of(maker, data)[0]
+    for row, column in ((0, 0), (6, 0), (6, 5)):
+        tile = replace(sheet, tile=(row, column), shape=(6, 5))
+        (overlay,) = read_overlays(tile)
+        assert (overlay.mask == drawing()[row : row + 6, column : column + 5]).all()
 
 
 def test_real_planes_as_pydicom_sees_them(shared_data: Path) -> None:

@@ -22,7 +22,10 @@ from viewer.rendering.lookup import (
     window_table,
 )
 from viewer.state.planes import ArrayCut
-from viewer.state.slice_plan import MapLayer, MaskLayer, SlicePlan
+from viewer.state.slice_plan import DrawingLayer, MapLayer, MaskLayer, SlicePlan
+
+#: The colour of what files draw over their slices: a pale yellow that no label has.
+DRAWING = np.uint32(0xFFF4E9A8)
 
 
 def cut_array(array: np.ndarray, cut: ArrayCut) -> np.ndarray:
@@ -119,6 +122,13 @@ def map_picture(values: np.ndarray, layer: MapLayer, out: np.ndarray | None = No
     return _take(map_table(layer), index, out)
 
 
+def drawing_picture(volume: Volume, layer: DrawingLayer) -> np.ndarray:
+    """What files draw over a slice, in one colour; uint32, shape (rows, columns)."""
+    assert volume.drawings is not None
+    marked = volume.drawings.mask(layer.names, layer.image, layer.slice)
+    return np.where(oriented(marked, layer.cut), DRAWING, np.uint32(0))
+
+
 def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
     """One premultiplied picture laid over another of the same shape; uint32."""
     alpha = 255 - (above >> 24)
@@ -130,7 +140,9 @@ def over(below: np.ndarray, above: np.ndarray) -> np.ndarray:
 
 
 def compose(plan: SlicePlan, items: dict) -> np.ndarray:
-    """The whole slice picture: image, maps, masks; premultiplied ARGB uint32 (rows, columns).
+    """The whole slice picture: image, maps, masks, drawings of the files.
+
+    Premultiplied ARGB uint32 of shape (rows, columns).
 
     For export and for tests; the view draws the same layers one by one, scaled by Qt.
 
@@ -149,6 +161,8 @@ def compose(plan: SlicePlan, items: dict) -> np.ndarray:
         labels = label_slice(items[layer.item_id], layer, plan)
         labels = outlined(labels) if layer.outline else labels
         picture = over(picture, mask_picture(labels, layer))
+    if plan.drawing is not None:
+        picture = over(picture, drawing_picture(volume, plan.drawing))
     return picture
 
 

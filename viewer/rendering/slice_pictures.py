@@ -19,6 +19,7 @@ from viewer.rendering.slabs import Slabs
 from viewer.rendering.slice_engine import (
     box_on_cut,
     cut_array,
+    drawing_picture,
     grey_picture,
     label_slice,
     map_picture,
@@ -93,6 +94,8 @@ class SlicePictures:
         uint32, premultiplied, in drawing order.
     masks : list of MaskPicture
         In drawing order.
+    drawing : ndarray or None
+        uint32, transparent beside the lines.
     backdrop : int
         Grows whenever ``grey`` or ``maps`` hold other pixels.
     """
@@ -101,7 +104,9 @@ class SlicePictures:
         self.grey = np.zeros((0, 0), np.uint32)
         self.maps: list[np.ndarray] = []
         self.masks: list[MaskPicture] = []
+        self.drawing: np.ndarray | None = None
         self.backdrop = 0
+        self._drawing_key: object = None
         self._stored = np.zeros((0, 0), np.uint8)
         self._stored_key: object = None
         self._grey_key: object = None
@@ -115,6 +120,7 @@ class SlicePictures:
         self._make_grey(plan, volume)
         self._make_maps(plan, items)
         self._make_masks(plan, items)
+        self._make_drawing(plan, volume)
 
     def forget_voxels(self) -> None:
         """The voxels of the image have changed under the slice."""
@@ -181,6 +187,12 @@ class SlicePictures:
         else:
             values = self._slabs.cut(heatmap.id, heatmap, 0, heatmap.values, layer.cut)
         return map_picture(values, layer, out)
+
+    def _make_drawing(self, plan: SlicePlan, volume: Volume) -> None:
+        key = (volume.drawings, plan.drawing)
+        if key != self._drawing_key:
+            self.drawing = plan.drawing and drawing_picture(volume, plan.drawing)
+            self._drawing_key = key
 
     def _make_masks(self, plan: SlicePlan, items: Mapping[str, Item]) -> None:
         known = {picture.layer.item_id: picture for picture in self.masks}

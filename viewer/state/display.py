@@ -128,6 +128,11 @@ class Brush:
     label: int = 1
 
 
+def drawing_id(volume_id: str, name: str) -> str:
+    """Under which id a drawing that an image brings along has its :class:`Overlay` settings."""
+    return f"drawing-{name}-{volume_id}"
+
+
 def _frozen(mapping: Mapping) -> Mapping:
     return MappingProxyType(dict(mapping))
 
@@ -201,7 +206,7 @@ class DisplayState:
         return self.but(windows={**self.windows, volume_id: window})
 
     def overlay(self, item_id: str) -> Overlay:
-        """The overlay settings of a mask or map, or the default ones."""
+        """The overlay settings of a mask, map or drawing, or the default ones."""
         return self.overlays.get(item_id, Overlay())
 
     def with_overlay(self, item_id: str, **changes) -> DisplayState:

@@ -18,7 +18,7 @@ from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
-from viewer.state.display import Cell, DisplayState, Layout, Plane, Point
+from viewer.state.display import Cell, DisplayState, Layout, Plane, Point, drawing_id
 from viewer.state.linking import cursor_in, linked
 from viewer.state.marks import edge_letters, scale_bar, traces_in
 from viewer.state.planes import (
@@ -35,6 +35,7 @@ from viewer.state.planes import (
 )
 from viewer.state.slice_plan import (
     CornerTexts,
+    DrawingLayer,
     EdgeLetters,
     Legend,
     MapLayer,
@@ -131,6 +132,7 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
         inverted=shown_inverted(volume, display),
         maps=maps,
         masks=_masks(case, display, volume, frame.cut),
+        drawing=_drawing(display, volume, frame.cut),
         position=position,
         letters=edge_letters(frame.way) if volume.placed else EdgeLetters(),
         texts=texts if display.text_shown else CornerTexts(),
@@ -291,6 +293,19 @@ def _drawn(item: Segmentation | Heatmap, display: DisplayState, volume: Volume) 
     overlay = display.overlay(item.id)
     seen = display.overlays_shown and overlay.visible and overlay.opacity > 0
     return seen and item.geometry.same_frame(volume.geometry)
+
+
+def _drawing(display: DisplayState, volume: Volume, cut: ArrayCut | None) -> DrawingLayer | None:
+    """Drawings mean pixels of acquired slices: no other plane shows them."""
+    drawings = volume.drawings
+    if drawings is None or cut is None or cut.axis != 0 or not display.overlays_shown:
+        return None
+    names = tuple(
+        name
+        for name in drawings.names_on(volume.repeat, cut.index)
+        if display.overlay(drawing_id(volume.id, name)).visible
+    )
+    return DrawingLayer(names, volume.repeat, cut.index, cut) if names else None
 
 
 def _legend(case: Case, maps: tuple[MapLayer, ...]) -> Legend | None:

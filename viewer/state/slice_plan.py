@@ -48,6 +48,25 @@ class MapLayer(NamedTuple):
     high: float
 
 
+class DrawingLayer(NamedTuple):
+    """What the files draw over the slice as acquired.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of the drawings that are shown; empty for none.
+    image, slice : int
+        Which image of a 4D series and which slice of it.
+    cut : ArrayCut
+        How the slice lies on the screen.
+    """
+
+    names: tuple[str, ...]
+    image: int
+    slice: int
+    cut: ArrayCut
+
+
 class Legend(NamedTuple):
     """Explains the colours of a map."""
 
@@ -160,6 +179,7 @@ class SlicePlan:
     inverted: bool = False
     maps: tuple[MapLayer, ...] = ()
     masks: tuple[MaskLayer, ...] = ()
+    drawing: DrawingLayer | None = None
     position: SlicePosition = SlicePosition()
     letters: EdgeLetters = _NO_LETTERS
     texts: CornerTexts = _NO_TEXTS

@@ -126,7 +126,7 @@ class SliceView(QWidget):
 
     # --- painting -----------------------------------------------------------------------------
     def paintEvent(self, event) -> None:
-        """Paint the backdrop, the masks and the marks."""
+        """Paint the backdrop, the masks, the drawings of the files and the marks."""
         painter = QPainter(self)
         plan = self._plan
         if plan.message or plan.volume_id not in self._case.items:
@@ -140,6 +140,8 @@ class SliceView(QWidget):
         self._paint_backdrop(painter)
         for picture in self._pictures.masks:
             self._paint_mask(painter, picture)
+        if self._pictures.drawing is not None:
+            self._paint_drawing(painter, self._pictures.drawing)
         self._paint_marks(painter)
         marks.paint_frame(painter, plan.size, plan.active)
 
@@ -185,6 +187,14 @@ class SliceView(QWidget):
         image = _image(mask_picture(edges, picture.layer), _ARGB)
         image.setDevicePixelRatio(ratio)
         painter.drawImage(0, 0, image)
+
+    def _paint_drawing(self, painter: QPainter, colours: np.ndarray) -> None:
+        """Pixel by pixel; only a picture that shrinks is smoothed, so that no thin line is lost."""
+        target = QRectF(*self._plan.picture)
+        shrinks = target.width() * self.devicePixelRatioF() < colours.shape[1]
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, shrinks)
+        painter.drawImage(target, _image(colours, _ARGB))
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, False)
 
     def _paint_marks(self, painter: QPainter) -> None:
         plan = self._plan
