@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QTimer
 
+from app.collector import Collector
 from app.controllers.cases import CaseController
+from app.controllers.deidentify import JOB as DEIDENTIFY_JOB
+from app.controllers.deidentify import DeidentifyController
 from app.controllers.drawings import DrawingController
 from app.controllers.even import JOB as EVEN_JOB
 from app.controllers.even import EvenController
@@ -43,6 +46,7 @@ SWITCH_S = 0.0005
 def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Program:
     """Make every other part and join them; nothing heavy is imported yet."""
     sys.setswitchinterval(SWITCH_S)
+    collector = Collector()
     tasks = Tasks()
     tools = ToolController(workspace, new_id)
     grid = ViewGrid(workspace, tools, _volume_view)
@@ -71,6 +75,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     journal = CaseJournal(workspace, tasks, cases, window.notice, window.jobs)
     window_memory = WindowMemory(workspace, settings.presets)
     program = Program(
+        collector=collector,
         workspace=workspace,
         tasks=tasks,
         settings=settings,
@@ -84,6 +89,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         findings=findings,
         models=models,
         export=export,
+        deidentify=DeidentifyController(tasks),
         journal=journal,
         window_memory=window_memory,
         window=window,
@@ -117,11 +123,12 @@ def _join(program: Program, grid: ViewGrid) -> None:
     tools, models, findings = program.tools, program.models, program.findings
     objects = program.objects
     for part in (cases, objects, views, tools, findings, models, program.export, program.journal,
-                 program.sequences, program.even):  # fmt: skip
+                 program.sequences, program.even, program.deidentify):  # fmt: skip
         part.said.connect(window.jobs.say)
-    for part in (cases, objects, program.export, program.even, program.drawings):
+    for part in (cases, objects, program.export, program.even, program.drawings,
+                 program.deidentify):  # fmt: skip
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))
-    for part in (cases, objects, models, program.export, program.even):
+    for part in (cases, objects, models, program.export, program.even, program.deidentify):
         part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))
     window.jobs.cancel_requested.connect(lambda id: _cancel_job(program, id))
     window.segments.refused.connect(window.jobs.say)
@@ -247,6 +254,8 @@ def _cancel_job(program: Program, id: str) -> None:
         program.models.cancel()
     elif id == "export":
         program.export.cancel()
+    elif id == DEIDENTIFY_JOB:
+        program.deidentify.cancel()
     elif id == EVEN_JOB:
         program.even.cancel()
     else:
@@ -342,3 +351,4 @@ def quit_program(program: Program) -> None:
     program.cases.close()
     program.journal.close()
     program.tasks.close()
+    program.collector.close()

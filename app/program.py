@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from app.collector import Collector
     from app.controllers.cases import CaseController
+    from app.controllers.deidentify import DeidentifyController
     from app.controllers.drawings import DrawingController
     from app.controllers.even import EvenController
     from app.controllers.export import ExportController
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 class Program:
     """What a command may use."""
 
+    collector: Collector
     workspace: Workspace
     tasks: Tasks
     settings: Settings
@@ -41,6 +44,7 @@ class Program:
     findings: FindingsController
     models: ModelController
     export: ExportController
+    deidentify: DeidentifyController
     journal: CaseJournal
     window_memory: WindowMemory
     window: MainWindow
