@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from imaging.deidentify.burned_text import can_look
 from imaging.deidentify.faces import Faces
 from imaging.deidentify.key import Key
 from imaging.deidentify.options import Options
@@ -80,6 +81,7 @@ def rehearse(
         if on_progress is not None:
             on_progress(n, len(groups), "Going through one file of each series")
     report.written = len(survey.items)
+    _warn_of_text(report, survey, cancelled)
     _add_faces(report, survey, faces)
     return report
 
@@ -120,6 +122,7 @@ def run(
         raise ValueError("defacing needs the planes")
     work = _Run(survey, Path(target), options, key, faces)
     work.go(on_progress or (lambda *_: None), cancelled or (lambda: False))
+    _warn_of_text(work.report, survey, cancelled)
     work.report.save(work.target)
     return work.report
 
@@ -240,6 +243,30 @@ def _started(survey: Survey, options: Options, key: Key, dry: bool = False) -> R
         others=list(survey.others),
         dry=dry,
     )
+
+
+def _warn_of_text(report: Report, survey: Survey, cancelled) -> None:
+    """Ask tesseract, where there is one, about the middle image of each series."""
+    if not can_look() or report.options.pixels_checked:
+        return
+    hits = 0
+    for items in survey.series().values():
+        item = items[len(items) // 2]
+        if not item.image or (cancelled is not None and cancelled()):
+            continue
+        try:
+            hits += run_limited(
+                "imaging.deidentify.worker:written_on",
+                item.path,
+                kind=bool,
+                memory=_memory(item.path),
+            )
+        except ImagingError:
+            continue  # what cannot be read is refused elsewhere, with its reason
+    if hits:
+        report.warnings.append(
+            f"In {hits} series there seem to be letters in the pixels: look at them."
+        )
 
 
 def _add_faces(report: Report, survey: Survey, faces: Faces | None) -> None:

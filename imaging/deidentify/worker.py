@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from imaging.deidentify.checks import burned_in, is_computed, why_refused
+from imaging.deidentify.burned_text import middle_picture, seems_written_on
+from imaging.deidentify.checks import is_computed, why_refused
 from imaging.deidentify.deidentifier import Deidentifier, read
 from imaging.deidentify.key import Key
 from imaging.deidentify.options import Options
@@ -59,7 +60,13 @@ def rehearse(path: str, options: dict[str, Any], secret: bytes) -> dict[str, Any
     """What would be done to a DICOM file, without writing it."""
     dataset = read(Path(path))
     clean = Deidentifier(Options(**options), Key(secret)).clean(dataset)
-    return {"actions": _listed(clean.actions), "burned": burned_in(dataset)}
+    return {"actions": _listed(clean.actions)}
+
+
+def written_on(path: str) -> bool:
+    """True where letters seem to stand in the pixels of a DICOM file."""
+    picture = middle_picture(read(Path(path)))
+    return picture is not None and seems_written_on(picture)
 
 
 def treat(

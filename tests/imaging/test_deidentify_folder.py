@@ -245,3 +245,29 @@ def test_pseudonyms_of_a_list_are_used_and_a_double_one_is_refused(tmp_path):
     names.write_text("a,x\nb,x\n")
     with pytest.raises(BadInput, match="twice"):
         read_pseudonyms(names)
+
+
+FAKE = """#!/bin/sh
+cat > /dev/null
+printf 'level\\tp\\tb\\tp\\tl\\tw\\tx\\ty\\tw\\th\\tconf\\ttext\\n'
+printf '5\\t1\\t1\\t1\\t1\\t1\\t0\\t0\\t9\\t9\\t91\\tFERDINAND\\n'
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a shell script")
+def test_letters_in_the_pixels_are_a_warning_that_does_not_repeat_them(tmp_path, done, monkeypatch):
+    from imaging import sandbox
+
+    source, _target, _report = done
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "tesseract"
+    fake.write_text(FAKE)
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}{os.pathsep}{os.environ['PATH']}")
+    sandbox.close()  # workers that know the new path
+    survey = look(source, Options())
+    report = rehearse(survey, Options(), KEY)
+    survey.close()
+    sandbox.close()
+    assert report.warnings == ["In 2 series there seem to be letters in the pixels: look at them."]
+    assert "FERDINAND" not in report.text()
