@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imaging.dicom.charsets import is_unsure
+from imaging.dicom.charsets import doubt_note, is_unsure
 from imaging.dicom.sequence import SequenceFacts, facts_of
 from imaging.dicom.tags import Header
 from imaging.dicom.vetting import safe_uid
 from imaging.volume import Patient, Source
-
-_UNSURE_NAME = (
-    "The patient's name may be shown in wrong letters: the file does not say its character set."
-)
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ def study_of(header: Header) -> Study:
         study_uid=safe_uid(header.text(0x0020000D)),
         series_uid=safe_uid(header.text(0x0020000E)),
         patient=Patient(
-            name=_person(header.human(0x00100010)),
+            name=person(header.human(0x00100010)),
             id=header.human(0x00100020),
             birth_date=header.text(0x00100030),
             sex=header.text(0x00100040),
@@ -50,11 +46,11 @@ def study_of(header: Header) -> Study:
     )
     description = name or (f"Series {number}" if number else "Unnamed series")
     unsure = is_unsure(header.values.get(0x00100010, b""), header.texts(0x00080005))
-    notes = (_UNSURE_NAME,) if unsure and not header.names_as else ()
+    notes = (doubt_note(header.names_as),) if unsure else ()
     return Study(source, description, safe_uid(header.text(0x00200052)), facts, notes)
 
 
-def _person(name: str) -> str:
+def person(name: str) -> str:
     """A DICOM person name as people write it: ``Family, Given`` (PS3.5 section 6.2.1)."""
     alphabetic = name.split("=")[0] or name.replace("=", " ").strip()
     parts = [part.strip() for part in alphabetic.split("^")]

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imaging.dicom.charsets import unsaid_charset
 from imaging.dicom.codes import SOURCE_FOR_PROCESSING, code_item
+from imaging.dicom.describe import person
 from imaging.dicom.write import MR_IMAGE, SOFTWARE, SOFTWARE_VERSION, decimals, new_uid
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
@@ -63,7 +65,8 @@ def read_header(source: Source) -> Dataset:
 
     path = source.files[0] if source.files else ""
     try:
-        return dcmread(path, stop_before_pixels=True, force=True)
+        ds = dcmread(path, stop_before_pixels=True, force=True)
+        return _with_charset(ds, source.patient.name)
     except OSError as error:
         raise WorldFailed(
             "The original images are no longer where they were opened from",
@@ -72,6 +75,23 @@ def read_header(source: Source) -> Dataset:
         ) from error
     except (InvalidDicomError, ValueError, RecursionError, KeyError) as error:
         raise BadInput("The original image can no longer be read as DICOM", path) from error
+
+
+def _with_charset(ds: Dataset, name: str) -> Dataset:
+    """The header; where it does not say its character set, with the one its name was read in."""
+    from pydicom import config
+    from pydicom.dataelem import DataElement, RawDataElement
+
+    element = ds.get_item("PatientName")
+    raw = (element.value or b"").strip(b" \0") if isinstance(element, RawDataElement) else b""
+    if any(ds.get("SpecificCharacterSet") or ()) or not raw or raw.isascii():
+        return ds
+    charset = unsaid_charset(raw, lambda text: person(text) == name)
+    if charset not in ("", "latin-1"):
+        # pydicom takes Python's name of it too, but complains, because no file may hold that.
+        said = DataElement(0x00080005, "CS", charset, validation_mode=config.IGNORE)
+        ds.add(said)
+    return ds
 
 
 def shared_header(original: Dataset, source: Source) -> Dataset:

@@ -9,7 +9,14 @@ import pydicom.data
 import pytest
 from dicom_phantoms import Maker, Plan
 
-from imaging.dicom.charsets import NAME_CHARSETS, decode_text, is_unsure, reread
+from imaging.dicom.charsets import (
+    NAME_CHARSETS,
+    NAME_SCRIPTS,
+    decode_text,
+    is_unsure,
+    names_in_doubt,
+    reread,
+)
 from imaging.dicom.describe import study_of
 from imaging.dicom.header import read_header
 from imaging.open import scan
@@ -53,7 +60,9 @@ def test_a_chosen_script_is_used_where_the_file_says_none(tmp_path: Path, script
     with scan([path], names_as=script) as result:
         name = result.series[0].source.patient.name
         assert name == ", ".join(SAMPLES[script].split("^"))
-        assert not any("wrong letters" in problem for problem in result.series[0].problems)
+        (note,) = [p for p in result.series[0].problems if "name is read as" in p]
+        assert NAME_SCRIPTS[script] in note
+        assert names_in_doubt(result.series[0].problems)
 
 
 def test_without_a_choice_it_is_said(tmp_path: Path) -> None:
@@ -61,7 +70,28 @@ def test_without_a_choice_it_is_said(tmp_path: Path) -> None:
     with scan([path]) as result:
         assert any("wrong letters" in problem for problem in result.series[0].problems)
         shown = result.series[0].source.patient.name.replace(", ", "^")
+        assert names_in_doubt(result.series[0].problems)
     assert reread(shown, "korean") == "김^희중"
+
+
+def test_every_script_has_words_for_a_menu() -> None:
+    assert set(NAME_SCRIPTS) == set(NAME_CHARSETS)
+    assert len(set(NAME_SCRIPTS.values())) == len(NAME_CHARSETS)
+
+
+@pytest.mark.parametrize("was", ["", "cyrillic", "western", "greek"])
+def test_a_name_read_in_a_wrong_script_can_be_read_again(was: str) -> None:
+    raw = SAMPLES["greek"].encode("iso8859_7")
+    shown = decode_text(raw, (), was)
+    assert reread(shown, "greek", was) == SAMPLES["greek"]
+
+
+def test_files_that_say_their_character_set_leave_no_doubt(tmp_path: Path) -> None:
+    path = Maker(tmp_path).write(
+        Plan(), SpecificCharacterSet="ISO_IR 100", PatientName="Buc^Jérôme"
+    )
+    with scan([path], names_as="greek") as result:
+        assert not names_in_doubt(result.series[0].problems)
 
 
 def test_utf8_is_recognised_by_itself(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -16,6 +17,7 @@ from imaging.dicom.references import imported_as_dicom
 from imaging.dicom.rtstruct import write_rtstruct
 from imaging.dicom.seg import write_seg
 from imaging.dicom.sr import write_report
+from imaging.open import load_series, scan
 from imaging.segmentation import Segment, Segmentation
 
 NAMES = [
@@ -60,3 +62,44 @@ def test_the_name_is_the_same_in_every_object(tmp_path, charset, name):
     assert str(pydicom.dcmread(seg).ContentCreatorName) == "Åse^Ødegård"
     assert pydicom.dcmread(objects[2]).StructureSetROISequence[0].ROIName == "Läsion 病変"
     assert dicom_complaints(*objects) == []
+
+
+@pytest.mark.parametrize(
+    ("charset", "names_as", "name"),
+    [
+        ("cp1251", "cyrillic-windows", "Чайковский^Пётр"),
+        ("shift_jis", "japanese", "山田^太郎"),
+        ("gb18030", "chinese", "王^小东"),
+        ("utf-8", "", "Müller^Jörg"),
+        ("latin-1", "", "Müller^Jörg"),
+    ],
+)
+def test_a_name_read_as_chosen_is_written_as_it_was_shown(tmp_path, charset, names_as, name):
+    raw = name.encode(charset)
+    raw += b" " * (len(raw) % 2)
+    made = imported_as_dicom(volume(grid()), tmp_path / "images")
+    for file in made.source.files:
+        ds = pydicom.dcmread(file)
+        ds.PatientName = "N" * len(raw)
+        del ds.SpecificCharacterSet
+        ds.save_as(file)
+        path = Path(file)
+        path.write_bytes(path.read_bytes().replace(b"N" * len(raw), raw, 1))
+    with scan([tmp_path / "images"], names_as=names_as) as result:
+        source = load_series(result.series[0])
+    labels = np.zeros(source.geometry.shape, np.uint8)
+    labels[1:3, 1:3, 2:5] = 1
+    mask = Segmentation.from_labels(
+        "m", "Mask", source.geometry, "v", labels, segments=(Segment(1, "Label", (1, 2, 3)),)
+    )
+    objects = [
+        write_seg(tmp_path / "m.dcm", mask, source).path,
+        write_report(tmp_path / "sr.dcm", mask, source, find_lesions(mask), observer="A"),
+        write_rtstruct(tmp_path / "rt.dcm", mask, source),
+        write_key_image(tmp_path / "k.dcm", np.zeros((4, 4, 3), np.uint8), source),
+        write_derived_series(tmp_path / "derived", source)[0],
+    ]
+    for path in objects:
+        back = pydicom.dcmread(path)
+        assert back.SpecificCharacterSet == "ISO_IR 192"
+        assert str(back.PatientName) == name
