@@ -1,10 +1,10 @@
 """Where to cut off a face: a plane that touches the brain from below and in front.
 
-The method is Quickshear's (Schimke and Hale 2011; package ``quickshear``, BSD): an edge of the
-lower convex hull of the brain in the sagittal profile, moved away by a margin. The brain lies
-behind every edge of its hull, so of those that look forward the one is taken that cuts off most of
-what juts out: nose, lips and chin. What lies before the plane goes, in every series of the frame of
-reference.
+The idea is Quickshear's (Schimke and Hale, "Quickshear Defacing for Neuroimages", HealthSec 2011):
+an edge of the convex hull of the brain in the sagittal profile, moved away by a margin. The brain
+lies behind every edge of its hull, so of those that look to the front and down the one is taken
+that cuts off most of what juts out: nose, lips and chin. What lies before the plane goes, in every
+series of the frame of reference.
 """
 
 from __future__ import annotations
@@ -42,17 +42,18 @@ def find_plane(volume: Volume) -> tuple[Plane, HeadParts]:
 
 def plane_of(parts: HeadParts) -> Plane:
     """The plane for a brain mask: of the edges of its hull the one that takes most of a face."""
-    from quickshear import convex_hull, edge_mask
+    from scipy.spatial import ConvexHull
 
-    profile = edge_mask(parts.brain.transpose(2, 1, 0))  # (x, y towards posterior, z superior)
-    hull = convex_hull(profile)
-    planes = []
-    for (y, z), (along_y, along_z) in zip(hull.T, np.diff(hull, axis=1).T, strict=False):
-        across = np.array([0.0, float(along_z), -float(along_y)])  # out of the head: front, below
-        normal = across / np.linalg.norm(across)
-        if normal[1] < -LEAST_FORWARD or not planes:
-            touched = float(normal @ parts.geometry.world((z, y, 0)))
-            planes.append(Plane([float(v) for v in normal], touched + MARGIN_MM + STEP_MM / 2))
+    places = np.argwhere(parts.brain.any(axis=2))  # (z, y) of the sagittal profile
+    profile = parts.geometry.world(np.pad(places, ((0, 0), (0, 1))))[:, 1:]  # (y, z) in mm
+    hull = ConvexHull(profile)
+    planes = [
+        Plane([0.0, float(y), float(z)], MARGIN_MM + STEP_MM / 2 - float(offset))
+        for y, z, offset in hull.equations  # outward normals: to the front, and downwards
+        if y < -LEAST_FORWARD and z <= 0
+    ]
+    if not planes:
+        raise BadInput(NO_FACE)
     weight = _how_much_face(parts)
     return max(planes, key=lambda plane: float(weight[cut_mask(parts, plane)].sum()))
 

@@ -17,6 +17,8 @@ from imaging.deidentify.options import Options
 from imaging.deidentify.profile import rules
 from imaging.errors import BadInput
 
+# pydicom warns of odd values, which is what these files are made of
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 KEY = Key(b"a secret of thirty-two bytes ...")
 
 

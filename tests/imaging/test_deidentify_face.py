@@ -25,6 +25,8 @@ from imaging.phantom.head import make_head
 from imaging.phantom.shapes import ellipsoid
 from imaging.volume import Patient, Volume
 
+# pydicom warns of odd values, which is what these files are made of
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 KEY = Key(b"the key of one project, 32 bytes")
 
 

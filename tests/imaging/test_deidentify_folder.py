@@ -25,6 +25,8 @@ from imaging.deidentify.report import JSON_NAME, TEXT_NAME
 from imaging.deidentify.survey import look
 from imaging.errors import BadInput
 
+# pydicom warns of odd values, which is what these files are made of
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 KEY = Key(b"the key of one project, 32 bytes")
 SECRETS = ("quuxington", "ferdinand", "hosp00815", "19510607", "elsewhere", "visit-77")
 

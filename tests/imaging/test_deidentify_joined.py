@@ -23,6 +23,8 @@ from imaging.heatmap import Heatmap
 from imaging.open import load_series, scan
 from imaging.segmentation import AUTOMATIC, Provenance, Segment, Segmentation
 
+# pydicom warns of odd values, which is what these files are made of
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 KEY = Key(b"the key of one project, 32 bytes")
 PERSON = {
     "PatientName": "Quux^Ferdinand",

@@ -19,6 +19,8 @@ from imaging.deidentify.survey import look, targets
 from imaging.open import load_series, scan
 from imaging.series import Series
 
+# pydicom warns of odd values, which is what these files are made of
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 KEY = Key(b"the key of one project, 32 bytes")
 OPTIONS = Options(keep_private_safe=True, pixels_checked=True)
 FOLDERS = (
