@@ -20,6 +20,7 @@ from app.controllers.export import ExportController
 from app.controllers.findings import FindingsController
 from app.controllers.journal import CaseJournal
 from app.controllers.models import ModelController
+from app.controllers.names import NameController
 from app.controllers.objects import ObjectController
 from app.controllers.sequences import SequenceController
 from app.controllers.tools import ToolController
@@ -58,6 +59,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     drawings = DrawingController(workspace, tasks, cases)
     findings = FindingsController(workspace, tasks, window.findings, views.jump)
     objects = ObjectController(workspace, tasks, cases, window.browser, window.notice, views.jump)
+    names = NameController(workspace, tasks, cases, objects, window.browser)
     models = ModelController(
         workspace,
         tasks,
@@ -82,6 +84,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         cases=cases,
         objects=objects,
         sequences=sequences,
+        names=names,
         even=even,
         drawings=drawings,
         views=views,
@@ -123,9 +126,9 @@ def _join(program: Program, grid: ViewGrid) -> None:
     tools, models, findings = program.tools, program.models, program.findings
     objects = program.objects
     for part in (cases, objects, views, tools, findings, models, program.export, program.journal,
-                 program.sequences, program.even, program.deidentify):  # fmt: skip
+                 program.names, program.sequences, program.even, program.deidentify):  # fmt: skip
         part.said.connect(window.jobs.say)
-    for part in (cases, objects, program.export, program.even, program.drawings,
+    for part in (cases, objects, program.names, program.export, program.even, program.drawings,
                  program.deidentify):  # fmt: skip
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))
     for part in (cases, objects, models, program.export, program.even, program.deidentify):
@@ -168,6 +171,9 @@ def _join(program: Program, grid: ViewGrid) -> None:
     program.export.remembered.connect(lambda: _remember_export(program))
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
     cases.recent = lambda: program.settings.recent
+    cases.names_as = lambda: program.settings.name_charset
+    window.browser.set_names_as(program.settings.name_charset)
+    program.names.changed.connect(lambda script: _remember_script(program, script))
     cases.remembers = lambda: program.settings.remember_headers
     window.browser.sequence_told.connect(program.sequences.tell)
     program.sequences.changed.connect(lambda told: _remember_sequences(program, told))
@@ -285,6 +291,11 @@ def _remember_export(program: Program) -> None:
 
 def _remember_sequences(program: Program, told: dict[str, str]) -> None:
     program.settings = program.settings.but(sequences=told)
+    _save(program)
+
+
+def _remember_script(program: Program, script: str) -> None:
+    program.settings = program.settings.but(name_charset=script)
     _save(program)
 
 

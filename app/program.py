@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from app.controllers.findings import FindingsController
     from app.controllers.journal import CaseJournal
     from app.controllers.models import ModelController
+    from app.controllers.names import NameController
     from app.controllers.objects import ObjectController
     from app.controllers.sequences import SequenceController
     from app.controllers.tools import ToolController
@@ -37,6 +38,7 @@ class Program:
     cases: CaseController
     objects: ObjectController
     sequences: SequenceController
+    names: NameController
     even: EvenController
     drawings: DrawingController
     views: ViewController

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from psygnal import Signal
 
+from app.header_words import Wording, reworded
 from imaging.case import ADDED, HEADER, REMOVED, VOXELS, Case, Change, Item
 from imaging.drawings import Drawings
 from imaging.edits.edit import Edit
@@ -41,7 +42,8 @@ class Workspace:
     -------
     case_changed(changes, origin)
         A tuple of :class:`Change` and what caused it: ``edit``, ``undo``, ``redo``,
-        ``rehearsal``, ``load``, ``repeat``, ``sequence``, ``drawings``, ``open`` or ``close``.
+        ``rehearsal``, ``load``, ``repeat``, ``sequence``, ``words``, ``drawings``, ``open`` or
+        ``close``.
     display_changed(old, new)
         The display state was replaced.
     history_changed()
@@ -228,13 +230,16 @@ class Workspace:
         volume = self._case.items.get(volume_id)
         if not isinstance(volume, Volume) or volume.source.sequence == name:
             return
-        repeats = volume.repeats
-        if repeats is not None:
-            named = tuple(replace(source, sequence=name) for source in repeats.sources)
-            repeats = replace(repeats, sources=named)
-        source = replace(volume.source, sequence=name)
-        self._case.items[volume_id] = replace(volume, source=source, repeats=repeats)
+        named = reworded(volume, lambda source: replace(source, sequence=name))
+        self._case.items[volume_id] = named
         self.case_changed.emit((Change(volume_id, frozenset({HEADER})),), "sequence")
+
+    def reword(self, volume_id: str, wording: Wording, name: str = "") -> None:
+        """Give an image other words of its header (reading, not an edit: not undone)."""
+        volume = self._case.items.get(volume_id)
+        if isinstance(volume, Volume):
+            self._case.items[volume_id] = reworded(volume, wording, name)
+            self.case_changed.emit((Change(volume_id, frozenset({HEADER})),), "words")
 
     def replace_case(self, case: Case, display: DisplayState, origin: str = "open") -> None:
         """Close what is open and take over another case; the history starts empty."""

@@ -14,6 +14,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.controllers.even import why_uneven
 from app.controllers.reopen import load_refs
+from app.header_words import Wording, reworded_series, words_of
 from app.logs import frames_of
 from app.messages import sentence
 from app.tasks import Tasks, Ticket
@@ -58,6 +59,8 @@ class CaseController(QObject):
         A mask, map or report was found beside the images.
     whole(key, volume)
         All voxels of a series are there.
+    scan_ended()
+        No more headers are being read; everything that was found has been told.
     """
 
     said = Signal(str)
@@ -68,6 +71,7 @@ class CaseController(QObject):
     loading_changed = Signal(str, str)
     object_found = Signal(object)
     whole = Signal(str, object)
+    scan_ended = Signal()
 
     def __init__(self, workspace: Workspace, tasks: Tasks, browser: Any) -> None:
         super().__init__()
@@ -89,6 +93,7 @@ class CaseController(QObject):
         self.saved_revision = workspace.revision
         self.recent: Callable[[], Sequence[str]] = tuple
         self.remembers: Callable[[], bool] = lambda: False
+        self.names_as: Callable[[], str] = str
         self.judge: Callable[[Series], Series] = lambda series: series
         browser.series_activated.connect(self.activate)
         workspace.case_changed.connect(self._case_changed)
@@ -147,6 +152,7 @@ class CaseController(QObject):
                 cancelled=ticket.cancelled,
                 on_object=lambda found: self._live(ticket, self.object_found.emit, found),
                 remembered=remembered,
+                names_as=self.names_as(),
             )
         return replace(result, series=tuple(map(judge, result.series)))
 
@@ -186,7 +192,21 @@ class CaseController(QObject):
         if grown is None:
             self._make_thumbnails([series])
 
+    @property
+    def scanning(self) -> bool:
+        """True while headers are being read, and until what was found has been told."""
+        return self._scan is not None and not self._scan.cancelled()
+
     def _scanned(self, paths: list[Path], result) -> None:
+        self._list_found(paths, result)
+        self._end_scan()
+
+    def _end_scan(self) -> None:
+        if self._scan is not None:
+            self._scan = None
+            self.scan_ended.emit()
+
+    def _list_found(self, paths: list[Path], result) -> None:
         self._results.append(result)
         pictured = {key: series.shape for key, series in self._first_pictures.items()}
         for series in result.series:
@@ -307,6 +327,7 @@ class CaseController(QObject):
             self._loads.pop(key, None)
             self._loadings.pop(key, None)
             self._workspace.volume_whole(whole)
+            self._name_words(key)
             self._name_sequence(key)
             self.loading_changed.emit(whole.id, "")
             self.whole.emit(key, whole)
@@ -357,6 +378,36 @@ class CaseController(QObject):
         """The loaded image of a series bears the sequence that the series has by now."""
         if key in self._series and self._volume_of.get(key) in self._workspace.case.items:
             self._workspace.name_sequence(self._volume_of[key], self._series[key].sequence)
+
+    def take_words(self, read: Mapping[str, Series], others: Wording) -> None:
+        """Series and their images take over the words of another reading of their headers.
+
+        Parameters
+        ----------
+        read : mapping
+            The series by key.
+        others : callable
+            Gives the origin of images that were made from them their patient's new name.
+        """
+        for key, series in list(self._series.items()):
+            if key in read:
+                self._series[key] = reworded_series(series, read[key])
+            elif series.kind == "made":
+                self._series[key] = replace(series, source=others(series.source))
+        for volume in self._workspace.case.volumes:
+            if not self._name_words(self._key_of(volume.id)):
+                self._workspace.reword(volume.id, others)
+
+    def _name_words(self, key: str) -> bool:
+        """The loaded image of a series bears its words; False where it comes from none."""
+        series = self._series.get(key)
+        if series is None or series.kind == "made":
+            return False
+        wording = words_of(series.source)
+        volume = self._workspace.case.items.get(self._volume_of.get(key, ""))
+        if isinstance(volume, Volume) and wording(volume.source) != volume.source:
+            self._workspace.reword(volume.id, wording, series.description)
+        return True
 
     def _key_of(self, volume_id: str) -> str:
         return next((k for k, v in self._volume_of.items() if v == volume_id), "")
@@ -490,6 +541,8 @@ class CaseController(QObject):
         self._load_stopped(job)
         self._browser.set_progress("")
         self.job.emit(job, "Cancelled", 1.0)
+        if job == "scan":
+            self._end_scan()
 
     def _load_stopped(self, key: str) -> None:
         """A series whose loading has ended early is shown, but is no image for a model."""
@@ -518,7 +571,7 @@ class CaseController(QObject):
         self.job.emit("scan", "Opening the images again", -1.0)
         self._slow(
             "scan",
-            lambda ticket: load_refs(refs, ticket, self.recent()),
+            lambda ticket: load_refs(refs, ticket, self.recent(), self.names_as()),
             lambda loaded: self._reopened(refs, loaded, then),
         )
 
@@ -621,6 +674,8 @@ class CaseController(QObject):
             self._browser.set_progress("")
             self.job.emit(job, "", 1.0)
             self.failed.emit(sentence(error))
+            if job == "scan":
+                self._end_scan()
 
         return tell
 

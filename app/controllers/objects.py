@@ -107,7 +107,9 @@ class ObjectController(QObject):
             from imaging.objects import only_objects
             from imaging.open import scan
 
-            return scan(paths, cancelled=ticket.cancelled) if only_objects(paths) else None
+            if not only_objects(paths):
+                return None
+            return scan(paths, cancelled=ticket.cancelled, names_as=self._cases.names_as())
 
         def then(result: Any) -> None:
             if result is None or not result.objects:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def load_refs(
-    refs: Sequence[VolumeRef], ticket: Ticket, recent: Sequence[str]
+    refs: Sequence[VolumeRef], ticket: Ticket, recent: Sequence[str], names_as: str = ""
 ) -> tuple[ScanResult, list[tuple[Series | None, Volume]]]:
     """Scan for the files of stored work and load the images it refers to.
 
@@ -27,6 +27,8 @@ def load_refs(
     recent : sequence of str
         Folders opened lately: one that holds all the files is scanned whole, so that its other
         series come back too.
+    names_as : str
+        As for :func:`imaging.open.scan`.
 
     Returns
     -------
@@ -37,7 +39,8 @@ def load_refs(
     from imaging.open import load_series, scan
 
     files = sorted({file for ref in refs for file in ref.files if Path(file).is_file()})
-    result = scan(_as_it_was_opened(files, recent), cancelled=ticket.cancelled)
+    paths = _as_it_was_opened(files, recent)
+    result = scan(paths, cancelled=ticket.cancelled, names_as=names_as)
     loaded: dict[str, Volume] = {}
     volumes = []
     for ref in refs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from PySide6.QtWidgets import QLabel, QMenu, QProgressBar, QTreeWidgetItem, QWid
 
 from app.told_sequences import NOT_SURE, WHY
 from app.windows.controls import column, sentence
+from app.windows.names_menu import names_menu
 from app.windows.not_read import NotRead
 from app.windows.series_delegate import (
     CURRENT_ROLE,
@@ -24,6 +26,7 @@ from app.windows.series_text import object_tooltip, patient_text, study_text, to
 from app.windows.series_tree import SeriesTree
 from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
+from imaging.dicom.charsets import names_in_doubt
 from imaging.series import SEQUENCES
 
 if TYPE_CHECKING:
@@ -43,12 +46,15 @@ class StudyBrowser(QWidget):
         The series shall be opened as a mask over the images shown.
     sequence_told(key, name)
         The user says which sequence a series is; ``"?"``: not sure, empty: guess again.
+    names_told(script)
+        The user says in which script names are written where files do not say it.
     """
 
     series_activated = Signal(str)
     object_activated = Signal(str)
     mask_wanted = Signal(str)
     sequence_told = Signal(str, str)
+    names_told = Signal(str)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -58,6 +64,7 @@ class StudyBrowser(QWidget):
         self._objects: dict[str, QTreeWidgetItem] = {}
         self._pictures: dict[str, QImage] = {}
         self._current = ""
+        self._names_as = ""
         self.progress = QLabel()
         set_role(self.progress, "dim")
         self.bar = QProgressBar()
@@ -155,17 +162,35 @@ class StudyBrowser(QWidget):
                 item.setData(0, CURRENT_ROLE, other == key)
         self._current = key
 
-    def clear(self) -> None:
-        """Take everything away, because the study was closed."""
+    def set_names_as(self, script: str) -> None:
+        """Say in which script names are read where files do not say it; empty where none chose."""
+        self._names_as = script
+
+    def list_again(self, series: Iterable[Series]) -> None:
+        """Show other words: all rows anew, without objects; pictures and unread files stay."""
+        self._clear_rows()
+        for one in series:
+            self.add_series(one)
+        self._show_parts()
+
+    def _clear_rows(self) -> None:
         self.tree.clear()
         self._groups.clear()
         self._series.clear()
         self._objects.clear()
+
+    def clear(self) -> None:
+        """Take everything away, because the study was closed."""
+        self._clear_rows()
         self._pictures.clear()
         self._current = ""
         self.not_read.clear()
         self.set_progress("")
         self._show_parts()
+
+    @property
+    def _patients(self) -> list[QTreeWidgetItem]:
+        return [item for key, item in self._groups.items() if len(key) == 2]
 
     @property
     def keys(self) -> list[str]:
@@ -202,6 +227,8 @@ class StudyBrowser(QWidget):
                 menu.addAction("Open as mask", lambda: self.mask_wanted.emit(series.key))
         if series is not None and series.kind != "made":
             menu.addMenu(self._sequence_menu(menu, series))
+        if item in self._patients and (doubtful := _doubtful_name(item)):
+            menu.addMenu(names_menu(menu, doubtful, self._names_as, self.names_told.emit))
         return menu if menu.actions() else None
 
     def _sequence_menu(self, parent: QMenu, series: Series) -> QMenu:
@@ -249,10 +276,25 @@ class StudyBrowser(QWidget):
         self.empty.setVisible(not filled)
 
 
+def _doubtful_name(patient: QTreeWidgetItem) -> str:
+    """The name of a patient whose files do not say how it is written; empty where they do."""
+    for study in _rows(patient):
+        for row in _rows(study):
+            series: Series | None = row.data(0, SERIES_ROLE)
+            if series is not None and names_in_doubt(series.problems):
+                return series.source.patient.name
+    return ""
+
+
+def _rows(parent: QTreeWidgetItem) -> list[QTreeWidgetItem]:
+    rows = (parent.child(n) for n in range(parent.childCount()))
+    return [row for row in rows if row is not None]
+
+
 def _first_object(study: QTreeWidgetItem) -> int:
     """Where the next series goes: before the objects."""
-    rows = [study.child(n) for n in range(study.childCount())]
-    objects = (n for n, row in enumerate(rows) if row and row.data(0, OBJECT_ROLE) is not None)
+    rows = _rows(study)
+    objects = (n for n, row in enumerate(rows) if row.data(0, OBJECT_ROLE) is not None)
     return next(objects, len(rows))
 
 

@@ -88,6 +88,8 @@ class Desk:
         self.cases._found(
             SimpleNamespace(
                 key=key,
+                kind="dicom",
+                source=volume(key).source,
                 viewable=True,
                 volumetric=True,
                 description=key,
