@@ -74,9 +74,11 @@ class ObjectController(QObject):
         self._objects: dict[str, FoundObject] = {}
         self._reading: dict[str, Ticket] = {}
         self._waiting: dict[str, list[FoundObject]] = {}  # by the series they wait for
+        self._early: dict[str, FoundObject] = {}  # asked for while headers were being read
         browser.object_activated.connect(self.open)
         browser.mask_wanted.connect(self.open_as_mask)
         cases.object_found.connect(self.add)
+        cases.scan_ended.connect(self._scan_ended)
         workspace.case_changed.connect(self._case_changed)
 
     @property
@@ -87,7 +89,7 @@ class ObjectController(QObject):
     @property
     def reading(self) -> bool:
         """True while an object is on its way."""
-        return bool(self._reading)
+        return bool(self._reading or self._early)
 
     def add(self, found: FoundObject) -> None:
         """List an object that a scan has found."""
@@ -125,15 +127,25 @@ class ObjectController(QObject):
     def open(self, key: str) -> None:
         """Open an object over its images; one that is open already is shown."""
         found = self._objects.get(key)
-        if found is None or key in self._reading:
+        if found is None or key in self._reading or key in self._early:
             return
         shown = self._items_of(found)
         if shown:
             self._show_again(found, shown)
         elif found.kind == REPORT:
             self._read(found, None)
+        elif self._cases.scanning:
+            # Its images may not be found yet, or not all of them: no guess among the others.
+            self._early[key] = found
+            self.job.emit(_JOB + key, f"Waiting for the images of {found.title}", -1.0)
         else:
             self._place(found)
+
+    def _scan_ended(self) -> None:
+        early, self._early = self._early, {}
+        for key in early:
+            self.job.emit(_JOB + key, "", 1.0)
+            self.open(key)
 
     def open_as_mask(self, series_key: str) -> None:
         """Take a series of whole numbers as a mask over the images shown."""
@@ -247,6 +259,7 @@ class ObjectController(QObject):
     def cancel(self, job: str) -> None:
         """Drop the answer of an object that is being read."""
         key = job.removeprefix(_JOB)
+        self._early.pop(key, None)
         ticket = self._reading.pop(key, None)
         if ticket is not None:
             ticket.cancel()
@@ -323,6 +336,9 @@ class ObjectController(QObject):
             for ticket in self._reading.values():
                 ticket.cancel()
             self._reading.clear()
+            for key in self._early:
+                self.job.emit(_JOB + key, "", 1.0)
+            self._early.clear()
             self._waiting.clear()
             self._objects.clear()
             return

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QLabel
 
 from app.windows.report_view import ReportView
 from imaging.volume import Volume
@@ -332,3 +334,69 @@ def test_a_series_of_whole_numbers_is_opened_as_a_mask(hand, study, tmp_path):
     (mask,) = _masks(hand)
     np.testing.assert_array_equal(mask.labels, labels)
     assert hand.program.workspace.case.volume(mask.volume_id).name == "place"
+
+
+@pytest.fixture
+def held_back(monkeypatch):
+    """Headers of the folder ``images`` are read only when the test lets them."""
+    from imaging.dicom import index
+
+    go, real = threading.Event(), index.read_frames
+
+    def slowly(header):
+        if Path(header.path).parent.name == "images":
+            go.wait(30)
+        return real(header)
+
+    monkeypatch.setattr(index, "read_frames", slowly)
+    yield go
+    go.set()
+
+
+def _open_early(hand, study: Path, tmp_path: Path) -> None:
+    """A folder whose mask and first series are found, while the images of the mask are not."""
+    folder = tmp_path / "early"
+    shutil.copytree(study / "other", folder / "1")
+    shutil.copy(study / "mask.dcm", folder / "2.dcm")
+    shutil.copytree(study / "images", folder / "images")
+    hand.program.window.dropped.emit([str(folder)], False)
+    browser = hand.program.window.browser
+    hand.wait(lambda: browser.keys and browser.object_keys, 30)
+    hand.program.cases.activate(browser.keys[0])
+    hand.wait(lambda: hand.program.workspace.case.volumes and not hand.program.cases.loading)
+
+
+def test_a_click_while_headers_are_read_waits_for_the_right_images(
+    hand, study, expected, tmp_path, held_back
+):
+    _open_early(hand, study, tmp_path)
+    _click(hand, "Two balls")
+    QTest.qWait(300)
+    assert not _masks(hand)
+    jobs = hand.program.window.jobs
+    words = " ".join(label.text() for label in jobs.findChildren(QLabel))
+    assert "Waiting for the images of Two balls" in words
+    held_back.set()
+    hand.wait(lambda: _masks(hand), 30)
+    (mask,) = _masks(hand)
+    assert hand.program.workspace.case.volume(mask.volume_id).name == "place"
+    for segment, ball in zip(mask.segments, expected, strict=True):
+        np.testing.assert_array_equal(mask.labels == segment.number, ball)
+    assert not [job for job in jobs.jobs if job.startswith("object-")]
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+def test_what_waits_can_be_given_up(hand, study, tmp_path, held_back, how):
+    _open_early(hand, study, tmp_path)
+    _click(hand, "Two balls")
+    jobs = hand.program.window.jobs
+    (job,) = [job for job in jobs.jobs if job.startswith("object-")]
+    if how == "cancelled":
+        jobs.cancel_requested.emit(job)
+    else:
+        hand.program.cases.close()
+    held_back.set()
+    hand.wait(lambda: not hand.program.cases.scanning, 30)
+    QTest.qWait(500)
+    assert not _masks(hand)
+    assert not [job for job in jobs.jobs if job.startswith("object-")]
