@@ -55,6 +55,14 @@ def short_place(words: str) -> str:
     return f"{side} · {third}" if third else side
 
 
+def short_ml(volume: float) -> str:
+    """A volume in at most five characters: ``"0.346"``, ``"6.21"``, ``"132.5"``, ``"1402"``."""
+    for limit, digits in ((0.995, 3), (99.995, 2), (999.95, 1)):
+        if volume < limit:
+            return f"{volume:.{digits}f}"
+    return f"{volume:.0f}"
+
+
 def _by_hand(lesion: Lesion) -> bool:
     return lesion.mean_probability is not None and lesion.mean_probability < HAND_BELOW
 
@@ -80,8 +88,8 @@ def _tip(title: str, lesion: Lesion, accepted: bool) -> str:
 
 COLUMNS: tuple[Column, ...] = (
     Column("#", "Number of the lesion", lambda x, a: str(x.number), lambda x, a: x.number),
-    Column("ml", "Volume in millilitres", lambda x, a: f"{x.volume_ml:.2f}"
-           if x.volume_ml >= 0.995 else f"{x.volume_ml:.3f}", lambda x, a: x.volume_ml),
+    Column("ml", "Volume in millilitres", lambda x, a: short_ml(x.volume_ml),
+           lambda x, a: x.volume_ml),
     Column("mm", "Longest diameter in mm, in 3D", lambda x, a: f"{x.longest_diameter_mm:.1f}",
            lambda x, a: x.longest_diameter_mm),
     Column("p", "Mean probability the model gave its voxels", _probability,

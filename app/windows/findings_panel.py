@@ -28,7 +28,10 @@ from imaging.segmentation import Segmentation
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
-_WIDTHS = {"#": 44, "ml": 44, "mm": 42, "p": 40, "✓": 20}
+#: The widest text of each column that does not stretch, and what stands beside it in px.
+_WIDEST = {
+    "#": ("888", 19), "ml": ("888.8", 8), "mm": ("888.8", 8), "p": ("0.88", 8), "✓": ("✓", 8),
+}  # fmt: skip
 
 
 def totals(lesions: Sequence[Lesion], accepted: int) -> str:
@@ -133,10 +136,13 @@ class FindingsPanel(QWidget):
         header.setHighlightSections(False)
         header.setMinimumSectionSize(20)
         view.setIconSize(QSize(9, 9))
+        view.ensurePolished()
         for number, one in enumerate(COLUMNS):
-            if one.title in _WIDTHS:
+            if one.title in _WIDEST:
+                widest, beside = _WIDEST[one.title]
+                wide = view.fontMetrics().horizontalAdvance(widest) + beside
                 header.setSectionResizeMode(number, QHeaderView.ResizeMode.Interactive)
-                header.resizeSection(number, _WIDTHS[one.title])
+                header.resizeSection(number, wide)
             else:
                 header.setSectionResizeMode(number, QHeaderView.ResizeMode.Stretch)
                 view.setItemDelegateForColumn(number, PlaceDelegate(view))

@@ -257,11 +257,20 @@ def _number(item: Dataset) -> tuple[str, str]:
         return reason or "not measured", ""
     code = first_item(measured, "MeasurementUnitsCodeSequence")
     unit = clean(code.get("CodeValue")) if code is not None else ""
+    value = clean(measured.get("NumericValue"))
+    if unit == "1" or unit.startswith("{"):
+        value = _whole(value)
     if unit in ("1", "{no units}"):
         unit = ""
     elif any(sign in unit for sign in "{[") or len(unit) > 12:
         unit = _meaning(code)  # "[hnsf'U]" is not for people
-    return clean(measured.get("NumericValue")), _UNITS.get(unit, unit)
+    return value, _UNITS.get(unit, unit)
+
+
+def _whole(value: str) -> str:
+    """A count as people write it: ``"98"`` for ``"98.0"``; anything else unchanged."""
+    head, point, rest = value.partition(".")
+    return head if point and head.lstrip("+-").isdecimal() and not rest.strip("0") else value
 
 
 # --- measurement groups -----------------------------------------------------------------------

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from panel_cases import add_answer, by_hand, open_workspace
+from panel_cases import SHAPE, add_answer, by_hand, open_workspace
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QStyleOptionViewItem
 
-from app.windows.findings_model import short_place
+from app.windows.findings_model import short_ml, short_place
 from app.windows.findings_panel import FindingsPanel, totals
 from app.workspace import Workspace
 from imaging.analysis.lesions import Lesion, find_lesions
 from imaging.analysis.place import HeadFrame
 from imaging.edits.edit import AddItem
+from imaging.geometry import Box
 
 
 def lesions_of(workspace: Workspace) -> list[Lesion]:
@@ -51,6 +53,30 @@ def cell(panel: FindingsPanel, row: int, title: str) -> str:
         for n in range(panel.sorted.columnCount())
     ]
     return panel.sorted.index(row, titles.index(title)).data()
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+def test_no_number_is_cut_at_the_usual_width(qapp, panel, workspace, rows) -> None:
+    add_answer(workspace)
+    panel.resize(330, 500)
+    (lesion, *_) = lesions_of(workspace)
+    whole = replace(lesion, number=118, box=Box.whole(SHAPE), mask=np.ones(SHAPE, bool))
+    panel.set_lesions("draft", [whole] * rows, {118})
+    qapp.processEvents()
+    assert (cell(panel, 0, "ml"), cell(panel, 0, "mm")) == ("409.6", "130.0")
+    header = panel.view.horizontalHeader()
+    for column in range(4):
+        assert panel.view.sizeHintForColumn(column) <= header.sectionSize(column) + 1
+    assert header.length() <= panel.view.viewport().width()
+
+
+@pytest.mark.parametrize(
+    ("volume", "words"),
+    [(0.0128, "0.013"), (0.9949, "0.995"), (0.9951, "1.00"), (6.2, "6.20"), (99.99, "99.99"),
+     (99.999, "100.0"), (132.46, "132.5"), (999.94, "999.9"), (999.96, "1000"), (1402.3, "1402")],
+)  # fmt: skip
+def test_volumes_take_five_characters(volume: float, words: str) -> None:
+    assert short_ml(volume) == words
 
 
 def click_row(qtbot, panel: FindingsPanel, row: int) -> None:

@@ -36,6 +36,29 @@ def test_groups_of_measurements_are_rows(report):
     assert group.segments == ((str(pydicom.dcmread(report[1]).SOPInstanceUID), 1),)
 
 
+@pytest.mark.parametrize(
+    ("unit", "stored", "shown"),
+    [
+        ("{counts}", "98.0", "98"), ("1", "98.0", "98"), ("1", "98.", "98"), ("1", "9.8", "9.8"),
+        ("mm3", "98.0", "98.0"), ("1", "9.80e1", "9.80e1"), ("1", "-3.000", "-3"),
+    ],
+)  # fmt: skip
+def test_a_whole_count_has_no_point(report, tmp_path, unit, stored, shown):
+    ds = pydicom.dcmread(report[0])
+    number = next(item for item in _walked(ds) if item.get("ValueType") == "NUM")
+    (measured,) = number.MeasuredValueSequence
+    measured.NumericValue = stored
+    measured.MeasurementUnitsCodeSequence[0].CodeValue = unit
+    ds.save_as(tmp_path / "x.dcm")
+    assert read_report(tmp_path / "x.dcm").groups[0].rows[0].value == shown
+
+
+def _walked(ds):
+    for item in ds.get("ContentSequence", ()):
+        yield item
+        yield from _walked(item)
+
+
 def test_dcmqi_reads_the_same_numbers(report, tmp_path):
     out = tmp_path / "r.json"
     command = [dcmqi("tid1500reader"), "--inputDICOM", str(report[0]), "--outputMetadata", str(out)]
