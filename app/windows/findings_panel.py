@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: The widest text of each column that does not stretch, and what stands beside it in px.
 _WIDEST = {
-    "#": ("888", 19), "ml": ("888.8", 8), "mm": ("888.8", 8), "p": ("0.88", 8), "✓": ("✓", 8),
+    "#": ("888", 22), "ml": ("888.8", 8), "mm": ("888.8", 8), "p": ("0.88", 8), "✓": ("✓", 8),
 }  # fmt: skip
 
 
