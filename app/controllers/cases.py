@@ -584,6 +584,8 @@ class CaseController(QObject):
             self.object_found.emit(found)
         for series, volume in volumes:
             made = series is None or bool(volume.even_mm)
+            if series is not None and series.key not in self._series:
+                self._found(self.judge(series))  # a mask that was opened as an image
             if series is not None and not made:
                 self._volume_of[series.key] = volume.id
             if volume.id not in self._workspace.case.items:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.tasks import Ticket
+from imaging.errors import BadInput
 from imaging.geometry import Geometry
-from imaging.series import PARAMETRIC_MAP, FoundObject, Series
+from imaging.series import LABELS, PARAMETRIC_MAP, FoundObject, Series
 from imaging.uneven import true_frame
 from imaging.volume import Volume
 
@@ -44,9 +45,7 @@ def load_refs(
     loaded: dict[str, Volume] = {}
     volumes = []
     for ref in refs:
-        for series in result.series:
-            if not _may_be(ref, series):
-                continue
+        for series in _candidates(ref, result):
             if series.key not in loaded:
                 loaded[series.key] = load_series(series)
             volume = as_referred(ref, loaded[series.key])
@@ -58,6 +57,34 @@ def load_refs(
             if image is not None:
                 volumes.append((None, image))
     return result, volumes
+
+
+def _candidates(ref: VolumeRef, result: ScanResult) -> list[Series]:
+    """The series that may hold an image that is referred to, those of its own files first.
+
+    Images on one grid differ by nothing but their files where they have no UIDs.
+    """
+    every = (*result.series, *_masks_as_images(ref, result.objects))
+    found = [(set(ref.files).isdisjoint(one.source.files), one) for one in every]
+    found = [(other, one) for other, one in found if ref.series_uid or not other]
+    return [one for _, one in sorted(found, key=lambda pair: pair[0]) if _may_be(ref, one)]
+
+
+def _masks_as_images(ref: VolumeRef, objects: Sequence[FoundObject]) -> list[Series]:
+    """Label images of the files referred to, as the images they were opened as.
+
+    A mask that is opened by itself is an image; found beside images it is only a mask.
+    """
+    from imaging.storage.label_images import as_series
+
+    found = []
+    for one in objects:
+        if one.kind == LABELS and one.path in ref.files:
+            try:
+                found.append(as_series(one))
+            except BadInput:  # no label image any more: the work says which image is missing
+                continue
+    return found
 
 
 def _map_image(ref: VolumeRef, objects: Sequence[FoundObject]) -> Volume | None:

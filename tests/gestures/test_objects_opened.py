@@ -400,3 +400,71 @@ def test_what_waits_can_be_given_up(hand, study, tmp_path, held_back, how):
     QTest.qWait(500)
     assert not _masks(hand)
     assert not [job for job in jobs.jobs if job.startswith("object-")]
+
+
+def test_work_on_a_mask_opened_as_an_image_comes_back_beside_images(hand, tmp_path):
+    import nibabel as nib
+
+    folder = tmp_path / "both"
+    folder.mkdir()
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    labels = np.zeros((30, 32, 20), np.uint8)
+    labels[8:20, 8:20, 6:14] = 3
+    image = nib.Nifti1Image(labels.astype(np.int16) * 100 + 50, affine)
+    nib.save(image, folder / "image.nii.gz")
+    nib.save(nib.Nifti1Image(labels, affine), folder / "mask_seg.nii.gz")
+    program = hand.program
+    hand.open(folder)  # remembered as opened lately
+    assert len(program.window.browser.object_keys) == 1
+    program.cases.close()
+    hand.open(folder / "mask_seg.nii.gz")
+    (volume,) = program.workspace.case.volumes
+    assert int(volume.voxels.max()) == 3
+    program.tools.choose("brush")
+    middle = hand.view().rect().center()
+    hand.drag([middle, middle + QPoint(15, 0)])
+    hand.wait(lambda: _masks(hand))
+    painted = _masks(hand)[0].labels.copy()
+    assert painted.any()
+    target = tmp_path / "work.isocase"
+    program.cases.save(target)
+    hand.wait(lambda: any("work.isocase" in words for words in hand.said))
+    program.cases.close()
+
+    hand.open(target)
+    hand.wait(lambda: _masks(hand), 20)
+    assert not [words for words in hand.said if "not where they were" in words]
+    (mask,) = _masks(hand)
+    assert (mask.labels == painted).all()
+    assert program.workspace.case.volume(mask.volume_id).id == volume.id
+    browser = program.window.browser
+    assert volume.id in browser.keys
+    assert len(browser.keys) == 2
+    hand.wait(lambda: volume.id in browser._pictures)
+
+
+def test_work_comes_back_on_its_own_image_and_not_on_its_neighbour(hand, tmp_path):
+    import nibabel as nib
+
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for n, name in enumerate(("a_t1", "b_t2", "c_pd"), 1):
+        values = np.full((30, 32, 20), 100 * n, np.int16)
+        values[8:20, 8:20, 6:14] = 900 + n
+        nib.save(nib.Nifti1Image(values, np.diag([2.0, 2.0, 2.0, 1.0])), folder / f"{name}.nii.gz")
+    program = hand.program
+    hand.open(folder)
+    wanted = next(key for key, one in program.cases.series.items() if "b_t2" in one.description)
+    program.cases.activate(wanted)
+    hand.wait(lambda: wanted in program.workspace.case.items and not program.cases.loading)
+    program.tools.choose("brush")
+    middle = hand.view().rect().center()
+    hand.drag([middle, middle + QPoint(15, 0)])
+    hand.wait(lambda: _masks(hand))
+    assert _masks(hand)[0].volume_id == wanted
+    program.cases.save(tmp_path / "work.isocase")
+    hand.wait(lambda: any("work.isocase" in words for words in hand.said))
+    program.cases.close()
+    hand.open(tmp_path / "work.isocase")
+    hand.wait(lambda: _masks(hand), 20)
+    assert int(program.workspace.case.volume(_masks(hand)[0].volume_id).voxels.max()) == 902
