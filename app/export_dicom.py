@@ -7,6 +7,7 @@ from pathlib import Path
 
 from app.export_material import Material, plain
 from app.lesion_table import NOTICE
+from imaging.errors import BadInput
 from imaging.heatmap import Heatmap
 from imaging.volume import Volume
 
@@ -129,6 +130,9 @@ def _key_image(m: Material) -> list[Path]:
     return _dicom(m, m.free("key-image.dcm"), write)
 
 
+_LOOK = "Look at the pixels: File > De-identify folder lets images through that were looked at"
+
+
 def _dicom(m: Material, target: Path, write: Callable[[Path], list[Path]]) -> list[Path]:
     """Write DICOM under its name; de-identified, where that is wanted, on the way there.
 
@@ -137,6 +141,7 @@ def _dicom(m: Material, target: Path, write: Callable[[Path], list[Path]]) -> li
     """
     if not m.options.deidentify:
         return write(target)
+    from imaging.deidentify.checks import LOOK
     from imaging.deidentify.deidentifier import Deidentifier
     from imaging.deidentify.key import load_key
     from imaging.deidentify.options import Options
@@ -147,18 +152,26 @@ def _dicom(m: Material, target: Path, write: Callable[[Path], list[Path]]) -> li
         goal = clean / path.relative_to(rough)
         goal.parent.mkdir(parents=True, exist_ok=True)
         checked = _made_by_a_scanner(path)
-        Deidentifier(Options(pixels_checked=checked), key).file(path, goal)
+        try:
+            Deidentifier(Options(pixels_checked=checked), key).file(path, goal)
+        except BadInput as error:
+            advice = _LOOK if error.advice == LOOK else error.advice
+            raise BadInput(error.what, target.name, advice) from error
     return [_moved(one, target.parent) for one in sorted(clean.iterdir())]
 
 
 def _made_by_a_scanner(path: Path) -> bool:
-    """True for slices of an MR series that does not say that text is burned in."""
+    """True for slices of an MR series, unless text is said to be in them or they are captures."""
     from pydicom import dcmread
 
-    header = dcmread(
-        path, stop_before_pixels=True, specific_tags=["Modality", "BurnedInAnnotation"]
-    )
-    return header.get("Modality") == "MR" and header.get("BurnedInAnnotation") != "YES"
+    from imaging.dicom.derived import CAPTURES
+
+    wanted = ["Modality", "BurnedInAnnotation", "SourceImageSequence"]
+    header = dcmread(path, stop_before_pixels=True, specific_tags=wanted)
+    said = header.get("BurnedInAnnotation")
+    sources = header.get("SourceImageSequence") or ()
+    captured = any(str(s.get("ReferencedSOPClassUID")).startswith(CAPTURES) for s in sources)
+    return header.get("Modality") == "MR" and (said == "NO" or (not said and not captured))
 
 
 def _moved(source: Path, folder: Path) -> Path:

@@ -6,7 +6,7 @@ Source: DICOM PS3.3 C.7.6.1.1.3 (derivation), C.7.4.1 (frame of reference kept),
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,10 @@ _SCAN_KEYWORDS = (
     "EchoNumbers", "PixelBandwidth", "ProtocolName", "ContrastBolusAgent", "BodyPartExamined",
     "PatientPosition", "PositionReferenceIndicator", "AcquisitionDate", "AcquisitionTime",
 )  # fmt: skip
+#: Secondary capture, also its multi-frame kinds: pictures of a screen or of paper.
+CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
+#: Words of an Image Type whose pixels did not come straight from a scan.
+_COMPUTED_WORDS = frozenset(("SECONDARY", "SCREEN SAVE", "SCREENSHOT", "CSA REPORT"))
 #: Where enhanced images keep the same numbers: functional group, attribute, classic attribute.
 _ENHANCED = (
     ("MRTimingAndRelatedParametersSequence", "RepetitionTime", "RepetitionTime"),
@@ -105,7 +109,8 @@ def write_derived_series(
     template.DerivationDescription = f"{text}. {RESEARCH_ONLY}"[:1024]
     template.DerivationCodeSequence = [code_item(chosen)]
     template.ContributingEquipmentSequence = [contributing_equipment()]
-    template.BurnedInAnnotation = "NO"
+    if said := _burned_in(volume, original):
+        template.BurnedInAnnotation = said
     if series_uid:
         template.SeriesInstanceUID = series_uid
     return write_mr_series(
@@ -164,6 +169,39 @@ def scan_parameters(original: Dataset) -> dict[str, Any]:
     if "ScanningSequence" in found and not groups:
         found.setdefault("SequenceVariant", "NONE")
     return found
+
+
+def _burned_in(volume: Volume, original: Dataset | None) -> str:
+    """Whether text is part of the pixels (PS3.3 C.7.6.1.1.3): YES, NO, or empty where unknown.
+
+    Pixels that a scanner acquired hold none. Captures and computed images may, and what did not
+    come from DICOM tells nothing.
+    """
+    if original is None:
+        return ""
+    said = {_said_burned_in(original), *map(_said_burned_in, _other_headers(volume))}
+    if "YES" in said:
+        return "YES"
+    if said == {"NO"}:
+        return "NO"
+    words = {str(word).upper() for word in original.get("ImageType") or ()}
+    captured = str(original.SOPClassUID).startswith(CAPTURES) or original.get("ConversionType")
+    return "" if captured or not words or words & _COMPUTED_WORDS else "NO"
+
+
+def _said_burned_in(header: Dataset) -> str:
+    return str(header.get("BurnedInAnnotation") or "").strip().upper()
+
+
+def _other_headers(volume: Volume) -> Iterator[Dataset]:
+    """The one attribute from all files of a volume but the first; a file that went tells none."""
+    from pydicom import dcmread
+
+    for file in dict.fromkeys(volume.source.files[1:]):
+        try:
+            yield dcmread(file, stop_before_pixels=True, specific_tags=["BurnedInAnnotation"])
+        except OSError:
+            continue
 
 
 def _image_type(original: Dataset | None) -> list[str]:

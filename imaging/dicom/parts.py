@@ -116,7 +116,7 @@ def check_writable(geometry: Geometry, volume: Volume, name: str, *, sheared: bo
         raise BadInput(
             "The image does not say where its slices lie, so nothing on them can be written",
             volume.name,
-            "Save it as NIfTI",
+            "Save a screenshot instead",
         )
     if volume.places is not None:
         raise BadInput(

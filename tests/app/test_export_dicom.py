@@ -16,6 +16,7 @@ from app.export_material import Material
 from app.export_writers import WRITERS
 from imaging.case import Case
 from imaging.dicom.derived import write_derived_series
+from imaging.errors import BadInput
 from imaging.heatmap import Heatmap
 from imaging.open import load_series, scan
 from imaging.segmentation import Segmentation
@@ -197,6 +198,32 @@ def test_de_identified_files_name_nobody_and_still_refer_to_each_other(
         images = next(p for p in tmp_path.iterdir() if p.is_dir() and "images" in p.name)
         uids = {dcmread(p, stop_before_pixels=True).SOPInstanceUID for p in images.iterdir()}
         assert uids == sources
+
+
+@pytest.mark.parametrize(
+    ("said", "leaves"),
+    [
+        ({}, True),
+        ({"BurnedInAnnotation": "YES"}, False),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, False),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "BurnedInAnnotation": "NO"}, True),
+    ],
+)
+def test_pixels_that_may_name_the_patient_do_not_leave(tmp_path, said, leaves) -> None:
+    case = as_dicom(tmp_path / "source")
+    for path in sorted((tmp_path / "source").iterdir()):
+        ds = dcmread(path)
+        for keyword, value in said.items():
+            setattr(ds, keyword, value)
+        ds.save_as(path)
+    (tmp_path / "out").mkdir()
+    if leaves:
+        files, _m = exported(case, tmp_path / "out", "volume_dicom", deidentify=True)
+        assert files
+        return
+    with pytest.raises(BadInput, match=r"text.*pixels.*flair-series.*De-identify folder"):
+        exported(case, tmp_path / "out", "volume_dicom", deidentify=True)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_nothing_that_names_the_patient_is_left_in_temporary_folders(

@@ -132,6 +132,51 @@ def test_new_slices_name_the_nearest_old_one(original, tmp_path):
         assert between in (low, high)
 
 
+def _saying(original: Volume, folder: Path, files: slice = slice(None), **said) -> Volume:
+    """The same series whose headers say something else."""
+    folder.mkdir()
+    moved = [str(shutil.copy(file, folder)) for file in original.source.files]
+    for file in moved[files]:
+        ds = pydicom.dcmread(file)
+        for keyword, value in said.items():
+            setattr(ds, keyword, value)
+        ds.save_as(file)
+    return replace(original, source=replace(original.source, files=tuple(moved)))
+
+
+CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({}, "NO"),  # a scanner acquired it
+        ({"BurnedInAnnotation": "YES"}, "YES"),
+        ({"BurnedInAnnotation": "NO", "ImageType": ["DERIVED", "SECONDARY"]}, "NO"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "MPR"]}, None),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "SCREEN SAVE"]}, None),
+        ({"SOPClassUID": CAPTURE}, None),
+        ({"ConversionType": "SD"}, None),
+        ({"BurnedInAnnotation": "YES", "SOPClassUID": CAPTURE}, "YES"),
+    ],
+)
+def test_text_in_the_pixels_is_never_denied(original, tmp_path, said, told):
+    source = _saying(original, tmp_path / "source", **said)
+    file = write_derived_series(tmp_path / "derived", source)[0]
+    assert pydicom.dcmread(file).get("BurnedInAnnotation") == told
+
+
+def test_one_slice_with_text_speaks_for_all(original, tmp_path):
+    source = _saying(original, tmp_path / "source", slice(2, 3), BurnedInAnnotation="YES")
+    for file in write_derived_series(tmp_path / "derived", source):
+        assert pydicom.dcmread(file).BurnedInAnnotation == "YES"
+
+
+def test_nobody_knows_of_text_in_a_volume_from_nifti(tmp_path):
+    file = write_derived_series(tmp_path / "derived", volume(grid()))[0]
+    assert "BurnedInAnnotation" not in pydicom.dcmread(file)
+
+
 def test_a_volume_from_nifti_gets_its_own_study(tmp_path):
     v = volume(grid())
     files = write_derived_series(tmp_path / "out", v)

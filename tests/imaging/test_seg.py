@@ -494,7 +494,7 @@ class TestRefusals:
 
     def test_slices_without_a_place(self, written, tmp_path):
         nowhere = replace(written[2], placed=False)
-        with pytest.raises(BadInput, match="does not say where"):
+        with pytest.raises(BadInput, match=r"does not say where.*screenshot"):
             write_seg(tmp_path / "m.dcm", written[1], nowhere)
 
     def test_a_fraction_of_nothing(self, written, tmp_path):
