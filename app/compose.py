@@ -150,6 +150,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.banner.set_notice(program.settings.notice)
     window.models.prefer(program.settings.device, program.settings.explain)
     cases.opened.connect(lambda paths: _remember(program, paths))
+    cases.scan_ended.connect(lambda: _remember_decoders(program))
     cases.opened.connect(lambda _paths: program.journal.offer_recovery())
     workspace = program.workspace
     workspace.case_changed.connect(
@@ -204,14 +205,22 @@ def _name_window(program: Program) -> None:
 
 def _when_idle(program: Program) -> None:
     """What the first painted window did not need."""
-    program.tasks.run(lambda _ticket: _warm())
+    program.tasks.run(lambda _ticket: _warm(program.settings.compressed))
     program.models.refresh()
     program.journal.offer_recovery()
 
 
-def _warm() -> None:
-    """Import what the first stroke, lesion list and oblique plane need, off the hand's time."""
+def _warm(compressed: bool) -> None:
+    """Load what the first stroke, lesion list and oblique plane need, off the hand's time.
+
+    And what the first picture needs, where images were compressed the last time.
+    """
     from importlib import import_module
+
+    if compressed:
+        from imaging.dicom.pixels import prepare_worker
+
+        prepare_worker()
 
     for name in (
         "scipy.ndimage",
@@ -292,6 +301,17 @@ def _remember_export(program: Program) -> None:
 def _remember_sequences(program: Program, told: dict[str, str]) -> None:
     program.settings = program.settings.but(sequences=told)
     _save(program)
+
+
+def _remember_decoders(program: Program) -> None:
+    """Whether decoders were needed; a scan without any series says nothing about that."""
+    from imaging.dicom.pixels import needs_worker
+
+    frames = [s.frames[0] for s in program.cases.series.values() if s.kind == "dicom" and s.frames]
+    compressed = any(needs_worker(frame.encoding) for frame in frames)
+    if frames and compressed != program.settings.compressed:
+        program.settings = program.settings.but(compressed=compressed)
+        _save(program)
 
 
 def _remember_script(program: Program, script: str) -> None:

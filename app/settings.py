@@ -55,6 +55,9 @@ class Settings:
         Script of names in files that do not say it, as :data:`NAME_CHARSETS` calls it; or empty.
     remember_headers : bool
         Whether what was read of opened folders is kept for the next opening; patient text is in it.
+    compressed : bool
+        Whether the study opened last holds compressed images: their decoders then start with the
+        program.
     sequences : mapping
         What the user said a series is, by a token that holds no text of a header.
     export_folder : str
@@ -79,6 +82,7 @@ class Settings:
     annotator: str = ""
     name_charset: str = ""
     remember_headers: bool = True
+    compressed: bool = False
     sequences: Mapping[str, str] = field(default_factory=dict)
     export_folder: str = ""
     export_presets: tuple[Preset, ...] = ()
@@ -272,6 +276,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "annotator": _text,
     "name_charset": _one_of("", *NAME_CHARSETS),
     "remember_headers": _flag,
+    "compressed": _flag,
     "sequences": _sequences,
     "export_folder": _text,
     "export_presets": _export_presets,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imaging.dicom.index import Index
 from imaging.dicom.media import is_dicomdir, what_is_missing
+from imaging.dicom.pixels import needs_worker, prepare_worker
 from imaging.dicom.record import FileRecord
 from imaging.errors import BadInput
 from imaging.series import LABELS, FoundObject, Problem, Series
@@ -158,6 +159,8 @@ class _Scan:
         whole = remembered.recall(listing)
         if whole is None:
             return False
+        if any(one.kind == "dicom" and needs_worker(one.frames[0].encoding) for one in whole.series):
+            prepare_worker()  # as the index does while it reads
         self.recalled = ScanResult(whole.series, whole.problems, False, whole.objects)
         self.done = self.total = len(listing.files)
         # Everything is there at once: who listens in a window must not get it all at once.

@@ -156,13 +156,14 @@ class _Pool:
         self._idle: list[Worker] = []
         self._busy: set[Worker] = set()
         self._warm: dict[tuple[str, bytes], float] = {}
+        self._preparing = 0
         self._watching = False
         self._closed = False
 
     def run(self, job: Job, kind: Any) -> Iterator[Any]:
         started = False
         while True:
-            with self._worker() as worker:
+            with self._given_back(self._take()) as worker:
                 try:
                     for value in worker.run(job, kind):
                         started = True
@@ -180,20 +181,46 @@ class _Pool:
                 return
             self._warm[key] = now
             self._closed = False
+            self._preparing += workers()
+        # Half of them first: starting all at once makes the first one late on few cores.
+        turns = threading.Semaphore(max(1, workers() // 2))
+        prepared: set[Worker] = set()
         for _ in range(workers()):
-            threading.Thread(target=self._prepare, args=(job,), daemon=True).start()
+            threading.Thread(target=self._prepare, args=(job, turns, prepared), daemon=True).start()
 
-    def _prepare(self, job: Job) -> None:
-        try:
-            for _ in self.run(job, Any):
-                pass
-        except Exception as error:
-            if not self._closed:
-                _log.warning("a reading worker could not be prepared: %s", type(error).__name__)
+    def _prepare(self, job: Job, turns: threading.Semaphore, prepared: set[Worker]) -> None:
+        """Let one worker that has not done it yet do a job."""
+        with turns:
+            try:
+                worker = self._take_other(prepared)
+                if worker is not None:
+                    with self._given_back(worker):
+                        for _ in worker.run(job, Any):
+                            pass
+            except Exception as error:
+                if not self._closed:
+                    _log.warning("a reading worker could not be prepared: %s", type(error).__name__)
+            finally:
+                with self._change:
+                    self._preparing = max(0, self._preparing - 1)
+                    self._change.notify_all()
+
+    def _take_other(self, prepared: set[Worker]) -> Worker | None:
+        """An idle worker that is none of these, or a new one; None where all others are busy."""
+        with self._change:
+            others = (one for one in self._idle if one not in prepared and one.alive)
+            worker = next(others, None)
+            if worker is not None:
+                self._idle.remove(worker)
+            elif self._closed or len(self._idle) + len(self._busy) >= workers():
+                return None
+            else:
+                worker = Worker()
+            prepared.add(worker)
+            return self._taken(worker)
 
     @contextmanager
-    def _worker(self) -> Iterator[Worker]:
-        worker = self._take()
+    def _given_back(self, worker: Worker) -> Iterator[Worker]:
         finished = False
         try:
             yield worker
@@ -212,7 +239,8 @@ class _Pool:
                     if worker.alive:
                         return self._taken(worker)
                     worker.close()
-                if len(self._busy) < workers():
+                # A worker that is being prepared is ready sooner than one that starts now.
+                if len(self._busy) < workers() and not (self._busy and self._preparing):
                     return self._taken(Worker())
                 self._change.wait()
 
@@ -253,6 +281,7 @@ class _Pool:
             self._idle.clear()
             self._busy.clear()
             self._warm.clear()
+            self._preparing = 0
             self._change.notify_all()
         for worker in leaving:
             worker.kill()

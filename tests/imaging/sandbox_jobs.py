@@ -26,6 +26,22 @@ def numbers(count: int) -> Iterator[list[object]]:
         yield [n, np.full((n, 3), n, np.int16)]
 
 
+_marked = False
+
+
+def mark(seconds: float) -> None:
+    """Takes a while to be ready."""
+    global _marked
+    time.sleep(seconds)
+    _marked = True
+
+
+def marked(seconds: float) -> list[int | bool]:
+    """Which worker this is, and whether it is ready."""
+    time.sleep(seconds)
+    return [os.getpid(), _marked]
+
+
 def pid() -> int:
     """Of the worker."""
     return os.getpid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from pathlib import Path
@@ -41,6 +42,7 @@ from imaging.dicom.pixels import read_frame
 from imaging.errors import BadInput
 from imaging.open import load_series, scan
 from imaging.series import Series
+from imaging.storage.header_index import HeaderIndex
 
 TEST_FILES = Path(pydicom.data.__file__).parent / "test_files"
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -483,7 +485,34 @@ def test_workers_start_while_headers_of_compressed_files_are_read(maker: Maker) 
     save(data, maker.folder / "x")
     with scan([maker.folder]):
         pass
+    wait_for_workers()
+
+
+def wait_for_workers() -> None:
     deadline = time.monotonic() + 30
     while len(reading_workers()) < sandbox.workers() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert len(reading_workers()) == sandbox.workers()
+
+
+def test_workers_start_as_well_where_headers_are_remembered(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "plain").mkdir()
+    maker, other = Maker(tmp_path / "images"), Maker(tmp_path / "plain")
+    data = maker.dataset(Plan())
+    fill(data, RLE, [code_stream(RLE, stored_values(Plan()))])
+    save(data, maker.folder / "x")
+    other.stack([3.0 * k for k in range(5)])
+    for file in (*maker.folder.iterdir(), *other.folder.iterdir()):
+        os.utime(file, (1_600_000_000, 1_600_000_000))
+    with HeaderIndex(tmp_path / "cache", settled_s=0.0) as remembered:
+        for folder in (maker.folder, other.folder):
+            with scan([folder], remembered=remembered):
+                pass
+        sandbox.close()
+        with scan([other.folder], remembered=remembered) as result:
+            assert result.series
+        assert reading_workers() == []
+        with scan([maker.folder], remembered=remembered) as result:
+            assert result.series
+        wait_for_workers()

@@ -133,6 +133,41 @@ def test_warming_starts_workers_without_waiting() -> None:
     assert call("echo", 1) == [1]
 
 
+def _children() -> set[int]:
+    found = psutil.Process().children()
+    return {p.pid for p in found if "sandbox" in " ".join(p.cmdline())}
+
+
+def test_every_worker_is_warmed_once_and_who_asks_meanwhile_waits_for_a_ready_one() -> None:
+    alone = call("pid")  # one is there already and is warmed, too
+    sandbox.warm("sandbox_jobs:mark", 0.3)
+    time.sleep(0.1)
+    assert call("marked", 0.0)[1]
+    waited = time.monotonic() + 20
+    while len(_children()) < sandbox.workers() and time.monotonic() < waited:
+        time.sleep(0.05)
+    seen: list[list] = []
+    threads = [
+        threading.Thread(target=lambda: seen.append(call("marked", 0.5)))
+        for _ in range(sandbox.workers())
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(ready for _pid, ready in seen)
+    assert {pid for pid, _ready in seen} == _children()
+    assert alone in _children()
+
+
+def test_warming_that_fails_leaves_working_workers() -> None:
+    sandbox.warm("sandbox_jobs:raises")
+    assert call("echo", 1) == [1]
+    sandbox.warm("sandbox_jobs:crashes", 0)
+    assert call("echo", 2) == [2]
+    assert len(_children()) <= sandbox.workers()
+
+
 def test_closing_ends_the_processes_and_the_next_call_starts_new_ones() -> None:
     old = call("pid")
     sandbox.close()
