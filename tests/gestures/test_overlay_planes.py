@@ -11,7 +11,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QTabWidget
 
-from imaging.dicom.derived import write_derived_series
+from imaging.dicom.writing.derived import write_derived_series
 from imaging.geometry import Geometry
 from imaging.volume import Volume
 
@@ -171,7 +171,7 @@ def test_each_echo_shows_its_own_plane(hand, tmp_path) -> None:
 
 
 def test_a_real_file_of_a_scanner(hand, shared_data) -> None:
-    from imaging.dicom.overlays import read_overlays
+    from imaging.dicom.pixels.overlays import read_overlays
 
     path = shared_data / "dicom_pydicom_tests/pydicom-data/MR-SIEMENS-DICOM-WithOverlays.dcm"
     hand.open(path)
@@ -186,3 +186,18 @@ def test_a_real_file_of_a_scanner(hand, shared_data) -> None:
         worlds = [volume.geometry.world((0, j, i)) for j, i in places[:: len(places) // 99]]
         seen = [is_yellow(hand, world, picture) for world in worlds]
         assert np.mean(np.equal(seen, marked)) > 0.9
+
+
+def test_a_case_file_brings_the_planes_back_as_they_were_shown(hand, drawn, tmp_path) -> None:
+    hand.open(drawn)
+    wait_for_planes(hand, 3)
+    click(hand.program.window.overlays.drawings.boxes["Ruler"])
+    hand.program.cases.save(tmp_path / "work.isocase")
+    hand.wait(lambda: any("work.isocase" in words for words in hand.said))
+    hand.program.cases.close()
+    hand.open(tmp_path / "work.isocase")
+    wait_for_planes(hand, 3)
+    hand.program.views.toggle("crosshair_shown")
+    assert not hand.program.window.overlays.drawings.boxes["Ruler"].isChecked()
+    assert not is_yellow(hand, world(6, *MARKED[6]))
+    assert is_yellow(hand, world(6, 30, 35))
