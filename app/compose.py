@@ -38,7 +38,7 @@ from viewer.state.display import Brush, Layout
 from viewer.widgets.view_grid import ViewGrid
 
 if TYPE_CHECKING:
-    from imaging.dicom.read_report import ReportText
+    from imaging.dicom.objects.read_report import ReportText
 
 #: Python's usual 5 ms let a busy worker thread hold the window up at every call into numpy.
 SWITCH_S = 0.0005
@@ -218,7 +218,7 @@ def _warm(compressed: bool) -> None:
     from importlib import import_module
 
     if compressed:
-        from imaging.dicom.pixels import prepare_worker
+        from imaging.dicom.pixels.read import prepare_worker
 
         prepare_worker()
 
@@ -305,7 +305,7 @@ def _remember_sequences(program: Program, told: dict[str, str]) -> None:
 
 def _remember_decoders(program: Program) -> None:
     """Whether decoders were needed; a scan without any series says nothing about that."""
-    from imaging.dicom.pixels import needs_worker
+    from imaging.dicom.pixels.read import needs_worker
 
     frames = [s.frames[0] for s in program.cases.series.values() if s.kind == "dicom" and s.frames]
     compressed = any(needs_worker(frame.encoding) for frame in frames)

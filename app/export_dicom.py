@@ -14,7 +14,7 @@ from imaging.volume import Volume
 
 def as_dicom(m: Material, volume: Volume) -> Volume:
     """The image, or where it is not in DICOM a copy that all of this export refers to."""
-    from imaging.dicom.references import imported_as_dicom, referable
+    from imaging.dicom.writing.references import imported_as_dicom, referable
 
     if referable(volume):
         return volume
@@ -39,7 +39,7 @@ def say_one_image(m: Material, volume: Volume, what: str) -> None:
 
 
 def _mask_seg(m: Material) -> list[Path]:
-    from imaging.dicom.seg import write_seg
+    from imaging.dicom.writing.seg import write_seg
 
     kind, *rest = m.options.seg_form.split("+")
     volume = as_dicom(m, m.mask_volume)
@@ -64,7 +64,7 @@ def _mask_seg(m: Material) -> list[Path]:
 
 
 def _mask_rtstruct(m: Material) -> list[Path]:
-    from imaging.dicom.rtstruct import write_rtstruct
+    from imaging.dicom.writing.rtstruct import write_rtstruct
 
     volume = as_dicom(m, m.mask_volume)
 
@@ -75,7 +75,7 @@ def _mask_rtstruct(m: Material) -> list[Path]:
 
 
 def _volume_dicom(m: Material) -> list[Path]:
-    from imaging.dicom.derived import write_derived_series
+    from imaging.dicom.writing.derived import write_derived_series
 
     say_one_image(m, m.volume, "The DICOM series")
 
@@ -87,7 +87,7 @@ def _volume_dicom(m: Material) -> list[Path]:
 
 
 def _maps_dicom(m: Material) -> list[Path]:
-    from imaging.dicom.parametric_map import write_parametric_map
+    from imaging.dicom.writing.parametric_map import write_parametric_map
 
     written: list[Path] = []
     for stem, heat in m.maps:
@@ -102,7 +102,7 @@ def _maps_dicom(m: Material) -> list[Path]:
 
 
 def _report_sr(m: Material) -> list[Path]:
-    from imaging.dicom.sr import write_report
+    from imaging.dicom.writing.sr import write_report
 
     volume = as_dicom(m, m.mask_volume)
     seg = m.seg_file[0] if m.seg_file else None
@@ -115,7 +115,7 @@ def _report_sr(m: Material) -> list[Path]:
 
 
 def _key_image(m: Material) -> list[Path]:
-    from imaging.dicom.key_image import write_key_image
+    from imaging.dicom.writing.key_image import write_key_image
     from imaging.errors import BadInput
 
     picture = m.picture
@@ -164,7 +164,7 @@ def _made_by_a_scanner(path: Path) -> bool:
     """True for slices of an MR series, unless text is said to be in them or they are captures."""
     from pydicom import dcmread
 
-    from imaging.dicom.derived import CAPTURES
+    from imaging.dicom.writing.derived import CAPTURES
 
     wanted = ["Modality", "BurnedInAnnotation", "SourceImageSequence"]
     header = dcmread(path, stop_before_pixels=True, specific_tags=wanted)

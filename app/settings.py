@@ -19,7 +19,7 @@ from typing import Any
 from app.export_choice import MAX_PRESETS, Preset
 from app.told_sequences import is_told
 from imaging.atomic import write_atomic
-from imaging.dicom.charsets import NAME_CHARSETS
+from imaging.dicom.header.charsets import NAME_CHARSETS
 from imaging.errors import WorldFailed
 
 VERSION = 1  #: number of the file layout

@@ -25,12 +25,12 @@ from app.export_writers import named_surfaces  # noqa: E402
 from app.lesion_table import TABLE_HEADER, lesion_row  # noqa: E402
 from imaging.analysis.lesions import find_lesions  # noqa: E402
 from imaging.case import Case  # noqa: E402
-from imaging.dicom.derived import write_derived_series  # noqa: E402
-from imaging.dicom.parametric_map import Encoding, write_parametric_map  # noqa: E402
-from imaging.dicom.rtstruct import write_rtstruct  # noqa: E402
-from imaging.dicom.seg import write_seg  # noqa: E402
-from imaging.dicom.seg_pixels import Kind  # noqa: E402
-from imaging.dicom.sr import write_report  # noqa: E402
+from imaging.dicom.writing.derived import write_derived_series  # noqa: E402
+from imaging.dicom.writing.parametric_map import Encoding, write_parametric_map  # noqa: E402
+from imaging.dicom.writing.rtstruct import write_rtstruct  # noqa: E402
+from imaging.dicom.writing.seg import write_seg  # noqa: E402
+from imaging.dicom.writing.seg_pixels import Kind  # noqa: E402
+from imaging.dicom.writing.sr import write_report  # noqa: E402
 from imaging.geometry import Geometry  # noqa: E402
 from imaging.heatmap import Heatmap  # noqa: E402
 from imaging.open import load_series, scan  # noqa: E402

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imaging.dicom.write import RESEARCH_ONLY, mr_template, new_uid, write_mr_series
+from imaging.dicom.writing.write import RESEARCH_ONLY, mr_template, new_uid, write_mr_series
 from imaging.errors import WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Patient, Volume, Window

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from imaging.case import Item
-from imaging.dicom.find_objects import kind_of
-from imaging.dicom.read_map import ParametricMap
-from imaging.dicom.read_report import ReportText
-from imaging.dicom.read_rtstruct import StructureContent
-from imaging.dicom.read_seg import SegLayers
+from imaging.dicom.objects.find_objects import kind_of
+from imaging.dicom.objects.read_map import ParametricMap
+from imaging.dicom.objects.read_report import ReportText
+from imaging.dicom.objects.read_rtstruct import StructureContent
+from imaging.dicom.objects.read_seg import SegLayers
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY, Heatmap
@@ -37,7 +37,7 @@ from imaging.uneven import true_frame
 from imaging.volume import Source, Volume, auto_window
 
 if TYPE_CHECKING:
-    from imaging.dicom.layers import Layer
+    from imaging.dicom.objects.layers import Layer
 
 #: What reading one object may take in the worker.
 SECONDS, MEMORY_BYTES = 180.0, 6 << 30
@@ -144,7 +144,7 @@ def only_objects(paths: Sequence[str]) -> bool:
 
 
 def _is_object(path: str) -> bool:
-    from imaging.dicom.header import read_header
+    from imaging.dicom.header.read import read_header
     from imaging.storage.file_head import read_head
     from imaging.storage.formats import format_of
 
@@ -196,7 +196,7 @@ def _limited(function: str, found: FoundObject, *arguments: Any, kind: Any) -> A
     from imaging.sandbox import run_limited
 
     return run_limited(
-        f"imaging.dicom.{function}", found.path, *arguments,
+        f"imaging.dicom.objects.{function}", found.path, *arguments,
         where=found.path, kind=kind, seconds=SECONDS, memory=MEMORY_BYTES,
     )  # fmt: skip
 

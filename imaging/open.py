@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imaging.dicom.load import DicomLoading, read_slice
+from imaging.dicom.stacks.load import DicomLoading, read_slice
 from imaging.geometry import Geometry
 from imaging.orientation import upright
 from imaging.scanning import ScanResult, scan

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from imaging.dicom.header.media import is_dicomdir, what_is_missing
 from imaging.dicom.index import Index
-from imaging.dicom.media import is_dicomdir, what_is_missing
-from imaging.dicom.pixels import needs_worker, prepare_worker
-from imaging.dicom.record import FileRecord
+from imaging.dicom.pixels.read import needs_worker, prepare_worker
+from imaging.dicom.stacks.record import FileRecord
 from imaging.errors import BadInput
 from imaging.series import LABELS, FoundObject, Problem, Series
 from imaging.storage.archive import Unpacked, begins_zip, unpack
@@ -100,7 +100,7 @@ def scan(
         now is remembered there; zip archives never are.
     names_as : str, optional
         Script of names in DICOM files that do not say their character set; a key of
-        :data:`imaging.dicom.charsets.NAME_CHARSETS`.
+        :data:`imaging.dicom.header.charsets.NAME_CHARSETS`.
 
     Returns
     -------
@@ -159,7 +159,9 @@ class _Scan:
         whole = remembered.recall(listing)
         if whole is None:
             return False
-        if any(one.kind == "dicom" and needs_worker(one.frames[0].encoding) for one in whole.series):
+        if any(
+            one.kind == "dicom" and needs_worker(one.frames[0].encoding) for one in whole.series
+        ):
             prepare_worker()  # as the index does while it reads
         self.recalled = ScanResult(whole.series, whole.problems, False, whole.objects)
         self.done = self.total = len(listing.files)

@@ -277,5 +277,5 @@ class Loading(Protocol):
         on_slab: Callable[[Box], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Volume:
-        """Read the voxels into the memory of ``volume``; see :mod:`imaging.dicom.load`."""
+        """Read the voxels into the memory of ``volume``; see :mod:`imaging.dicom.stacks.load`."""
         ...

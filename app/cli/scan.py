@@ -10,7 +10,7 @@ from typing import Any
 from app.cli.output import Output
 from app.settings import load as load_settings
 from app.told_sequences import corrected
-from imaging.dicom.charsets import NAME_CHARSETS
+from imaging.dicom.header.charsets import NAME_CHARSETS
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.open import ScanResult

@@ -168,7 +168,7 @@ def _measured(proposal: Proposal, volume: Volume) -> list[Lesion]:
 
 def _as_dicom(volume: Volume, out: Path) -> Volume:
     """The volume itself, or where it has no DICOM images to point to, a copy that has."""
-    from imaging.dicom.references import imported_as_dicom, referable
+    from imaging.dicom.writing.references import imported_as_dicom, referable
 
     if referable(volume):
         return volume
@@ -195,8 +195,8 @@ def _write(
 def _jobs(
     out: Path, wish: Wish, proposal: Proposal, volume: Volume, lesions: list[Lesion]
 ) -> list[tuple[str, Callable[[], list[Path]]]]:
-    from imaging.dicom.parametric_map import write_parametric_map
-    from imaging.dicom.seg import write_seg
+    from imaging.dicom.writing.parametric_map import write_parametric_map
+    from imaging.dicom.writing.seg import write_seg
     from imaging.storage import nifti
     from imaging.storage.table import write_table
 

@@ -60,7 +60,7 @@ class DrawingController(QObject):
 
     def _read(self, series: Series, volume_id: str, ticket: Ticket) -> str:
         """In a thread: the planes of the slice that is shown first, then of all; what failed."""
-        from imaging.dicom.overlays import read_drawings
+        from imaging.dicom.pixels.overlays import read_drawings
 
         slices, problem = series.shape[0], ""
         newest: Drawings | None = None
@@ -105,6 +105,6 @@ def _is_of(volume: Volume, series: Series) -> bool:
 def _draws(series: Series) -> bool:
     if series.kind != "dicom":
         return False
-    from imaging.dicom.encoding import carries_overlays
+    from imaging.dicom.pixels.encoding import carries_overlays
 
     return any(carries_overlays(frame.encoding) for frame in series.frames)

@@ -94,7 +94,7 @@ class EvenController(QObject):
 
         def work(_ticket: Ticket) -> Volume:
             from imaging.analysis.regularise import even_volume
-            from imaging.dicom.vetting import check_volume_bytes
+            from imaging.dicom.header.vetting import check_volume_bytes
 
             check_volume_bytes(2 * volume.voxels.nbytes, volume.name)
             return even_volume(volume)

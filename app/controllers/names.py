@@ -12,7 +12,7 @@ from app.controllers.cases import CaseController
 from app.controllers.objects import ObjectController
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
-from imaging.dicom.charsets import NAME_SCRIPTS
+from imaging.dicom.header.charsets import NAME_SCRIPTS
 from imaging.errors import ImagingError
 from imaging.series import LABELS, FoundObject, Series
 from imaging.volume import Patient, Source

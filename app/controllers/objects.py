@@ -25,7 +25,7 @@ from imaging.series import LABELS, PARAMETRIC_MAP, REPORT, FoundObject
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from imaging.dicom.read_report import MeasurementGroup, ReportText
+    from imaging.dicom.objects.read_report import MeasurementGroup, ReportText
     from imaging.objects import ReadItems
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class ObjectController(QObject):
     job(str, str, float)
         Id, words and fraction (below 0: unknown, 1: done) of background work.
     reported(report, title)
-        A :class:`imaging.dicom.read_report.ReportText` to show.
+        A :class:`imaging.dicom.objects.read_report.ReportText` to show.
     """
 
     said = Signal(str)

@@ -1,7 +1,8 @@
 """Says which sequence each series is: what the user told before, else what header and pixels say.
 
-The header is judged while files are read (:mod:`imaging.dicom.sequence`). Where it leaves doubt the
-pixels are looked at once a series is loaded, in the background. The user has the last word.
+The header is judged while files are read (:mod:`imaging.dicom.stacks.sequence`). Where it leaves
+doubt the pixels are looked at once a series is loaded, in the background. The user has the last
+word.
 """
 
 from __future__ import annotations
@@ -108,6 +109,6 @@ def _doubtful(series: Series) -> bool:
 
 
 def _with_pixels(series: Series, seen: SequenceGuess) -> Series:
-    from imaging.dicom.sequence import with_pixels
+    from imaging.dicom.stacks.sequence import with_pixels
 
     return with_guess(series, with_pixels(series.guess, seen))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtWidgets import QMenu
 
-from imaging.dicom.charsets import NAME_SCRIPTS, reread
+from imaging.dicom.header.charsets import NAME_SCRIPTS, reread
 
 
 def names_menu(parent: QMenu, name: str, chosen: str, tell: Callable[[str], object]) -> QMenu:

@@ -23,7 +23,7 @@ from app.windows.controls import button, column, row, sentence
 from app.windows.theme import set_role
 
 if TYPE_CHECKING:
-    from imaging.dicom.read_report import MeasurementGroup, ReportText
+    from imaging.dicom.objects.read_report import MeasurementGroup, ReportText
 
 _GROUP = Qt.ItemDataRole.UserRole
 

@@ -26,7 +26,7 @@ from app.windows.series_text import object_tooltip, patient_text, study_text, to
 from app.windows.series_tree import SeriesTree
 from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
-from imaging.dicom.charsets import names_in_doubt
+from imaging.dicom.header.charsets import names_in_doubt
 from imaging.series import SEQUENCES
 
 if TYPE_CHECKING:

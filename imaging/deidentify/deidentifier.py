@@ -20,7 +20,7 @@ from imaging.deidentify.key import Key
 from imaging.deidentify.options import CODES, KEEP, REMOVE, SHIFT, Options
 from imaging.deidentify.text import tokens
 from imaging.deidentify.walk import Walk, identity
-from imaging.dicom.write import SOFTWARE, SOFTWARE_VERSION, new_uid
+from imaging.dicom.writing.write import SOFTWARE, SOFTWARE_VERSION, new_uid
 from imaging.errors import BadInput, WorldFailed
 
 if TYPE_CHECKING:
@@ -209,8 +209,8 @@ def read(path: Path, headers_of: Sequence[str] = ()) -> Dataset:
 
 def _check_inflation(path: Path) -> None:
     """A small deflated file must not fill the memory (pydicom has no limit)."""
-    from imaging.dicom.header import inflated_data
-    from imaging.dicom.vetting import MAX_INFLATED_BYTES
+    from imaging.dicom.header.read import inflated_data
+    from imaging.dicom.header.vetting import MAX_INFLATED_BYTES
 
     with open(path, "rb") as file:
         head = file.read(1024)

@@ -10,7 +10,7 @@ from typing import Any
 
 from imaging.atomic import write_atomic
 from imaging.deidentify.options import CODES, Options
-from imaging.dicom.write import SOFTWARE, SOFTWARE_VERSION
+from imaging.dicom.writing.write import SOFTWARE, SOFTWARE_VERSION
 
 JSON_NAME, TEXT_NAME = "deidentification-report.json", "deidentification-report.txt"
 

@@ -1,7 +1,9 @@
-"""DICOM in and out: headers to series, series to volumes, volumes, masks and maps to objects.
+"""DICOM in and out, in rooms that go down only: header, pixels, stacks, objects, writing.
 
-May import pydicom, highdicom and SimpleITK (inside functions), :mod:`imaging.atomic` and the values
-of :mod:`imaging`. Reading: ``header.py`` -> ``frames.py`` -> ``split.py`` -> ``index.py`` ->
-``load.py``; read ``series.py`` first. Writing: ``write.py``, ``derived.py``, ``seg.py``,
-``parametric_map.py``. Files are not trusted: limits live in ``vetting.py``.
+A file walks up: ``header`` says what is in it, ``pixels`` decodes, ``stacks`` places the slices,
+``objects`` reads what belongs to images, ``writing`` makes new objects. ``index.py`` collects the
+files of a folder and says which series and objects they make: read it first. ``codes.py`` holds the
+coded concepts. May import pydicom, highdicom and SimpleITK (inside functions),
+:mod:`imaging.atomic` and the values of :mod:`imaging`. Files are not trusted: limits live in
+``header/vetting.py``.
 """

@@ -6,16 +6,16 @@ import hashlib
 import os
 from dataclasses import replace
 
-from imaging.dicom.codestream import undecodable_reason
-from imaging.dicom.describe import Study, study_of
-from imaging.dicom.find_objects import find_object
-from imaging.dicom.frames import DICOMDIR_CLASS, frame_fault, read_frames
-from imaging.dicom.header import read_header
-from imaging.dicom.pixels import needs_worker, prepare_worker
-from imaging.dicom.record import FileRecord
-from imaging.dicom.sequence import guess_stack
-from imaging.dicom.split import Stack, plane_of, split
-from imaging.dicom.tags import Header
+from imaging.dicom.header.read import read_header
+from imaging.dicom.header.tags import DICOMDIR_CLASS, Header
+from imaging.dicom.objects.find_objects import find_object
+from imaging.dicom.pixels.codestream import undecodable_reason
+from imaging.dicom.pixels.read import needs_worker, prepare_worker
+from imaging.dicom.stacks.describe import Study, study_of
+from imaging.dicom.stacks.frames import frame_fault, read_frames
+from imaging.dicom.stacks.record import FileRecord
+from imaging.dicom.stacks.sequence import guess_stack
+from imaging.dicom.stacks.split import Stack, plane_of, split
 from imaging.errors import BadInput
 from imaging.series import FoundObject, Frame, Problem, Series
 
@@ -32,7 +32,7 @@ class Index:
     ----------
     names_as : str
         Script of names in files that do not say their character set; a key of
-        :data:`imaging.dicom.charsets.NAME_CHARSETS`, or empty.
+        :data:`imaging.dicom.header.charsets.NAME_CHARSETS`, or empty.
     """
 
     def __init__(self, names_as: str = "") -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from imaging.atomic import write_atomic
-from imaging.dicom.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
+from imaging.dicom.writing.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
 from imaging.errors import BadInput, WorldFailed
 from imaging.heatmap import PROBABILITY, Heatmap
 from imaging.segmentation import AUTOMATIC, LESION_CATEGORY, Provenance, Segment, Segmentation

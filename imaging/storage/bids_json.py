@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from typing import Any, NamedTuple
 
-from imaging.dicom.sequence import SequenceFacts
+from imaging.dicom.stacks.sequence import SequenceFacts
 
 MAX_BYTES = 4 << 20
 _ENDS = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imaging.dicom.sequence import SequenceFacts, guess_sequence
-from imaging.dicom.split import plane_of
-from imaging.dicom.vetting import MAX_FRAMES, MAX_VOLUME_BYTES
+from imaging.dicom.header.vetting import MAX_FRAMES, MAX_VOLUME_BYTES
+from imaging.dicom.stacks.sequence import SequenceFacts, guess_sequence
+from imaging.dicom.stacks.split import plane_of
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.series import Encoding, Frame, Series

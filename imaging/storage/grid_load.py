@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from imaging.dicom.vetting import check_volume_bytes, room_for_voxels
+from imaging.dicom.header.vetting import check_volume_bytes, room_for_voxels
 from imaging.errors import BadInput
 from imaging.geometry import Box
 from imaging.series import Frame, Series

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from imaging.dicom.frames import frame_fault
-from imaging.dicom.record import FileRecord
-from imaging.dicom.vetting import check_frame
+from imaging.dicom.header.vetting import check_frame
+from imaging.dicom.stacks.frames import frame_fault
+from imaging.dicom.stacks.record import FileRecord
 from imaging.geometry import Geometry
 from imaging.series import FoundObject, Frame, Problem, Series
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from imaging.dicom.record import FileRecord
+from imaging.dicom.stacks.record import FileRecord
 from imaging.errors import BadInput
 from imaging.storage.header_entries import (
     Listing,
@@ -336,7 +336,7 @@ def _reader() -> str:
     """Changes whenever the code that reads files changes."""
     root = Path(__file__).resolve().parent.parent
     stamps = [READER_VERSION]
-    sources = [*root.glob("*.py"), *root.glob("dicom/*.py"), *root.glob("storage/*.py")]
+    sources = [*root.glob("*.py"), *root.glob("dicom/**/*.py"), *root.glob("storage/*.py")]
     for path in sorted(sources) or [Path(sys.executable)]:
         with contextlib.suppress(OSError):
             at = path.stat()

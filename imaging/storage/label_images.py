@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from imaging.dicom.read_seg import SegContent, SegLayers
+from imaging.dicom.objects.read_seg import SegContent, SegLayers
 from imaging.geometry import Geometry
 from imaging.series import FoundObject, Series
 from imaging.storage.formats import grid_of

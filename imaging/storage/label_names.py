@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imaging.dicom.codes import code_for, side_for
-from imaging.dicom.vetting import safe_uid
+from imaging.dicom.header.vetting import safe_uid
 from imaging.segmentation import (
     AUTOMATIC,
     LESION_CATEGORY,

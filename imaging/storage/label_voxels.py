@@ -1,8 +1,8 @@
 """Label images of any whole-volume format as masks: whole numbers, placed by patient coordinates.
 
 :func:`find_labels` says whether a file is a mask, :func:`read_layers` reads it onto the grid of an
-image by the same rules as :mod:`imaging.dicom.read_seg`. See :mod:`imaging.storage.label_images`
-for the same by path.
+image by the same rules as :mod:`imaging.dicom.objects.read_seg`. See
+:mod:`imaging.storage.label_images` for the same by path.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from imaging.analysis.onto_grid import onto
-from imaging.dicom.layers import Layer
-from imaging.dicom.read_seg import SegLayers
+from imaging.dicom.objects.layers import Layer
+from imaging.dicom.objects.read_seg import SegLayers
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.segmentation import Provenance, Segment

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.dicom.write import RESEARCH_ONLY
+from imaging.dicom.writing.write import RESEARCH_ONLY
 from imaging.errors import BadInput, WorldFailed
 from imaging.segmentation import Segmentation
 from imaging.storage import nifti

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imaging.dicom.sequence import SequenceFacts
+from imaging.dicom.stacks.sequence import SequenceFacts
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.storage.bids_json import b_labels

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imaging.dicom.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
+from imaging.dicom.writing.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
 from imaging.errors import BadInput
 from imaging.geometry import Box
 from imaging.segmentation import AUTOMATIC, Code, Segment, Segmentation

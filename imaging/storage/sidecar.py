@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from imaging.atomic import write_atomic
-from imaging.dicom.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
+from imaging.dicom.writing.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
 from imaging.errors import BadInput, WorldFailed
 from imaging.heatmap import Heatmap
 from imaging.segmentation import AUTOMATIC, MANUAL, Code, Provenance, Segment, Segmentation

@@ -14,7 +14,7 @@ import pytest
 
 from app import cli
 from imaging.analysis.morphology import draft_mask
-from imaging.dicom.derived import write_derived_series
+from imaging.dicom.writing.derived import write_derived_series
 from imaging.geometry import Geometry
 from imaging.open import load_series, scan
 from imaging.storage import nifti

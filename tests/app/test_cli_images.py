@@ -11,7 +11,7 @@ import pytest
 from pydicom import dcmread
 
 from app import cli
-from imaging.dicom.derived import write_derived_series
+from imaging.dicom.writing.derived import write_derived_series
 from imaging.geometry import Geometry
 from imaging.volume import Volume
 

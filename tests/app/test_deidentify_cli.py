@@ -10,7 +10,7 @@ import pytest
 from pydicom import dcmread
 
 from app.__main__ import main
-from imaging.dicom.write import mr_template, write_mr_series
+from imaging.dicom.writing.write import mr_template, write_mr_series
 from imaging.geometry import Geometry
 from imaging.volume import Patient, Volume
 

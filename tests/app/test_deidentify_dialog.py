@@ -10,10 +10,9 @@ from PySide6.QtCore import Qt
 
 from app.controllers.deidentify import DeidentifyController
 from app.tasks import Tasks
-from app.windows import theme
 from app.windows.deidentify_dialog import DeidentifyDialog
 from imaging.demo import DEMO_PATIENT
-from imaging.dicom.write import mr_template, write_mr_series
+from imaging.dicom.writing.write import mr_template, write_mr_series
 from imaging.geometry import Geometry
 from imaging.volume import Volume
 
@@ -39,7 +38,6 @@ def source(tmp_path) -> Path:
 @pytest.fixture
 def window(qtbot, qapp, tmp_path):
     """The window, joined as in the program."""
-    theme.apply(qapp)
     tasks = Tasks()
     work = DeidentifyController(tasks, tmp_path / "key.json")
     dialog = DeidentifyDialog()

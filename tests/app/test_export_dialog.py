@@ -14,7 +14,6 @@ from app.export_choice import BUILT_IN, ExportOptions, Preset
 from app.export_kinds import KINDS
 from app.export_reasons import accepted_labels
 from app.settings import Settings, load, save
-from app.windows import theme
 from app.windows.export_dialog import FIRST, ExportDialog
 from app.workspace import Workspace
 from imaging.analysis.lesions import find_lesions
@@ -494,7 +493,6 @@ def test_every_control_is_reached_by_the_keyboard(qtbot, workspace, tmp_path) ->
 
 
 def test_nothing_is_cut_off_on_a_small_screen(qtbot, workspace, tmp_path, qapp) -> None:
-    theme.apply(qapp)
     add_answer(workspace)
     dialog = shown(qtbot, workspace, tmp_path)
     assert dialog.minimumSizeHint().width() <= 1300

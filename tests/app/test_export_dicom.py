@@ -15,7 +15,7 @@ from app.export_choice import SEG_FORMS, ExportChoice, ExportOptions
 from app.export_material import Material
 from app.export_writers import WRITERS
 from imaging.case import Case
-from imaging.dicom.derived import write_derived_series
+from imaging.dicom.writing.derived import write_derived_series
 from imaging.errors import BadInput
 from imaging.heatmap import Heatmap
 from imaging.open import load_series, scan

@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 
 from app.windows.report_view import ReportView
-from imaging.dicom.read_report import Measurement, MeasurementGroup, ReportLine, ReportText
+from imaging.dicom.objects.read_report import Measurement, MeasurementGroup, ReportLine, ReportText
 
 GROUP = MeasurementGroup(
     "Lesion 1", "1.2.3", "Lesion", "Brain", "finder 2.1",

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from pydicom.uid import UID, AllTransferSyntaxes
 
-from imaging.dicom import codestream, key_image, object_file, rtstruct, sr, write
-from imaging.dicom.tags import NATIVE_SYNTAXES
+from imaging.dicom.header.tags import NATIVE_SYNTAXES
+from imaging.dicom.objects import object_file
+from imaging.dicom.pixels import codestream
+from imaging.dicom.writing import key_image, rtstruct, sr, write
 from imaging.series import Encoding
 
 PAGE = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")

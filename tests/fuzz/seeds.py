@@ -24,10 +24,10 @@ from dicom_phantoms import (
 )
 
 from imaging.analysis.lesions import find_lesions
-from imaging.dicom.parametric_map import write_parametric_map
-from imaging.dicom.rtstruct import write_rtstruct
-from imaging.dicom.seg import write_seg
-from imaging.dicom.sr import write_report
+from imaging.dicom.writing.parametric_map import write_parametric_map
+from imaging.dicom.writing.rtstruct import write_rtstruct
+from imaging.dicom.writing.seg import write_seg
+from imaging.dicom.writing.sr import write_report
 from imaging.heatmap import Heatmap
 from imaging.open import load_series, scan
 from imaging.segmentation import Segment, Segmentation

@@ -13,7 +13,7 @@ from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QMenu
 
 from app.settings import Settings, load
-from imaging.dicom.derived import write_derived_series
+from imaging.dicom.writing.derived import write_derived_series
 from imaging.geometry import Geometry
 from imaging.volume import Volume
 

@@ -10,7 +10,7 @@ from pydicom import dcmread
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 
-from imaging.dicom.derived import write_derived_series
+from imaging.dicom.writing.derived import write_derived_series
 from imaging.geometry import Geometry
 from imaging.volume import Volume
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from imaging.dicom.references import imported_as_dicom
+from imaging.dicom.writing.references import imported_as_dicom
 from imaging.geometry import Geometry
 from imaging.segmentation import AUTOMATIC, Provenance, Segment, Segmentation
 from imaging.volume import Source, Volume

@@ -9,7 +9,7 @@ import pydicom.data
 import pytest
 from dicom_phantoms import Maker, Plan
 
-from imaging.dicom.charsets import (
+from imaging.dicom.header.charsets import (
     NAME_CHARSETS,
     NAME_SCRIPTS,
     decode_text,
@@ -17,8 +17,8 @@ from imaging.dicom.charsets import (
     names_in_doubt,
     reread,
 )
-from imaging.dicom.describe import study_of
-from imaging.dicom.header import read_header
+from imaging.dicom.header.read import read_header
+from imaging.dicom.stacks.describe import study_of
 from imaging.open import scan
 from imaging.storage.header_index import HeaderIndex
 

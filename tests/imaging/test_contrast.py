@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import gaussian_filter
 
 from imaging.analysis.contrast import guess_contrast
-from imaging.dicom.sequence import guess_by_name, with_pixels
+from imaging.dicom.stacks.sequence import guess_by_name, with_pixels
 from imaging.geometry import Geometry
 from imaging.open import load_series, scan
 from imaging.series import SequenceGuess

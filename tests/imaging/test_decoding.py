@@ -36,9 +36,9 @@ from encoded_pixels import (
 )
 
 from imaging import sandbox
-from imaging.dicom.frames import read_frames
-from imaging.dicom.header import read_header
-from imaging.dicom.pixels import read_frame
+from imaging.dicom.header.read import read_header
+from imaging.dicom.pixels.read import read_frame
+from imaging.dicom.stacks.frames import read_frames
 from imaging.errors import BadInput
 from imaging.open import load_series, scan
 from imaging.series import Series

@@ -16,7 +16,7 @@ from imaging.deidentify.key import Key
 from imaging.deidentify.options import Options
 from imaging.deidentify.plane import Plane
 from imaging.deidentify.survey import look
-from imaging.dicom.write import mr_template, write_mr_series
+from imaging.dicom.writing.write import mr_template, write_mr_series
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.open import load_series, scan

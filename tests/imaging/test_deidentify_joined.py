@@ -14,11 +14,11 @@ from imaging.analysis.lesions import find_lesions
 from imaging.deidentify.deidentifier import Deidentifier
 from imaging.deidentify.key import Key
 from imaging.deidentify.options import Options
-from imaging.dicom.parametric_map import read_parametric_map, write_parametric_map
-from imaging.dicom.read_seg import read_seg
-from imaging.dicom.rtstruct import write_rtstruct
-from imaging.dicom.seg import write_seg
-from imaging.dicom.sr import write_report
+from imaging.dicom.objects.read_seg import read_seg
+from imaging.dicom.writing.parametric_map import read_parametric_map, write_parametric_map
+from imaging.dicom.writing.rtstruct import write_rtstruct
+from imaging.dicom.writing.seg import write_seg
+from imaging.dicom.writing.sr import write_report
 from imaging.heatmap import Heatmap
 from imaging.open import load_series, scan
 from imaging.segmentation import AUTOMATIC, Provenance, Segment, Segmentation

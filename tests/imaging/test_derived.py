@@ -20,9 +20,9 @@ from writing_grids import (
     volume,
 )
 
-from imaging.dicom.derived import write_derived_series
-from imaging.dicom.references import body_part, imported_as_dicom
-from imaging.dicom.write import mr_template, new_uid, stored_pixels, write_mr_series
+from imaging.dicom.writing.derived import write_derived_series
+from imaging.dicom.writing.references import body_part, imported_as_dicom
+from imaging.dicom.writing.write import mr_template, new_uid, stored_pixels, write_mr_series
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Patient, Source, Volume, Window

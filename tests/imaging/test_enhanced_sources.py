@@ -10,11 +10,11 @@ import pytest
 from writing_grids import dicom_complaints, study_disagreements
 
 from imaging.analysis.lesions import find_lesions
-from imaging.dicom.parametric_map import write_parametric_map
-from imaging.dicom.read_seg import read_seg
-from imaging.dicom.rtstruct import write_rtstruct
-from imaging.dicom.seg import write_seg
-from imaging.dicom.sr import write_report
+from imaging.dicom.objects.read_seg import read_seg
+from imaging.dicom.writing.parametric_map import write_parametric_map
+from imaging.dicom.writing.rtstruct import write_rtstruct
+from imaging.dicom.writing.seg import write_seg
+from imaging.dicom.writing.sr import write_report
 from imaging.heatmap import Heatmap
 from imaging.open import load_series, scan
 from imaging.segmentation import Segment, Segmentation

@@ -10,9 +10,10 @@ from dicom_phantoms import Maker, Plan, at_height, enhanced, place_value, stored
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from imaging.dicom import multiframe, tags
-from imaging.dicom.frames import read_frames
-from imaging.dicom.header import read_header
+from imaging.dicom.header import tags
+from imaging.dicom.header.read import read_header
+from imaging.dicom.stacks import multiframe
+from imaging.dicom.stacks.frames import read_frames
 from imaging.open import load_series, scan
 from imaging.series import Series
 from imaging.volume import Volume

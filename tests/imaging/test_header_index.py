@@ -16,7 +16,8 @@ from dicom_phantoms import Maker, Plan, at_height, enhanced
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imaging.dicom import header, index
+from imaging.dicom import index
+from imaging.dicom.header import read as header
 from imaging.open import load_series, scan
 from imaging.storage import header_entries, header_index
 from imaging.storage.header_index import FILE_NAME, HeaderIndex, forget_all, remembered_bytes

@@ -35,7 +35,7 @@ from encoded_pixels import (
     save,
 )
 
-from imaging.dicom.vetting import check_rle, codestream_facts
+from imaging.dicom.header.vetting import check_rle, codestream_facts
 from imaging.errors import BadInput
 from imaging.open import load_series, scan
 

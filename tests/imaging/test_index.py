@@ -20,9 +20,9 @@ from dicom_phantoms import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imaging.dicom.header import read_header
+from imaging.dicom.header.read import read_header
 from imaging.dicom.index import Index
-from imaging.dicom.sequence import name_sequence
+from imaging.dicom.stacks.sequence import name_sequence
 from imaging.errors import BadInput
 from imaging.open import load_series, scan
 

@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from writing_grids import ORIENTATIONS, dicom_complaints, grid, study_disagreements, volume
 
-from imaging.dicom.key_image import write_key_image
-from imaging.dicom.references import imported_as_dicom
+from imaging.dicom.writing.key_image import write_key_image
+from imaging.dicom.writing.references import imported_as_dicom
 from imaging.errors import BadInput, WorldFailed
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (37, 41, 3), np.uint8)  # an odd number of bytes

@@ -19,7 +19,8 @@ from dicom_phantoms import (
     stored_values,
 )
 
-from imaging.dicom import load, vetting
+from imaging.dicom.header import vetting
+from imaging.dicom.stacks import load
 from imaging.errors import BadInput
 from imaging.geometry import Box
 from imaging.open import load_series, open_series, scan, thumbnail

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from dicom_phantoms import Maker, Plan
 
-from imaging.dicom import load, vetting
+from imaging.dicom.header import vetting
+from imaging.dicom.stacks import load
 from imaging.geometry import Box
 from imaging.open import load_series, open_series, scan, thumbnail
 from imaging.series import Series

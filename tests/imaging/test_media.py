@@ -10,7 +10,7 @@ import pydicom.data
 import pytest
 from dicom_phantoms import Maker, Plan
 
-from imaging.dicom.media import is_dicomdir, names_in_worker, what_is_missing
+from imaging.dicom.header.media import is_dicomdir, names_in_worker, what_is_missing
 from imaging.open import scan
 
 DISC = Path(pydicom.data.__file__).parent / "test_files" / "dicomdirtests"

@@ -19,7 +19,7 @@ from object_makers import (
     make_series,
 )
 
-from imaging.dicom.read_report import ReportText
+from imaging.dicom.objects.read_report import ReportText
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
@@ -246,7 +246,7 @@ def test_a_file_that_has_gone_ends_in_a_sentence(study, tmp_path):
 @pytest.mark.parametrize("quantity", [("130402", "DCM", "Class activation"),
                                       ("X1", "99LAB", "Tumour load: 2nd (µ) draft")])  # fmt: skip
 def test_a_map_of_any_meaning_can_be_written_again(tmp_path, quantity):
-    from imaging.dicom.parametric_map import write_parametric_map
+    from imaging.dicom.writing.parametric_map import write_parametric_map
 
     files, volume = make_series(tmp_path / "images")
     values = np.clip(balls(volume.geometry)[0] * 0.5, 0, 1).astype(np.float32)

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 from dicom_phantoms import BIG_ENDIAN, DEFLATED, EXPLICIT, Maker, Plan, at_height, enhanced
 
-from imaging.dicom.overlays import read_drawings, read_overlays
+from imaging.dicom.pixels.overlays import read_drawings, read_overlays
 from imaging.drawings import Drawings
 from imaging.errors import BadInput
 from imaging.open import scan

@@ -17,8 +17,8 @@ from writing_grids import (
     volume,
 )
 
-from imaging.dicom.parametric_map import read_parametric_map, write_parametric_map
-from imaging.dicom.references import imported_as_dicom
+from imaging.dicom.writing.parametric_map import read_parametric_map, write_parametric_map
+from imaging.dicom.writing.references import imported_as_dicom
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap

@@ -7,8 +7,8 @@ import pydicom
 import pytest
 from object_makers import PLANES, T1, all_orders, make_map, make_series
 
-from imaging.dicom.placing import Target
-from imaging.dicom.read_map import read_map
+from imaging.dicom.objects.placing import Target
+from imaging.dicom.objects.read_map import read_map
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 

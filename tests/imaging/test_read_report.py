@@ -9,7 +9,7 @@ import pydicom
 import pytest
 from object_makers import balls, dcmqi, make_report, make_seg, make_series
 
-from imaging.dicom.read_report import MAX_LINES, read_report
+from imaging.dicom.objects.read_report import MAX_LINES, read_report
 from imaging.errors import BadInput
 
 

@@ -18,9 +18,9 @@ from object_makers import (
     make_series,
 )
 
-from imaging.dicom.fill_contours import fill_polygons
-from imaging.dicom.placing import Target
-from imaging.dicom.read_rtstruct import read_rtstruct
+from imaging.dicom.objects.fill_contours import fill_polygons
+from imaging.dicom.objects.placing import Target
+from imaging.dicom.objects.read_rtstruct import read_rtstruct
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 

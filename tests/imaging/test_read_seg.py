@@ -22,8 +22,8 @@ from object_makers import (
     make_series,
 )
 
-from imaging.dicom.placing import Target
-from imaging.dicom.read_seg import read_seg, read_seg_layers
+from imaging.dicom.objects.placing import Target
+from imaging.dicom.objects.read_seg import read_seg, read_seg_layers
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
 

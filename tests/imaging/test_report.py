@@ -29,12 +29,12 @@ from imaging.analysis.lesions import Lesion, find_lesions, lesion_uid
 from imaging.analysis.place import find_head
 from imaging.case import Case
 from imaging.dicom.codes import LEFT
-from imaging.dicom.parametric_map import write_parametric_map
-from imaging.dicom.read_report import read_report
-from imaging.dicom.references import imported_as_dicom
-from imaging.dicom.rtstruct import write_rtstruct
-from imaging.dicom.seg import write_seg
-from imaging.dicom.sr import write_report
+from imaging.dicom.objects.read_report import read_report
+from imaging.dicom.writing.parametric_map import write_parametric_map
+from imaging.dicom.writing.references import imported_as_dicom
+from imaging.dicom.writing.rtstruct import write_rtstruct
+from imaging.dicom.writing.seg import write_seg
+from imaging.dicom.writing.sr import write_report
 from imaging.edits.acceptance import accept_lesions
 from imaging.edits.operations import delete_lesion, rename_segment
 from imaging.errors import BadInput, WorldFailed

@@ -18,11 +18,11 @@ from writing_grids import (
     volume,
 )
 
-from imaging.dicom.placing import Target
-from imaging.dicom.read_rtstruct import read_rtstruct
-from imaging.dicom.references import imported_as_dicom
-from imaging.dicom.rtstruct import write_rtstruct
-from imaging.dicom.seg import write_seg
+from imaging.dicom.objects.placing import Target
+from imaging.dicom.objects.read_rtstruct import read_rtstruct
+from imaging.dicom.writing.references import imported_as_dicom
+from imaging.dicom.writing.rtstruct import write_rtstruct
+from imaging.dicom.writing.seg import write_seg
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.segmentation import AUTOMATIC, SEMIAUTOMATIC, Code, Provenance, Segment, Segmentation

@@ -23,11 +23,11 @@ from writing_grids import (
 )
 
 from imaging.dicom.codes import BODY_PARTS, LEFT
-from imaging.dicom.derived import write_derived_series
-from imaging.dicom.placing import Target
-from imaging.dicom.read_seg import read_seg, read_seg_layers
-from imaging.dicom.references import imported_as_dicom
-from imaging.dicom.seg import write_seg
+from imaging.dicom.objects.placing import Target
+from imaging.dicom.objects.read_seg import read_seg, read_seg_layers
+from imaging.dicom.writing.derived import write_derived_series
+from imaging.dicom.writing.references import imported_as_dicom
+from imaging.dicom.writing.seg import write_seg
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap

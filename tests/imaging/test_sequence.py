@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imaging.analysis.relaxation import Timing, weighting
-from imaging.dicom.sequence import SequenceFacts, guess_by_name, guess_sequence
+from imaging.dicom.stacks.sequence import SequenceFacts, guess_by_name, guess_sequence
 from imaging.open import scan
 
 #: Names as makers, sites and countries write them.

@@ -11,12 +11,12 @@ import pytest
 from writing_grids import dicom_complaints, grid, volume
 
 from imaging.analysis.lesions import find_lesions
-from imaging.dicom.derived import write_derived_series
-from imaging.dicom.key_image import write_key_image
-from imaging.dicom.references import imported_as_dicom
-from imaging.dicom.rtstruct import write_rtstruct
-from imaging.dicom.seg import write_seg
-from imaging.dicom.sr import write_report
+from imaging.dicom.writing.derived import write_derived_series
+from imaging.dicom.writing.key_image import write_key_image
+from imaging.dicom.writing.references import imported_as_dicom
+from imaging.dicom.writing.rtstruct import write_rtstruct
+from imaging.dicom.writing.seg import write_seg
+from imaging.dicom.writing.sr import write_report
 from imaging.open import load_series, scan
 from imaging.segmentation import Segment, Segmentation
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from writing_grids import NAMES, ORIENTATIONS, assert_frames_in_place, grid, volume
 
-from imaging.dicom.parametric_map import write_parametric_map
-from imaging.dicom.references import imported_as_dicom
-from imaging.dicom.seg import write_seg
+from imaging.dicom.writing.parametric_map import write_parametric_map
+from imaging.dicom.writing.references import imported_as_dicom
+from imaging.dicom.writing.seg import write_seg
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segment, Segmentation
 
