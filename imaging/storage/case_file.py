@@ -29,7 +29,9 @@ from imaging.storage.codec import VolumeRef
 from imaging.volume import Volume
 
 SUFFIX = ".isocase"
-FORMAT = 1
+#: 2: what was not known in format 1 (images of 4D series, uneven grids, meanings of labels) may be
+#: missing and then has its default, so files of format 1 are read as they are.
+FORMAT = 2
 _NAME = "isocenter-case"
 _MANIFEST = "manifest.json"
 _MAX_MANIFEST = 64 << 20

@@ -231,8 +231,8 @@ def test_the_written_parts_can_be_read_again(parts):
 
 def test_a_newer_format_is_refused_with_a_sentence(parts):
     manifest, write, _ = parts
-    with pytest.raises(BadInput, match=r"format 2, this program reads up to 1.*newer version"):
-        read_all(write({**manifest, "version": 2}))
+    with pytest.raises(BadInput, match=r"format 3, this program reads up to 2.*newer version"):
+        read_all(write({**manifest, "version": 3}))
 
 
 @pytest.mark.parametrize(
