@@ -229,6 +229,16 @@ def test_the_written_parts_can_be_read_again(parts):
     read_all(parts[1]())
 
 
+def test_the_first_format_is_read_with_its_missing_parts(parts):
+    """What format 1 did not know has its default."""
+    manifest, write, _ = parts
+    plain = json.loads(json.dumps(manifest))
+    for volume in plain["volumes"]:
+        for newer in ("repeat", "even_mm"):
+            volume.pop(newer, None)
+    read_all(write({**plain, "version": 1}))
+
+
 def test_a_newer_format_is_refused_with_a_sentence(parts):
     manifest, write, _ = parts
     with pytest.raises(BadInput, match=r"format 3, this program reads up to 2.*newer version"):
