@@ -55,6 +55,9 @@ class Source:
         whole-volume files.
     frames : tuple of int
         One-based frame number of each slice inside its file; empty for single-frame files.
+    folder : str
+        For whole-volume files, which name no patient and no study: the folder that stands for
+        both, see :mod:`imaging.folders`. Empty for DICOM.
     """
 
     kind: str
@@ -71,6 +74,7 @@ class Source:
     modality: str = "MR"
     manufacturer: str = ""
     sequence: str = ""  #: best guess: "T1w", "T2w", "FLAIR", "DWI", "PD", … or ""
+    folder: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +134,9 @@ class Volume:
         real values.
     window : Window or None
         As the header suggests.
+    padding : tuple of int or None
+        Stored values from the first to the second, both included, stand where nothing was measured
+        (PS3.3 C.7.5.1.1.2): they stay as they are and count for no window, model or finding.
     inverted : bool
         True for MONOCHROME1: low values are shown bright; stored values stay as they are.
     interpolated : bool
@@ -149,6 +156,9 @@ class Volume:
         For an image made from uneven or sheared slices: its step. 0 for images as acquired.
     drawings : Drawings or None
         What the files draw over their slices (overlay planes), once that was read.
+    sides_known : bool
+        False where the file does not say which way the axes run in the patient: left and right,
+        front and back, above and below are as they would be by default, and may be wrong.
     """
 
     id: str
@@ -162,6 +172,7 @@ class Volume:
     windows: tuple[Window, ...] = ()
     unit: str = ""
     inverted: bool = False
+    padding: tuple[int, int] | None = None
     interpolated: bool = False
     notes: tuple[str, ...] = ()
     repeats: Repeats | None = field(default=None, repr=False)
@@ -170,6 +181,7 @@ class Volume:
     placed: bool = True
     even_mm: float = 0.0
     drawings: Drawings | None = field(default=None, repr=False)
+    sides_known: bool = True
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.shape != self.geometry.shape:
@@ -216,13 +228,41 @@ class Volume:
             self.intercept
         )
 
+    def measured(self, stored: np.ndarray) -> np.ndarray:
+        """Real values of those stored values that are no padding; float32, shape (n,)."""
+        return self.real(stored[~is_padding(stored, self.padding)])
+
     def value_at(self, world: np.ndarray) -> float | None:
         """The real value of the voxel that holds a point (LPS mm), None outside."""
         index = self.geometry.nearest(world)
         return None if index is None else float(self.voxels[index]) * self.slope + self.intercept
 
 
-def auto_window(values: np.ndarray) -> Window:
+def is_padding(stored: np.ndarray, padding: tuple[int, int] | None) -> np.ndarray:
+    """Which stored values stand where nothing was measured; bool, same shape."""
+    if padding is None:
+        return np.zeros(stored.shape, bool)
+    return (stored >= padding[0]) & (stored <= padding[1])
+
+
+def filled_padding(
+    stored: np.ndarray, padding: tuple[int, int] | None, inverted: bool = False
+) -> np.ndarray:
+    """Stored values with the darkest measured one in place of padding.
+
+    Returns
+    -------
+    ndarray
+        The array itself where there is no padding in it, else a copy.
+    """
+    empty = is_padding(stored, padding)
+    if padding is None or not empty.any() or empty.all():
+        return stored
+    measured = stored[~empty]
+    return np.where(empty, measured.max() if inverted else measured.min(), stored)
+
+
+def auto_window(values: np.ndarray, inverted: bool = False) -> Window:
     """A window that shows the tissue: from dark to the brightest half percent of it.
 
     Tissue is what lies above a tenth of the way from the background (the darkest percent) to the
@@ -233,7 +273,12 @@ def auto_window(values: np.ndarray) -> Window:
     ----------
     values : ndarray
         Real values; a sample is enough.
+    inverted : bool
+        True for MONOCHROME1: air has the highest values, so they are looked at in a mirror.
     """
+    if inverted:
+        mirrored = auto_window(-np.asarray(values, dtype=np.float32))
+        return Window(-mirrored.centre, mirrored.width)
     flat = np.asarray(values, dtype=np.float32).ravel()
     flat = flat[np.isfinite(flat)]
     if flat.size == 0:

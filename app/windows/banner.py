@@ -9,10 +9,12 @@ from app.windows.controls import ElidedLabel, row
 from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
+from imaging.folders import folder_words
 from imaging.segmentation import AUTOMATIC, Segmentation
 from imaging.volume import Source, Volume
 
 UNKNOWN = "–"
+UNKNOWN_PATIENT = "Patient unknown"
 _SEXES = {"M": "male", "F": "female", "O": "other"}
 
 
@@ -31,9 +33,14 @@ def readable_name(name: str) -> str:
     return f"{family}, {given}" if given else family
 
 
-def patient_line(source: Source) -> tuple[str, str]:
-    """Name in bold and the rest of the line: ID, birth date, sex, study date, description."""
+def patient_line(source: Source, image: str = "") -> tuple[str, str]:
+    """Name in bold and the rest of the line: ID, birth date, sex, study date, description.
+
+    Files that name no patient are told by their folder and the name of the image.
+    """
     patient = source.patient
+    if source.folder:
+        return UNKNOWN_PATIENT, " · ".join(filter(None, (folder_words(source.folder), image)))
     rest = [
         patient.id and f"ID {patient.id}",
         patient.birth_date and f"born {readable_date(patient.birth_date)}",
@@ -41,7 +48,8 @@ def patient_line(source: Source) -> tuple[str, str]:
         source.study_date and f"study {readable_date(source.study_date)}",
         source.study_description,
     ]
-    return readable_name(patient.name) or "No name", " · ".join(part for part in rest if part)
+    name = readable_name(patient.name) or ("No name" if patient.id else UNKNOWN_PATIENT)
+    return name, " · ".join(part for part in rest if part)
 
 
 def review_state(answer: Segmentation) -> str:
@@ -108,7 +116,7 @@ class Banner(QFrame):
     def refresh(self) -> None:
         """Read the case again."""
         volume = self._volume()
-        name, rest = patient_line(volume.source) if volume else ("No study open", "")
+        name, rest = patient_line(volume.source, volume.name) if volume else ("No study open", "")
         self.name.setText(name)
         self.details.setText(rest)
         self.details.setToolTip(rest)

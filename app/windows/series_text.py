@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from app.windows.banner import readable_date, readable_name
+from app.windows.banner import UNKNOWN_PATIENT, readable_date, readable_name
+from imaging.folders import folder_words
 
 if TYPE_CHECKING:
     from imaging.series import FoundObject, Series
@@ -13,13 +14,17 @@ if TYPE_CHECKING:
 def patient_text(series: Series | FoundObject) -> str:
     """Name and ID of the patient."""
     patient = series.source.patient
+    if not patient.name and not patient.id:
+        return UNKNOWN_PATIENT
     name = readable_name(patient.name) or "No name"
     return f"{name} · {patient.id}" if patient.id else name
 
 
 def study_text(series: Series | FoundObject) -> str:
-    """Date and description of the study."""
+    """Date and description of the study; the folder of files that say nothing of one."""
     source = series.source
+    if source.folder:
+        return folder_words(source.folder) or "The top folder"
     parts = [readable_date(source.study_date), source.study_description]
     return " · ".join(part for part in parts if part) or "Study without a date"
 

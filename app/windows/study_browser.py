@@ -254,7 +254,7 @@ class StudyBrowser(QWidget):
         source = series.source
         person = (source.patient.id, source.patient.name)
         patient = self._group(self.tree.invisibleRootItem(), person, patient_text(series))
-        study = source.study_uid or source.study_date
+        study = source.folder or source.study_uid or source.study_date
         return self._group(patient, (*person, study), study_text(series))
 
     def _group(self, parent: QTreeWidgetItem, key: tuple[str, ...], words: str) -> QTreeWidgetItem:

@@ -16,6 +16,7 @@ from imaging.dicom.header.vetting import MAX_FRAMES, MAX_VOLUME_BYTES
 from imaging.dicom.stacks.sequence import SequenceFacts, guess_sequence
 from imaging.dicom.stacks.split import plane_of
 from imaging.errors import BadInput
+from imaging.folders import folder_of
 from imaging.geometry import Geometry
 from imaging.series import Encoding, Frame, Series
 from imaging.storage.packing import CUT_OFF, RAW, TEXT, could_hold
@@ -26,6 +27,7 @@ MAX_OFFSET = 64 << 20
 #: Numbers that are read: (un)signed integers and floats of these sizes.
 NUMBER_TYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"}
 SIDES_UNKNOWN = "The file does not say how the image lies in the patient; sides may be wrong."
+SIDES_SENSELESS = "The place of the image in the file is senseless; sides may be wrong."
 SHEARED = "The grid of the image is sheared; it is kept as it is."
 
 
@@ -122,6 +124,7 @@ def grid_series(grid: GridFile, shown: str = "") -> Series:
             series_description=grid.description or name,
             manufacturer=grid.manufacturer,
             sequence=guess.name,
+            folder=folder_of(shown or os.path.abspath(grid.path)),
         ),
         description=name,
         shape=grid.geometry.shape,
@@ -134,6 +137,7 @@ def grid_series(grid: GridFile, shown: str = "") -> Series:
         bits=grid.dtype.itemsize * 8,
         repeat_axis=grid.repeat_axis if images > 1 else "",
         repeats=_labels(grid, images),
+        sides_known={SIDES_UNKNOWN, SIDES_SENSELESS}.isdisjoint(grid.problems),
     )
 
 

@@ -20,6 +20,7 @@ from imaging.analysis.onto_grid import onto
 from imaging.dicom.objects.layers import Layer
 from imaging.dicom.objects.read_seg import SegLayers
 from imaging.errors import BadInput
+from imaging.folders import folder_of
 from imaging.geometry import Geometry
 from imaging.segmentation import Provenance, Segment
 from imaging.series import LABELS, FoundObject
@@ -97,7 +98,12 @@ def _found(grid: GridFile, shown: str, count: int, word: str) -> FoundObject:
         path=grid.path,
         title=title.removesuffix(".seg"),
         details=f"{count} {word}" + ("" if count == 1 else "s"),
-        source=Source(grid.kind, files=(grid.path,), series_description=title),
+        source=Source(
+            grid.kind,
+            files=(grid.path,),
+            series_description=title,
+            folder=folder_of(shown or os.path.abspath(grid.path)),
+        ),
     )
 
 

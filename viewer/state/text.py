@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from imaging.folders import folder_words
 from imaging.geometry import Geometry
 from imaging.orientation import direction_letters
 from imaging.uneven import uneven_words
@@ -19,6 +20,7 @@ LETTER_WIDTH, KEPT_WIDTH = 7.5, 28.0
 #: A plane tilted by more than this is called oblique, as in the list of series.
 OBLIQUE_DEG = 5.0
 NOT_LINKED = "not linked"
+UNSURE_SIDES = "sides may be wrong"
 
 
 def corner_texts(
@@ -47,6 +49,7 @@ def corner_texts(
     repeat = repeat_text(volume)
     number_of = f"{position.number}/{position.count}"
     where = f"{_plane_of(volume, plane)} {number_of}"
+    unsure = "" if volume.sides_known or not volume.placed else UNSURE_SIDES
     scale = f"Zoom {zoom:.1f}×"
     if size[0] < COMPACT_WIDTH or size[1] < COMPACT_HEIGHT:
         name = _capital(plane)
@@ -56,16 +59,25 @@ def corner_texts(
         lines = _fitting(room, where, f"{name} {number_of}")
         lines = lines or _fitting(room, name) + _fitting(room, number_of)
         return CornerTexts(
-            top_left=_lines(_series(volume), *_fitting(room, repeat, repeat_count(volume)), *lines),
-            bottom_left=_lines(*_fitting(room, remark, ""), "" if follows else NOT_LINKED),
+            top_left=_lines(
+                folder_words(volume.source.folder),
+                _series(volume),
+                *_fitting(room, repeat, repeat_count(volume)),
+                *lines,
+            ),  # fmt: skip
+            bottom_left=_lines(unsure, *_fitting(room, remark, ""), "" if follows else NOT_LINKED),
             bottom_right=_fitting(room, _levels(window, "  "), _levels(window, " ")),
         )
     marks = " · ".join([*_marks(volume, resampled), *([] if follows else [NOT_LINKED])])
     where = " · ".join(filter(None, (where, position.place)))
     return CornerTexts(
         top_left=_lines(*_patient(volume.source.patient)),
-        top_right=_lines(volume.source.study_description, date(volume.source.study_date)),
-        bottom_left=_lines(_series(volume), repeat, where, remark),
+        top_right=_lines(
+            folder_words(volume.source.folder),
+            volume.source.study_description,
+            date(volume.source.study_date),
+        ),
+        bottom_left=_lines(_series(volume), repeat, where, unsure, remark),
         bottom_right=_lines(marks, _levels(window, "  "), scale),
     )
 
@@ -162,7 +174,9 @@ def _patient(patient: Patient) -> tuple[str, ...]:
 
 def _series(volume: Volume) -> str:
     source = volume.source
-    name = source.series_description or volume.name
+    # What a file says of itself ("FSL5.0") is the same for all; its name is not.
+    name = "" if source.folder else source.series_description
+    name = name or volume.name
     if volume.even_mm:
         name = f"{name} (even, {volume.even_mm:.1f} mm)"
     return f"{source.series_number} · {name}" if source.series_number else name
