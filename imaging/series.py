@@ -31,7 +31,8 @@ class Encoding:
     images that alternate voxel by voxel, ``packing`` names what the voxels are packed with and
     ``packed_at`` is the byte of the file where that begins. ``real`` is True for floating point
     pixels, ``lookup`` is ``"modality"`` or ``"palette"`` where stored values go through a table of
-    the file, and ``notes`` are sentences for the user about what was done to the values.
+    the file, and ``notes`` are sentences for the user about what was done to the values. Stored
+    values from the first to the second ``padding`` stand where nothing was measured.
     """
 
     syntax: str
@@ -52,6 +53,7 @@ class Encoding:
     real: bool = False
     lookup: str = ""
     notes: tuple[str, ...] = ()
+    padding: tuple[int, int] | None = None
 
     @property
     def frame_bytes(self) -> int:
@@ -92,7 +94,8 @@ class Frame:
         Values that tell repeats of one place apart, in the order of :data:`imaging.dicom
         .frames.MARKS`; None where the header has none.
     order : int
-        Instance number.
+        Instance number of a single-frame file, frame number in a multi-frame one, the image in
+        whole-volume files: what tells which came first.
     """
 
     file: str
@@ -222,10 +225,11 @@ class Series:
     problems : tuple of str
         Sentences about what is odd.
     sequence : str
-        Best guess: ``"T1w"``, ``"T2w"``, ``"FLAIR"``, ``"DWI"``, ``"ADC"``, ``"SWI"``, ``"PD"``,
-        ``"localiser"`` or empty.
+        Best guess, one of :data:`SEQUENCES`, or empty.
     plane : str
         ``"axial"``, ``"sagittal"``, ``"coronal"``, ``"oblique …"`` or empty, as acquired.
+    sides_known : bool
+        As in :class:`imaging.volume.Volume`.
     viewable, volumetric : bool
         Whether slices can be shown; whether the grid is fit for 3D views and models.
     """
@@ -247,6 +251,7 @@ class Series:
     repeat_axis: str = ""
     repeats: tuple[str, ...] = ()
     guess: SequenceGuess = SequenceGuess()
+    sides_known: bool = True
 
     @property
     def volumetric(self) -> bool:

@@ -286,7 +286,8 @@ def _place_words(volume: Volume, world: np.ndarray) -> str:
     if volume.places is not None:
         world = true_place(volume.geometry, volume.places, world)
     x, y, z = world
-    return f"{_side(x, 'L', 'R')} {_side(y, 'P', 'A')} {_side(z, 'S', 'I')} mm"
+    words = f"{_side(x, 'L', 'R')} {_side(y, 'P', 'A')} {_side(z, 'S', 'I')} mm"
+    return words if volume.sides_known else f"{words} (sides may be wrong)"
 
 
 def _side(value: float, positive: str, negative: str) -> str:

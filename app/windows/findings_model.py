@@ -35,8 +35,8 @@ class Column:
 
 
 HAND_BELOW = 0.01  #: mean probability below which a lesion cannot be the model's work
-_NARROW = ((" mm", ""), ("Midline ·", "Mid ·"), ("middle", "mid"))
-_SIDE = re.compile(r"^(L)eft, (\d+ mm).*|^(R)ight, (\d+ mm).*")
+_NARROW = ((" mm", ""), ("Midline", "Mid"), ("middle", "mid"))
+_SIDE = re.compile(r"^([LR])(?:eft|ight)(\??), (\d+ mm)")
 
 
 def short_place(words: str) -> str:
@@ -50,8 +50,9 @@ def short_place(words: str) -> str:
     side, *rest = words.split(" · ")
     match = _SIDE.match(side)
     if match is not None:
-        side = " ".join(part for part in match.groups() if part)
-    third = next((part.removesuffix(" third") for part in rest if part.endswith(" third")), "")
+        side = f"{match[1]}{match[2]} {match[3]}"
+    thirds = (part.removesuffix("?") for part in rest)
+    third = next((part.removesuffix(" third") for part in thirds if part.endswith(" third")), "")
     return f"{side} · {third}" if third else side
 
 
@@ -116,6 +117,8 @@ class PlaceDelegate(QStyledItemDelegate):
         if metrics.horizontalAdvance(words) > room:
             for long, short in _NARROW:
                 words = words.replace(long, short)
+            if metrics.horizontalAdvance(words) > room:
+                words = words.replace(" · ", " ")
             option.text = words  # type: ignore[attr-defined]
 
 

@@ -21,7 +21,7 @@ from app.windows.controls import (
 )
 from app.windows.findings_model import COLUMNS, LESION_ROLE, SORT_ROLE, LesionTable, PlaceDelegate
 from app.windows.listening import REHEARSAL, listen
-from app.windows.theme import set_role
+from app.windows.theme import GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
 
@@ -110,6 +110,7 @@ class FindingsPanel(QWidget):
     def _arrange(self) -> None:
         buttons = row(self.previous, self.next, 1, self.accept, self.delete)
         layout = column(self)
+        layout.setContentsMargins(SMALL_GAP, GAP, SMALL_GAP, GAP)  # the table needs the width
         layout.addWidget(self.mask_choice)
         layout.addLayout(field("Threshold", self.threshold, 72))
         layout.addWidget(self.view, 1)

@@ -85,7 +85,7 @@ class ToolsPanel(QWidget):
         outer.addWidget(scrolling(inner), 1)
         outer.addWidget(self.state)  # outside: what is masked must never be scrolled away
         layout = column(inner, margin=0, gap=SMALL_GAP)
-        layout.addLayout(row(*tools))
+        layout.addLayout(row(*tools, gap=SMALL_GAP // 2))  # all of them fit the narrowest column
         layout.addWidget(self.title)
         layout.addLayout(field("Radius", self.radius, 48))
         layout.addLayout(row(self.disc, self.ball, self.only_range, 1))

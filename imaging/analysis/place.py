@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from imaging.volume import Volume
+from imaging.volume import Volume, filled_padding
 
 #: Nearer than this to the plane of symmetry a point is called midline.
 MIDLINE_MM = 4.0
@@ -38,6 +38,8 @@ class HeadFrame:
         Highest point as LPS z; None where the field of view cuts the head.
     symmetry : float
         Correlation of the head with its mirror image, at most 1.
+    sides_known : bool
+        False where the file does not say how the image lies: every word gets a question mark.
     """
 
     midpoint: tuple[float, float, float]
@@ -46,13 +48,17 @@ class HeadFrame:
     back_mm: float | None
     vertex_mm: float | None
     symmetry: float
+    sides_known: bool = True
 
     def from_midline_mm(self, world: ArrayLike) -> float:
         """Signed distance from the mid-sagittal plane, positive to the patient's left."""
         return float((np.asarray(world, float) - self.midpoint) @ np.asarray(self.left))
 
     def place(self, world: ArrayLike) -> str:
-        """A point (LPS mm) in words, such as ``"Left, 23 mm from midline · front third"``."""
+        """A point (LPS mm) in words, such as ``"Left, 23 mm from midline · front third"``.
+
+        Where the sides are not known: ``"Left?, 23 mm from midline · front third?"``.
+        """
         point = np.asarray(world, dtype=float)
         words = [self._side(point), self._third(point), self._height(point)]
         return " · ".join(word for word in words if word)
@@ -60,19 +66,24 @@ class HeadFrame:
     def _side(self, point: np.ndarray) -> str:
         off = self.from_midline_mm(point)
         if abs(off) < MIDLINE_MM:
-            return "Midline"
-        return f"{'Left' if off > 0 else 'Right'}, {abs(off):.0f} mm from midline"
+            return f"Midline{self._doubt}"
+        return f"{'Left' if off > 0 else 'Right'}{self._doubt}, {abs(off):.0f} mm from midline"
 
     def _third(self, point: np.ndarray) -> str:
         if self.front_mm is None or self.back_mm is None or self.back_mm <= self.front_mm:
             return ""
         share = (point[1] - self.front_mm) / (self.back_mm - self.front_mm)
-        return ("front third", "middle third", "back third")[int(np.clip(share * 3, 0, 2))]
+        third = ("front third", "middle third", "back third")[int(np.clip(share * 3, 0, 2))]
+        return f"{third}{self._doubt}"
 
     def _height(self, point: np.ndarray) -> str:
         if self.vertex_mm is None:
             return ""
-        return f"{max(0.0, self.vertex_mm - point[2]):.0f} mm below vertex"
+        return f"{max(0.0, self.vertex_mm - point[2]):.0f} mm below vertex{self._doubt}"
+
+    @property
+    def _doubt(self) -> str:
+        return "" if self.sides_known else "?"
 
 
 def find_head(volume: Volume) -> HeadFrame | None:
@@ -84,7 +95,8 @@ def find_head(volume: Volume) -> HeadFrame | None:
         None where nothing stands out from the background.
     """
     steps = [max(1, int(_COARSE_MM // s)) for s in volume.geometry.spacing]
-    coarse = volume.voxels[:: steps[0], :: steps[1], :: steps[2]].astype(np.float32)
+    coarse = volume.voxels[:: steps[0], :: steps[1], :: steps[2]]
+    coarse = filled_padding(coarse, volume.padding, volume.inverted).astype(np.float32)
     if volume.inverted:
         coarse = coarse.max() - coarse
     low, high = (float(v) for v in np.percentile(coarse, (0.5, 99.0)))
@@ -96,7 +108,7 @@ def find_head(volume: Volume) -> HeadFrame | None:
     extent = np.array([_extent(world[:, axis], volume, steps) for axis in range(3)]).T
     middle, left, symmetry = _mirror_plane(np.clip(coarse, low, high), steps, volume, world)
     front, back, vertex = _uncut(volume, extent)
-    return HeadFrame(middle, left, front, back, vertex, symmetry)
+    return HeadFrame(middle, left, front, back, vertex, symmetry, volume.sides_known)
 
 
 def _extent(places: np.ndarray, volume: Volume, steps: list[int]) -> tuple[float, float]:

@@ -72,6 +72,7 @@ class GridLoading:
             intercept=self._frames[0].intercept,
             notes=(*series.problems, *notes),
             repeats=repeats,
+            sides_known=series.sides_known,
         )
 
     def _repeats(self) -> Repeats | None:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Raise it when the reader understands files differently and the source is not there to tell.
-READER_VERSION = 1
+READER_VERSION = 2
 LIMIT_BYTES = 256 << 20
 #: Files younger than this when they were listed may still be changing within one tick of a clock.
 SETTLED_S = 2.0

@@ -16,7 +16,13 @@ from imaging.geometry import Geometry
 from imaging.series import Series
 from imaging.storage.bids_json import b_labels, read_b_values, read_beside, with_end
 from imaging.storage.file_head import Head, read_head
-from imaging.storage.grid_file import SIDES_UNKNOWN, GridFile, grid_series, shape_of
+from imaging.storage.grid_file import (
+    SIDES_SENSELESS,
+    SIDES_UNKNOWN,
+    GridFile,
+    grid_series,
+    shape_of,
+)
 from imaging.storage.packing import GZIP, RAW
 
 _LABEL_INTENT = 1002
@@ -29,7 +35,6 @@ _UNIT_WORDS = {1: "metres", 3: "micrometres"}
 _SFORM_WORDS = {1: "scanner", 2: "another image", 3: "Talairach space", 4: "MNI space"}
 #: sform and qform that put a corner further apart than this disagree.
 _AGREE_MM = 0.5
-_SENSELESS = "The place of the image in the file is senseless; sides may be wrong."
 
 
 def begins_nifti(head: Head) -> bool:
@@ -244,7 +249,7 @@ def _place(header: Any, sizes: tuple[int, int, int], path: str) -> _Place:
         raise BadInput("The position of the image in the file is senseless", path)
     if usable != spacing:
         problems += ("The file does not give all voxel sizes; 1 mm stands in.",)
-    return _Place(bare, (*problems, _SENSELESS if coded else SIDES_UNKNOWN))
+    return _Place(bare, (*problems, SIDES_SENSELESS if coded else SIDES_UNKNOWN))
 
 
 def _disagreement(code: int) -> str:

@@ -130,7 +130,8 @@ def test_the_head_frame_speaks_as_the_short_form_expects() -> None:
 @pytest.mark.parametrize(
     "words",
     ["Right, 23 mm from midline · front third · 40 mm below vertex",
-     "Left, 64 mm from midline · middle third", "Midline · middle third", "Midline · front third"],
+     "Left, 64 mm from midline · middle third", "Midline · middle third", "Midline · front third",
+     "Right?, 23 mm from midline · middle third?", "Midline? · middle third?"],
 )  # fmt: skip
 def test_nothing_is_cut_in_a_narrow_panel(qtbot, filled, workspace, words) -> None:
     long = replace(lesions_of(workspace)[0], number=88, place=words)

@@ -12,13 +12,14 @@ from viewer.state.planes import Way, cross, dot
 from viewer.state.slice_plan import EdgeLetters, Line, PlaneTrace, ScaleBar
 
 
-def edge_letters(way: Way) -> EdgeLetters:
-    """Letters of the four edges from the vectors of the screen."""
+def edge_letters(way: Way, sides_known: bool = True) -> EdgeLetters:
+    """Letters of the four edges from the vectors of the screen; ``"R?"`` where nobody knows."""
     right, bottom = (
         direction_letters(np.asarray(way.right)),
         direction_letters(np.asarray(way.down)),
     )
-    return EdgeLetters(opposite_letters(right), right, opposite_letters(bottom), bottom)
+    edges = opposite_letters(right), right, opposite_letters(bottom), bottom
+    return EdgeLetters(*(edge if sides_known else f"{edge}?" for edge in edges))
 
 
 def scale_bar(mm_per_pixel: float, width: int) -> ScaleBar:

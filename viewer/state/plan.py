@@ -134,7 +134,7 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
         masks=_masks(case, display, volume, frame.cut),
         drawing=_drawing(display, volume, frame.cut),
         position=position,
-        letters=edge_letters(frame.way) if volume.placed else EdgeLetters(),
+        letters=edge_letters(frame.way, volume.sides_known) if volume.placed else EdgeLetters(),
         texts=texts if display.text_shown else CornerTexts(),
         legend=_legend(case, maps) if display.text_shown else None,
         scale_bar=scale_bar(frame.mm_per_pixel, size[0]) if scaled else None,
@@ -214,6 +214,9 @@ def _place_of(
     position = slice_position(volume.geometry, cell, cursor)
     if not volume.placed:
         return replace(position, place=""), ""
+    if not volume.sides_known:
+        letters, _, mm = position.place.partition(" ")
+        return replace(position, place=f"{letters}? {mm}"), ""
     if volume.places is None or frame.cut is None:
         return position, ""
     place = place_along(frame.way.normal, point(volume.places[frame.cut.index]))

@@ -17,20 +17,30 @@ FAR_ALPHA = 110
 _AXES = (("L", "R", (1, 0, 0)), ("P", "A", (0, 1, 0)), ("S", "I", (0, 0, 1)))
 
 
-def paint_letters(painter: QPainter, orbit: Orbit, corners: np.ndarray, size: QSize) -> None:
+def paint_letters(
+    painter: QPainter, orbit: Orbit, corners: np.ndarray, size: QSize, sides_known: bool = True
+) -> None:
     """The sides of the patient where a camera sees them; the far ones are dimmer.
 
     Parameters
     ----------
     corners : ndarray, shape (8, 3)
         Of the head, LPS mm.
+    sides_known : bool
+        False: each letter gets a question mark.
     """
     painter.setFont(marks.font(marks.LETTER_PIXELS, bold=True))
     for letter, spot, depth in letter_places(orbit, corners, size):
         colour = QColor(marks.LETTER)
         colour.setAlpha(255 if depth < orbit.distance * 1.01 else FAR_ALPHA)
-        box = QRectF(spot.x() - 12, spot.y() - 12, 24, 24)
-        marks.haloed(painter, box, Qt.AlignmentFlag.AlignCenter, letter, colour)
+        box = QRectF(spot.x() - 16, spot.y() - 12, 32, 24)
+        marks.haloed(
+            painter,
+            box,
+            Qt.AlignmentFlag.AlignCenter,
+            letter if sides_known else f"{letter}?",
+            colour,
+        )
 
 
 def letter_places(

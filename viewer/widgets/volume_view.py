@@ -321,7 +321,8 @@ class VolumeView(QWidget):
             painter.drawImage(QRectF(self.rect()), self._image)
             if self._display.text_shown and self._corners is not None:
                 orbit = self._frame.request.orbit
-                paint_letters(painter, orbit, self._corners, self.size())
+                known = self._volume.sides_known
+                paint_letters(painter, orbit, self._corners, self.size(), known)
         else:
             marks.paint_message(painter, "Building the 3D view …", size)
         marks.paint_frame(painter, size, self._active)
