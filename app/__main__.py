@@ -86,7 +86,8 @@ def open_window(paths: list[str]) -> int:
     if paths == ["demo"]:
         program.tasks.post(program.cases.open_demo)
     elif paths:
-        program.tasks.post(lambda: program.window.dropped.emit(list(paths), False))
+        absolute = [str(Path(path).absolute()) for path in paths]
+        program.tasks.post(lambda: program.window.dropped.emit(absolute, False))
     code = application.exec()
     quit_program(program)
     return code

@@ -138,10 +138,12 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.tools.tool_requested.connect(tools.choose)
     tools.show_previews_with(views.preview)
     tools.ask_even_with(program.even.needed)
-    program.even.asked.connect(lambda words, choices: window.notice.ask(words, *choices))
+    program.even.asked.connect(
+        lambda words, choices: window.notice.ask(words, *choices, at_once=True, of_study=True)
+    )
     window.dropped.connect(objects.drop)
     objects.reported.connect(lambda report, title: _show_report(program, report, title))
-    program.workspace.case_changed.connect(lambda _, origin: _close_reports(program, origin))
+    program.workspace.case_changed.connect(lambda _, origin: _forget_study(program, origin))
     window.empty.paths_dropped.connect(lambda paths: window.dropped.emit(paths, False))
     window.empty.folder_wanted.connect(window.ask_folder)
     window.empty.file_wanted.connect(window.ask_file)
@@ -253,11 +255,13 @@ def _show_report(program: Program, report: ReportText, title: str) -> None:
     view.show()
 
 
-def _close_reports(program: Program, origin: str) -> None:
-    """No report of a patient stays beside the images of another."""
+def _forget_study(program: Program, origin: str) -> None:
+    """No report, question or failure of one study stays beside the images of another."""
     if origin == "close":
         from app.windows.report_view import ReportView
 
+        program.window.notice.study_closed()
+        program.window.jobs.forget_failure()
         for view in program.window.findChildren(ReportView):
             view.close()
 

@@ -100,7 +100,7 @@ class ObjectController(QObject):
     # --- files dropped on the window -------------------------------------------------------------
     def drop(self, paths: Sequence[str], add: bool) -> None:
         """Open what was dropped; masks and the like go onto the study that is open."""
-        files = [Path(path) for path in paths]
+        files = [Path(path).absolute() for path in paths]
         if add or not self._workspace.case.volumes or any(file.is_dir() for file in files):
             self._cases.open_paths(files, add)
             return
@@ -109,9 +109,9 @@ class ObjectController(QObject):
             from imaging.objects import only_objects
             from imaging.open import scan
 
-            if not only_objects(paths):
+            if not only_objects([str(file) for file in files]):
                 return None
-            return scan(paths, cancelled=ticket.cancelled, names_as=self._cases.names_as())
+            return scan(files, cancelled=ticket.cancelled, names_as=self._cases.names_as())
 
         def then(result: Any) -> None:
             if result is None or not result.objects:
@@ -201,6 +201,8 @@ class ObjectController(QObject):
                 f"Place it by its coordinates on {volume.title}?",
                 ("Place it", lambda: self._read(found, volume)),
                 ("Cancel", lambda: None),
+                at_once=True,
+                of_study=True,
             )
 
     def _shown_volume(self, but: str = "") -> Volume | None:

@@ -89,6 +89,8 @@ class JobsBar(QStatusBar):
         self.mode.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.place = QLabel()
         self.place.setMinimumWidth(280)
+        self._lasting = False
+        self._lasting = False
         self.message = ElidedLabel()
         self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.journal = QLabel()
@@ -126,7 +128,13 @@ class JobsBar(QStatusBar):
         else:
             self._fade.stop()
 
+    def forget_failure(self) -> None:
+        """Take a warning or failure away, because the study it was about is closed."""
+        if self._lasting:
+            self.say("")
+
     def _write(self, sentence: str, role: str) -> None:
+        self._lasting = bool(sentence) and role in LASTING
         set_role(self.message, role)
         self.message.setText(sentence)
         self.message.setToolTip(sentence)

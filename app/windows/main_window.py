@@ -464,6 +464,7 @@ class MainWindow(QMainWindow):
                     ("Stay", lambda: None),
                     ("Save the case elsewhere…", self.ask_save),
                     ("Close and lose them", self._leave),
+                    at_once=True,
                 )
             return
         self.closing.emit()
