@@ -13,7 +13,7 @@ from imaging.orientation import upright
 from imaging.scanning import ScanResult, scan
 from imaging.series import Loading, Series
 from imaging.storage.grid_load import GridLoading, read_grid_slice
-from imaging.volume import Volume, auto_window
+from imaging.volume import Volume, auto_window, filled_padding, is_padding
 
 __all__ = ["ScanResult", "load_series", "open_series", "scan", "thumbnail", "volume_thumbnail"]
 
@@ -61,32 +61,37 @@ def thumbnail(series: Series, size: int = 96) -> np.ndarray:
     """
     middle = series.shape[0] // 2
     read = read_slice if series.kind == "dicom" else read_grid_slice
-    picture = _picture(read(series, middle), _pixel_mm(series), size)
-    if series.photometric == "MONOCHROME1":
-        picture = 255 - picture
+    inverted, padding = series.photometric == "MONOCHROME1", series.frames[0].encoding.padding
+    picture = _picture(read(series, middle), _pixel_mm(series), size, inverted, padding)
     return np.ascontiguousarray(_upright(picture, series.geometry))
 
 
 def volume_thumbnail(volume: Volume, size: int = 96) -> np.ndarray:
     """The same of a volume that is loaded; see :func:`thumbnail`."""
     middle = volume.voxels[volume.geometry.shape[0] // 2]
-    picture = _picture(middle, volume.geometry.spacing[1:], size)
-    if volume.inverted:
-        picture = 255 - picture
+    pixel_mm = volume.geometry.spacing[1:]
+    picture = _picture(middle, pixel_mm, size, volume.inverted, volume.padding)
     return np.ascontiguousarray(_upright(picture, volume.geometry))
 
 
-def _picture(image: np.ndarray, pixel_mm: tuple[float, float], size: int) -> np.ndarray:
+def _picture(
+    image: np.ndarray,
+    pixel_mm: tuple[float, float],
+    size: int,
+    inverted: bool,
+    padding: tuple[int, int] | None,
+) -> np.ndarray:
     """A slice in grey, uint8, with true proportions."""
+    window = auto_window(image[~is_padding(image, padding)], inverted)
+    image = filled_padding(image, padding, inverted)
     image = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
     row_mm, column_mm = pixel_mm
     height, width = image.shape[0] * row_mm, image.shape[1] * column_mm
     scale = size / max(height, width)
     shape = max(1, round(height * scale)), max(1, round(width * scale))
-    window = auto_window(image)
     small = _resized(image, shape)
     grey = np.clip((small - window.low) / window.width, 0.0, 1.0)
-    return np.rint(grey * 255).astype(np.uint8)
+    return np.rint((1.0 - grey if inverted else grey) * 255).astype(np.uint8)
 
 
 def _upright(picture: np.ndarray, geometry: Geometry | None) -> np.ndarray:

@@ -285,7 +285,8 @@ def auto_window(values: np.ndarray, inverted: bool = False) -> Window:
         return Window(0.5, 1.0)
     low, top = (float(v) for v in np.percentile(flat, (1.0, 99.9)))
     tissue = flat[flat > low + 0.1 * (top - low)]
-    high = float(np.percentile(tissue, 99.5)) * 1.05 if tissue.size >= 16 else top
+    # a little above it, counted from the dark: values may lie anywhere, below zero too
+    high = low + 1.05 * (float(np.percentile(tissue, 99.5)) - low) if tissue.size >= 16 else top
     if high <= low:
         low, high = float(flat.min()), float(flat.max())
     width = max(high - low, 1e-6)

@@ -15,7 +15,7 @@ import numpy as np
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
 from imaging.segmentation import Provenance
-from imaging.volume import Volume
+from imaging.volume import Volume, filled_padding
 from inference.messages import (
     Cancelled,
     DeviceAnswer,
@@ -207,7 +207,9 @@ def _check_available(model: InstalledModel) -> None:
 
 def _image(job: Job, volume: Volume) -> Image:
     """The voxels into shared memory, with a key that changes with the content."""
-    shared = SharedArray.copy_of(_native(volume.voxels))
+    shared = SharedArray.copy_of(
+        _native(filled_padding(volume.voxels, volume.padding, volume.inverted))
+    )
     handle = job.share("voxels", shared)
     affine = tuple(float(v) for v in volume.geometry.affine.ravel())
     mark = crc32(shared.array.data)

@@ -16,7 +16,7 @@ from app.controllers.cases import CaseController
 from app.tasks import Tasks
 from app.told_sequences import NOT_SURE, corrected, tell, token_of, told_guess, with_guess
 from app.workspace import Workspace
-from imaging.volume import Volume
+from imaging.volume import Volume, filled_padding
 
 if TYPE_CHECKING:
     from imaging.series import SequenceGuess, Series
@@ -89,7 +89,8 @@ class SequenceController(QObject):
         def work(_ticket) -> SequenceGuess:
             from imaging.analysis.contrast import guess_contrast
 
-            return guess_contrast(volume.voxels, geometry)
+            voxels = filled_padding(volume.voxels, volume.padding, volume.inverted)
+            return guess_contrast(voxels, geometry)
 
         self._tasks.run(work, lambda seen: self._looked(key, seen))
 

@@ -178,6 +178,65 @@ def test_windows_of_the_header_are_offered(maker: Maker) -> None:
     assert volume.windows == (Window(40, 80), Window(300, 1500))
 
 
+def test_slices_with_windows_of_their_own_are_shown_with_the_middling_one(maker: Maker) -> None:
+    for k, width in enumerate((300, 310, 320, 6020, 305)):  # the middle slice has hardly tissue
+        plan = at_height(Plan(), 3.0 * k)
+        maker.write(plan, WindowCenter=width // 2, WindowWidth=width)
+    volume = load_series(only(maker))
+    assert volume.window == Window(155, 310)
+    assert volume.windows == (Window(155, 310),)
+
+
+def test_windows_that_scatter_wildly_are_not_believed(maker: Maker) -> None:
+    for k, width in enumerate((30, 100, 400, 2000, 9000, 9500)):
+        plan = at_height(Plan(), 3.0 * k)
+        maker.write(plan, WindowCenter=width // 2, WindowWidth=width)
+    assert load_series(only(maker)).window is None
+
+
+def test_a_real_series_with_a_window_for_each_slice(shared_data: Path) -> None:
+    with scan([shared_data / "dicom_ge_mprage"]) as result:
+        widths = [s.windows[0].width for one in result.series for s in one.frames if s.windows]
+        assert max(widths) > 10 * min(widths)
+        for series in result.series:
+            volume = open_series(series).volume
+            assert volume.window is None or volume.window.width < 1000
+
+
+@pytest.mark.parametrize(
+    ("signed", "value", "limit", "expected"),
+    [
+        (0, 0, None, (0, 0)),
+        (0, 40000, 41000, (40000, 41000)),
+        (1, -2000, None, (-2000, -2000)),
+        (1, -1990, -2000, (-2000, -1990)),
+    ],
+)
+def test_padding_stays_in_the_voxels_and_out_of_the_picture(
+    maker: Maker, signed: int, value: int, limit: int | None, expected: tuple[int, int]
+) -> None:
+    tags = {"PixelPaddingValue": value, "PixelPaddingRangeLimit": limit}
+    tags = {name: number for name, number in tags.items() if number is not None}
+    for k in range(3):
+        data = maker.dataset(at_height(Plan(rows=40, columns=40), 3.0 * k))
+        plain = np.arange(1600, dtype=np.int32).reshape(40, 40) % 200 + 100
+        padded = np.where(np.mgrid[:40, :40][1] < 20, value, plain)
+        data.PixelRepresentation = signed
+        data.PixelData = padded.astype("<i2" if signed else "<u2").tobytes()
+        for name, number in tags.items():
+            data.add_new(name, "SS" if signed else "US", number)
+        data.save_as(maker.folder / f"p{k}", enforce_file_format=True)
+    series = only(maker)
+    volume = load_series(series)
+    assert volume.padding == expected
+    assert (volume.voxels[:, :, :20] == value).all()
+    measured = volume.measured(volume.voxels)
+    assert (measured.size, measured.min(), measured.max()) == (3 * 800, 120, 299)
+    picture = thumbnail(series, 40)
+    assert picture[:, :16].max() < 30
+    assert picture[:, 24:].max() > 220
+
+
 def test_source_names_each_slice_in_array_order(maker: Maker) -> None:
     paths = maker.stack([6.0, 0.0, 3.0])
     source = load_series(only(maker)).source

@@ -336,6 +336,33 @@ def test_all_at_one_place_is_a_pile_to_leaf_through(maker: Maker) -> None:
     assert "same place" in series.problems[0]
 
 
+@pytest.mark.parametrize(
+    ("mark", "axis", "labels"),
+    [
+        ("EchoTime", "echo time", ("TE 10 ms", "TE 20 ms", "TE 30 ms")),
+        ("TriggerTime", "trigger time", ("trigger 10 ms", "trigger 20 ms", "trigger 30 ms")),
+    ],
+)
+def test_marked_images_of_one_slice_are_images_of_a_4d_series(
+    maker: Maker, mark: str, axis: str, labels: tuple[str, ...]
+) -> None:
+    for n in (2, 1, 3):
+        maker.write(at_height(Plan(add=100.0 * n), 5.0), **{mark: 10.0 * n})
+    (series,) = found(maker)
+    assert series.shape == (1, 12, 10)
+    assert (series.repeat_axis, series.repeats) == (axis, labels)
+    assert series.problems == ()
+    assert_images_in_place(series, (100.0, 200.0, 300.0))
+
+
+def test_one_slice_whose_marks_leave_some_alike_stays_a_pile(maker: Maker) -> None:
+    for echo in (10.0, 10.0, 20.0):
+        maker.write(at_height(Plan(), 5.0), EchoTime=echo)
+    (series,) = found(maker)
+    assert (series.shape[0], series.repeats) == (3, ())
+    assert "same place" in series.problems[0]
+
+
 def test_without_any_position_images_can_still_be_viewed(maker: Maker) -> None:
     for _ in range(3):
         maker.write(Plan(), ImagePositionPatient=None)

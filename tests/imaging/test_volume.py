@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_cases import straight, volume_on
 
 from imaging.errors import BadInput
-from imaging.volume import Volume, Window, auto_window
+from imaging.volume import Volume, Window, auto_window, filled_padding
 
 
 def test_the_window_has_two_ends():
@@ -60,3 +60,23 @@ def test_an_automatic_window_does_not_follow_the_amount_of_air():
     for window in windows:
         assert window.low == pytest.approx(0, abs=1)
         assert 199 < window.high < 220
+
+
+def test_the_window_of_an_inverted_image_is_that_of_its_mirror_image():
+    tissue = np.linspace(100, 200, 1000)
+    values = np.concatenate([np.zeros(9000), tissue])
+    window, mirrored = auto_window(values), auto_window(4095 - values, inverted=True)
+    assert mirrored.width == pytest.approx(window.width)
+    assert mirrored.high == pytest.approx(4095 - window.low)
+
+
+def test_padding_is_no_measured_value():
+    stored = np.array([[[-2000, -1999, 5, 900]]], np.int16)
+    volume = Volume("v", "v", stored, straight((1, 1, 4)), slope=2.0, padding=(-2000, -1999))
+    assert volume.measured(volume.voxels).tolist() == [10.0, 1800.0]
+    assert filled_padding(stored, volume.padding).ravel().tolist() == [5, 5, 5, 900]
+    assert filled_padding(stored, volume.padding, inverted=True).ravel().tolist() == [
+        900, 900, 5, 900,
+    ]  # fmt: skip
+    assert filled_padding(stored, None) is stored
+    assert volume.voxels.ravel().tolist() == [-2000, -1999, 5, 900]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from imaging.volume import Volume
+from imaging.volume import Volume, filled_padding
 
 #: A voxel counts as tissue above this share of the way from the darkest to the 99.5th percentile.
 TISSUE_SHARE = 0.12
@@ -19,7 +19,8 @@ def head_corners(volume: Volume) -> np.ndarray:
     The corners of the whole grid where nothing stands out (an empty image, one still loading).
     """
     steps = [-(-n // SAMPLES) for n in volume.voxels.shape]
-    sample = volume.real(volume.voxels[tuple(slice(None, None, s) for s in steps)])
+    sample = volume.voxels[tuple(slice(None, None, s) for s in steps)]
+    sample = volume.real(filled_padding(sample, volume.padding, volume.inverted))
     sample = np.nan_to_num(-sample if volume.inverted else sample)
     low, high = float(sample.min()), float(np.percentile(sample, 99.5))
     tissue = sample > low + TISSUE_SHARE * (high - low)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
 from imaging.volume import Repeats, Volume, Window, auto_window
 from viewer.state.display import DisplayState
 
@@ -22,7 +20,7 @@ def automatic_window(volume: Volume) -> Window:
     if window is None:
         stride = max(1, round((volume.voxels.size / _SAMPLE_VOXELS) ** (1 / 3)))
         sample = volume.voxels[::stride, ::stride, ::stride]
-        window = auto_window(volume.real(np.ascontiguousarray(sample)))
+        window = auto_window(volume.measured(sample), volume.inverted)
         _automatic[_owner(volume)] = window
     return window
 

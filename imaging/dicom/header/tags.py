@@ -93,6 +93,8 @@ WANTED: dict[int, str] = {
     0x00280101: "US",  # Bits Stored
     0x00280102: "US",  # High Bit
     0x00280103: "US",  # Pixel Representation
+    0x00280120: "US",  # Pixel Padding Value
+    0x00280121: "US",  # Pixel Padding Range Limit
     0x00281050: "text",  # Window Center
     0x00281051: "text",  # Window Width
     0x00281052: "text",  # Rescale Intercept

@@ -72,7 +72,19 @@ def _encoding(header: Header) -> Encoding:
         real=header.float_pixels,
         lookup=lookup,
         notes=_notes(header, lookup),
+        padding=None if lookup else _padding(header),
     )
+
+
+def _padding(header: Header) -> tuple[int, int] | None:
+    """Stored values that stand where nothing was measured (PS3.3 C.7.5.1.1.2)."""
+    value, limit = header.number(0x00280120), header.number(0x00280121)
+    if value is None or header.float_pixels:
+        return None
+    ends = [int(value), int(value if limit is None else limit)]
+    if header.integer(0x00280103) == 1:  # the two bytes are then signed, whatever the VR says
+        ends = [end - (1 << 16) if end >= 1 << 15 else end for end in ends]
+    return min(ends), max(ends)
 
 
 def _lookup(header: Header) -> str:

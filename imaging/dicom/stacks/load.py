@@ -28,11 +28,13 @@ from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
 from imaging.series import Frame, Series
 from imaging.uneven import private_frame, uneven_geometry
-from imaging.volume import Repeats, Source, Volume
+from imaging.volume import Repeats, Source, Volume, Window
 
 #: About so many bytes of voxels arrive between two reports.
 SLAB_BYTES = 16 << 20
 _THREADS = max(2, min(4, os.cpu_count() or 1))
+#: Windows whose middle half of the slices differs by more in width say nothing of the series.
+_SCATTER = 2.0
 #: So many compressed images go to a worker process at once.
 _BATCH = 8
 
@@ -259,7 +261,7 @@ def _voxel_type(frames: Sequence[Frame], slices: int) -> tuple[np.dtype, bool]:
 def _volume(series: Series, images: np.ndarray, rescaled: bool) -> Volume:
     """The volume of a series around memory of shape (n, k, j, i); its first image is chosen."""
     slices = series.shape[0]
-    middle = series.frames[slices // 2]
+    windows = _windows(series.frames[:slices])
     scales = tuple(
         (1.0, 0.0) if rescaled else (frame.slope, frame.intercept)
         for frame in series.frames[slices // 2 :: slices][: len(images)]
@@ -278,14 +280,30 @@ def _volume(series: Series, images: np.ndarray, rescaled: bool) -> Volume:
         source=sources[0],
         slope=scales[0][0],
         intercept=scales[0][1],
-        window=middle.windows[0] if middle.windows else None,
-        windows=middle.windows,
+        window=windows[0] if windows else None,
+        windows=windows,
         inverted=series.photometric == "MONOCHROME1",
+        padding=None if rescaled else series.frames[0].encoding.padding,
         notes=series.problems,
         repeats=repeats,
         places=places,
         placed=series.geometry is not None,
     )
+
+
+def _windows(frames: Sequence[Frame]) -> tuple[Window, ...]:
+    """The windows that the header gives an image; none where its slices do not nearly agree.
+
+    Some makers fit one to each slice, and that of a slice with hardly any tissue in it would show
+    the others black: the one of middling brightness stands for all.
+    """
+    given = sorted((f.windows for f in frames if f.windows), key=lambda windows: windows[0].high)
+    if not given:
+        return ()
+    low, high = (given[len(given) * share // 4][0].width for share in (1, 3))
+    if max(low, high) > _SCATTER * min(low, high):
+        return ()
+    return given[(len(given) - 1) // 2]
 
 
 def _source_of(series: Series, image: int) -> Source:

@@ -64,7 +64,7 @@ def images_of(frames: list[Frame]) -> list[Image]:
     places = levels(frames)
     repeats = max(map(len, places))
     if len(places) == 1:
-        return [Image(frames)]
+        return _at_one_place(frames)
     if repeats == 1:
         return _shifted(frames) or [Image(along_normal(frames))]
     for mark in MARKS:
@@ -74,6 +74,24 @@ def images_of(frames: list[Frame]) -> list[Image]:
         if max(len(level) for part in parts.values() for level in levels(part)) < repeats:
             return _split(mark, parts)
     return _dealt(places, repeats) or [Image(along_normal(frames))]
+
+
+def _at_one_place(frames: list[Frame]) -> list[Image]:
+    """Echoes or time points of one slice, where the marks tell all of them apart; else a pile."""
+    images = _single_slices(frames)
+    return images if all(len(image.frames) == 1 for image in images) else [Image(frames)]
+
+
+def _single_slices(frames: list[Frame]) -> list[Image]:
+    for mark in MARKS if len(frames) > 1 else ():
+        parts = _by_mark(frames, mark)
+        if len(parts) > 1:
+            return [
+                image.within(mark, _mark_text(mark, value, number))
+                for number, (value, part) in enumerate(parts.items(), 1)
+                for image in _single_slices(part)
+            ]
+    return [Image(frames)]
 
 
 def _split(mark: str, parts: dict[float | None, list[Frame]]) -> list[Image]:
