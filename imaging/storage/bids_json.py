@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from imaging.dicom.stacks.sequence import SequenceFacts
+from imaging.dicom.writing.write import SOFTWARE
+from imaging.series import SEQUENCES
 
 MAX_BYTES = 4 << 20
 _ENDS = (".nii.gz", ".nii", ".hdr.gz", ".hdr", ".img.gz", ".img")
@@ -54,6 +57,13 @@ def read_beside(path: str) -> Beside:
         train=_number(found, "EchoTrainLength", 1.0),
         strength=_number(found, "MagneticFieldStrength", 1.0),
     )
+    if isinstance(found.get("written_by"), dict) and _word(found["written_by"], "name") == SOFTWARE:
+        sequence = _word(found, "sequence")
+        facts = replace(
+            facts,
+            map_of=_word(found, "meaning") if "range" in found else "",
+            told=sequence if sequence in SEQUENCES else "",
+        )
     return Beside(facts, next(iter(facts.names), ""), _word(found, "Manufacturer"), (beside,))
 
 

@@ -17,9 +17,12 @@ from writing_grids import (
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
+from imaging.open import scan
 from imaging.orientation import LPS_TO_RAS
 from imaging.segmentation import Segment, Segmentation
 from imaging.storage.nifti import write_heatmap, write_labels, write_volume
+from imaging.storage.sidecar import image_facts, write_json
+from imaging.volume import Source, Volume
 
 
 @pytest.mark.parametrize("way", ORIENTATIONS, ids=NAMES)
@@ -129,6 +132,21 @@ def test_a_map_keeps_every_value(tmp_path):
     write_heatmap(tmp_path / "p.nii.gz", Heatmap("h", "P", values, "probability", geometry, "v"))
     back = np.asarray(nib.load(tmp_path / "p.nii.gz").dataobj).transpose(2, 1, 0)
     np.testing.assert_array_equal(back, values)
+
+
+def test_the_file_beside_a_map_or_image_says_what_it_is(tmp_path):
+    geometry = grid()
+    values = np.random.default_rng(0).random(geometry.shape, np.float32)
+    heat = Heatmap("h", "P", values, "probability", geometry, "v")
+    write_heatmap(tmp_path / "case7_T2w.nii.gz", heat)
+    image = Volume("v", "v", values, geometry, Source("memory", sequence="FLAIR"))
+    write_volume(tmp_path / "case8.nii.gz", image)
+    write_json(tmp_path / "case8.json", image_facts(image))
+    with scan([tmp_path]) as result:
+        written_map, written_image = sorted(result.series, key=lambda s: s.description)
+    assert (written_map.sequence, written_map.guess.confidence) == ("", 1.0)
+    assert "probability" in written_map.guess.why
+    assert written_image.sequence == "FLAIR"
 
 
 def test_another_suffix_is_refused(tmp_path):

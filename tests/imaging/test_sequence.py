@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,8 +40,15 @@ NAMES = {
         | AAHead_Scout | 定位像 | T/S/C RF FAST PILOT""",
     "": """ep2d_diff_mddw_20_FA | Mag_Images | TOF_3D_multi-slab | MRA COW | ep2d_perf | 3DpCASL
         | BOLD rest | fMRI_MB_asc | gre_field_mapping | B0 NS | STIR sag | DIR_SPACE | T1 map
-        | REST1 w SMS | T1 subtraction | T1 and T2 stuff | 001_ground_truth""",
+        | T2w_probability | sub-1_prob | FLAIR heatmap | T1w_gradcam | lesion uncertainty T2
+        | flair_cam | T2w_label-lesion_probseg | map-of T2w | REST1 w SMS
+        | T1 subtraction | T1 and T2 stuff | 001_ground_truth""",
 }  # fmt: skip
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Maker:
+    return Maker(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +57,34 @@ NAMES = {
 )
 def test_names(sequence: str, name: str) -> None:
     assert guess_by_name(name).name == sequence
+
+
+@pytest.mark.parametrize(
+    "part", ["P", "PHASE", "P_FFE", "R", "REAL", "I", "IMAGINARY", "R_FFE", "I_FFE"]
+)
+@pytest.mark.parametrize("names", [("t2_tse_tra",), ("SWI_Images",), ()])
+def test_parts_of_complex_images_are_no_sequence(maker: Maker, part: str, names) -> None:
+    for k in range(3):
+        maker.write(
+            at_height(Plan(), 3.0 * k), ImageType=["ORIGINAL", "PRIMARY", part, "ND"],
+            ScanningSequence="GR", RepetitionTime=28, EchoTime=20, FlipAngle=15,
+            SeriesDescription=" ".join(names),
+        )  # fmt: skip
+    with scan([maker.folder]) as result:
+        (series,) = result.series
+    assert (series.sequence, series.guess.name) == ("", "")
+    assert series.guess.confidence > 0.9
+    assert "image type says" in series.guess.why
+
+
+def test_the_complex_component_of_a_file_counts_too(maker: Maker) -> None:
+    for k in range(3):
+        maker.write(
+            at_height(Plan(), 3.0 * k), ImageType=["ORIGINAL", "PRIMARY", "T2", "NONE"],
+            ComplexImageComponent="PHASE", SeriesDescription="t2_tse_tra",
+        )  # fmt: skip
+    with scan([maker.folder]) as result:
+        assert [series.sequence for series in result.series] == [""]
 
 
 SPIN, INVERTED, GRADIENT = ("SE",), ("SE", "IR"), ("GR",)

@@ -41,6 +41,13 @@ _OTHER_TYPES = {
     "FIELD_MAP": "field map", "SPECTROSCOPY": "spectroscopy", "SUBTRACT": "subtraction",
     "SUBTRACTION": "subtraction", "STIR": "short-tau inversion",
 }  # fmt: skip
+#: Parts of complex images other than the magnitude (PS3.3 C.8.13.3.1.1, and as makers write them):
+#: their timing and names are those of the magnitude, their looks are not.
+_COMPONENTS = {
+    **dict.fromkeys(("P", "PHASE", "P_FFE", "P_SE", "P_IR"), "phase image"),
+    **dict.fromkeys(("R", "REAL", "R_FFE", "R_SE", "R_IR"), "real part"),
+    **dict.fromkeys(("I", "IMAGINARY", "I_FFE", "I_SE", "I_IR"), "imaginary part"),
+}
 _WATER_FAT = {"DIXON", "W", "F", "IP", "OP", "WATER", "FAT", "IN_PHASE", "OUT_PHASE"}
 #: Acquisition Contrast of enhanced files (PS3.3 C.8.13.3.1.2); makers fill it carelessly.
 _BY_CONTRAST = {
@@ -73,6 +80,10 @@ class SequenceFacts:
         Enhanced files: ``SPIN``, ``GRADIENT`` or ``BOTH``.
     echo_planar : bool
         Enhanced files: read out by echo planar imaging.
+    map_of : str
+        What the numbers of a map are that this program wrote: ``"probability"``.
+    told : str
+        The sequence that this program wrote beside the image.
     """
 
     names: tuple[str, ...] = field(default=(), repr=False)
@@ -92,6 +103,8 @@ class SequenceFacts:
     train: float | None = None
     strength: float | None = None
     b_value: float | None = None
+    map_of: str = ""
+    told: str = ""
 
 
 class Clue(NamedTuple):
@@ -151,7 +164,11 @@ def guess_sequence(facts: SequenceFacts) -> SequenceGuess:
     """
     if facts.modality not in ("MR", ""):
         return SequenceGuess("", 1.0, "not an MR image")
-    clues = [*_names(facts), *_types(facts), *_diffusion(facts)]
+    if facts.map_of:
+        return SequenceGuess("", 1.0, f"the file beside it says it is a map: {facts.map_of}")
+    if component := _component(facts.image_type):
+        return SequenceGuess("", 0.95, f"its image type says {component}")
+    clues = [*_told(facts), *_names(facts), *_types(facts), *_diffusion(facts)]
     guess = weigh(clues)
     if guess.name in _WEIGHTINGS or not clues or max(clues, key=_strength).strength < 0.6:
         guess = weigh([*clues, *_contrast(facts), *_timing(facts)])
@@ -230,6 +247,16 @@ def weigh(clues: Iterable[Clue]) -> SequenceGuess:
     if best == OTHER or confidence < LEAST:
         return SequenceGuess("", confidence if best == OTHER else 0.0, why)
     return SequenceGuess(best, min(confidence, 0.99), why)
+
+
+def _component(image_type: Sequence[str]) -> str:
+    """Which part of a complex image other than the magnitude it is; empty where it is none."""
+    words = (word.upper() for word in image_type)
+    return next((_COMPONENTS[word] for word in words if word in _COMPONENTS), "")
+
+
+def _told(facts: SequenceFacts) -> list[Clue]:
+    return [Clue(facts.told, 0.9, "the file beside it says so")] if facts.told else []
 
 
 def _strength(clue: Clue) -> float:

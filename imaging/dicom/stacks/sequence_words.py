@@ -39,6 +39,8 @@ _STAR = r" ?(\*|star|stern|s\b)|(hemo|haemo|medic|merge|\bgre\b|\bffe\b|fl2d|\be
 
 #: Names of things that are none of the sequences; the first group of words that fits counts.
 _OTHERS: tuple[tuple[str, str], ...] = (
+    ("map of a model", r"\bprob(abilit\w*|s|seg)?\b|\bheat ?maps?\b|\bgrad ?cam\b|\buncertaint\w*"
+                       r"|\bcam\b|\bmap of\b"),
     ("angiography", r"\btof\b|\bmra\b|\bmrv\b|angio|venogr|inhance|trance|\bpc ?a\b|qiss|twist"),
     ("perfusion", r"perf(usion)?\b|perfus|\bp?c?asl\b|pcasl|\bdsc\b|\bdce\b|\br?cb[fv]\b|\bmtt\b"
                   r"|\btmax\b|\bttp\b|灌注"),
