@@ -251,7 +251,8 @@ class CaseController(QObject):
         def rank(s: Series) -> tuple:
             known = s.sequence in _FIRST_CHOICE
             order = _FIRST_CHOICE.index(s.sequence) if known else len(_FIRST_CHOICE)
-            order += s.sequence in _LAST_CHOICE
+            other = not s.sequence and s.guess.confidence > 0  # known to be a phase image, a map, …
+            order += other or s.sequence in _LAST_CHOICE
             return order, not s.guess.sure, -(s.shape[0] * s.shape[1] * s.shape[2])
 
         return min(usable, key=rank)

@@ -223,7 +223,7 @@ def _set_common(ds: Dataset, volume: Volume, stored: np.ndarray, slope: float, b
         ds.RescaleSlope, ds.RescaleIntercept = decimals((slope, base))
         ds.RescaleType = "US"
     window = volume.window or auto_window(
-        volume.real(volume.voxels.reshape(-1)[:: _sparse(volume)])
+        volume.measured(volume.voxels.reshape(-1)[:: _sparse(volume)]), volume.inverted
     )
     ds.WindowCenter, ds.WindowWidth = decimals((window.centre, max(window.width, 1e-6)))
 
