@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from app.export_choice import ExportChoice, ExportOptions
+from app.export_kinds import IMAGE, Kind
+from app.export_privacy import (
+    LOOK,
+    OwnWords,
+    nameless_map,
+    nameless_mask,
+    own_words,
+    why_text_in_pixels,
+)
 from imaging.case import Case
+from imaging.deidentify.text import cleaned
+from imaging.errors import BadInput
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
@@ -40,6 +51,8 @@ class Material:
         The views as they are on screen.
     text_shown : bool
         Whether they show patient and study.
+    pictured : tuple of str
+        Ids of the images that they show.
     notes : list of str
         Sentences for the user; writers add to it.
     seg_file : list of Path
@@ -57,6 +70,7 @@ class Material:
     creator: str = ""
     picture: np.ndarray | None = None
     text_shown: bool = True
+    pictured: tuple[str, ...] = ()
     notes: list[str] = field(default_factory=list)
     beside: list[Path] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
@@ -107,7 +121,7 @@ class Material:
     def mask(self) -> Segmentation:
         """The chosen mask."""
         mask = self.case.segmentation(self.choice.segmentation_id)
-        return _nameless_mask(mask) if self.options.deidentify else mask
+        return nameless_mask(mask, self.own) if self.options.deidentify else mask
 
     @cached_property
     def written_mask(self) -> Segmentation:
@@ -157,14 +171,47 @@ class Material:
     @property
     def maps(self) -> list[tuple[str, Heatmap]]:
         """The chosen maps with a file name for each."""
-        maps = [self.case.heatmap(id) for id in self.choice.heatmap_ids]
-        return [(plain(f"{heat.meaning} {heat.about}"), self._heat(heat)) for heat in maps]
+        maps = [self._heat(self.case.heatmap(id)) for id in self.choice.heatmap_ids]
+        return [(plain(f"{heat.meaning} {heat.about}"), heat) for heat in maps]
 
     @property
     def channels(self) -> list[tuple[str, Volume]]:
         """Images of an nnU-Net case with the names of their channels."""
         ids = self.choice.channel_ids or (self.mask.volume_id,)
-        return [(channel_name(self.case, id), self.image(id)) for id in ids]
+        named = [(channel_name(self.case, id), self.image(id)) for id in ids]
+        if not self.options.deidentify:
+            return named
+        words = self.own.words
+        return [
+            (cleaned(name, words) or f"Image {n}", volume)
+            for n, (name, volume) in enumerate(named, start=1)
+        ]
+
+    @cached_property
+    def own(self) -> OwnWords:
+        """What says who the patient is, by all images of the case."""
+        return own_words(self.case.volumes)
+
+    def check_pixels(self, kind: Kind) -> None:
+        """Raise BadInput where a kind would let text out that is part of the pixels."""
+        if not self.options.deidentify:
+            return
+        for volume in self._pixels_of(kind):
+            if reason := why_text_in_pixels(volume, every_file=True):
+                raise BadInput(reason, "", LOOK)
+
+    def _pixels_of(self, kind: Kind) -> list[Volume]:
+        """The images whose voxels a kind writes or shows."""
+        if kind.group == IMAGE:
+            return [self.case.volume(self.choice.volume_id)]
+        if kind.picture:
+            return [self.case.volume(id) for id in self.pictured]
+        if kind.id == "nnunet":
+            ids = self.choice.channel_ids or (self.mask.volume_id,)
+            return [self.case.volume(id) for id in ids]
+        if kind.id == "bids" and self.options.with_image:
+            return [self.case.volume(self.mask.volume_id)]
+        return []
 
     def note(self, sentence: str) -> None:
         """Say something once."""
@@ -179,10 +226,7 @@ class Material:
         return replace(volume, name=volume.source.sequence or "Image")
 
     def _heat(self, heat: Heatmap) -> Heatmap:
-        if not self.options.deidentify:
-            return heat
-        made_by = replace(heat.provenance, created="")
-        return replace(heat, name=heat.meaning.capitalize(), provenance=made_by)
+        return nameless_map(heat, self.own) if self.options.deidentify else heat
 
 
 def usual_stem(volume: Volume, *, deidentify: bool = False) -> str:
@@ -207,12 +251,3 @@ def channel_name(case: Case, volume_id: str) -> str:
     sequence = volume.source.sequence
     alike = [other for other in case.volumes if other.source.sequence == sequence]
     return sequence if sequence and len(alike) == 1 else volume.name
-
-
-def _nameless_mask(mask: Segmentation) -> Segmentation:
-    from imaging.storage.arrays import with_labels
-
-    copy = with_labels(mask, [s.number for s in mask.segments])
-    made_by = replace(mask.provenance, created="")
-    copy.set_header(mask.header(name="Mask", provenance=made_by))
-    return copy

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.export_choice import ExportChoice
-from app.export_kinds import KIND, MASK, Kind
+from app.export_kinds import IMAGE, KIND, MASK, Kind
+from app.export_privacy import LOOK, why_text_in_pixels
 from imaging.case import Case
 from imaging.errors import ImagingError
 from imaging.heatmap import Heatmap
@@ -34,6 +35,10 @@ class Ground:
         Why an image cannot become a file now (still loading, uneven slices), by its id.
     text_shown : bool
         Whether the views show patient and study.
+    pictured, channel_ids : tuple of str
+        The images on screen, and those of an nnU-Net case.
+    with_image : bool
+        A copy of the image in a BIDS data set.
     """
 
     case: Case
@@ -43,6 +48,23 @@ class Ground:
     deidentify: bool = False
     text_shown: bool = True
     why_not_written: Callable[[str], str] = lambda _id: ""
+    pictured: tuple[str, ...] = ()
+    with_image: bool = True
+    channel_ids: tuple[str, ...] = ()
+
+    def pixels(self, kind: Kind) -> list[Volume]:
+        """The images whose voxels a kind writes or shows."""
+        ids: tuple[str, ...] = ()
+        if kind.group == IMAGE:
+            ids = (self.volume.id,) if self.volume else ()
+        elif kind.picture:
+            ids = self.pictured
+        elif kind.id == "nnunet":
+            ids = self.channel_ids or ((self.mask.volume_id,) if self.mask else ())
+        elif kind.id == "bids" and self.with_image and self.mask:
+            ids = (self.mask.volume_id,)
+        found = (self.case.items.get(id) for id in ids)
+        return [volume for volume in found if isinstance(volume, Volume)]
 
     def under(self, kind: Kind) -> list[Volume]:
         """The images that a kind is written from, or that it refers to."""
@@ -68,8 +90,14 @@ def why_no_kind(kind: Kind, ground: Ground) -> str:
     }[kind.needs]
     if missing:
         return missing
+    if kind.picture and ground.deidentify and ground.text_shown:
+        return TEXT_SHOWN
+    if ground.deidentify:
+        for volume in ground.pixels(kind):
+            if reason := why_text_in_pixels(volume):
+                return f"{reason}. {LOOK}"
     if kind.picture:
-        return TEXT_SHOWN if ground.deidentify and ground.text_shown else ""
+        return ""
     if kind.id == "lesions_csv":
         return ""
     for volume in ground.under(kind):
@@ -192,7 +220,10 @@ def writes_codes(kinds: tuple[str, ...]) -> bool:
 
 
 def accepted_labels(mask: Segmentation) -> tuple[int, ...]:
-    """Numbers of the labels a person has taken over: all but the proposal label of a draft."""
+    """Numbers of finished labels: all but the proposal label of a draft.
+
+    Those a person has taken over, and those of a mask that was opened as finished work.
+    """
     numbers = tuple(segment.number for segment in mask.segments)
     return numbers[1:] if mask.draft else numbers
 

@@ -13,13 +13,39 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
 from imaging.errors import ImagingError, WorldFailed
 
+#: Takes a finished file and the name it shall get; raises where it must not have it.
+Look = Callable[[Path, Path], None]
+_looks: ContextVar[tuple[Look, ...]] = ContextVar("looks", default=())
+
 #: On Windows a virus scanner may hold a fresh file for a moment; so long we try again.
 SHARING_RETRY_SECONDS = 5.0
+
+
+@contextlib.contextmanager
+def inspecting(look: Look) -> Iterator[None]:
+    """Every file written inside this block is looked at before it gets its name.
+
+    Parameters
+    ----------
+    look : callable
+        Gets the file aside and its final path; what it raises stops the file.
+    """
+    token = _looks.set((*_looks.get(), look))
+    try:
+        yield
+    finally:
+        _looks.reset(token)
+
+
+def _inspect(aside: Path, path: Path) -> None:
+    for look in _looks.get():
+        look(aside, path)
 
 
 def write_atomic(
@@ -55,6 +81,7 @@ def write_atomic(
             _sync(aside)
             if verify is not None:
                 verify(aside)
+            _inspect(aside, path)
             _replace(aside, path)
             _sync_folder(path.parent)
     finally:
@@ -101,6 +128,8 @@ def write_folder_atomic(
                 _sync_folder(aside)
             if verify is not None:
                 verify(aside)
+            for file in sorted(p for p in aside.rglob("*") if p.is_file()):
+                _inspect(file, folder / file.relative_to(aside))
             _replace(aside, folder)
             _sync_folder(folder.parent)
     finally:

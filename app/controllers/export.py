@@ -17,6 +17,7 @@ from app.controllers.findings import FindingsController
 from app.export_choice import ExportChoice, Preset
 from app.export_kinds import IMAGE, KIND, Kind
 from app.export_material import Material
+from app.export_privacy import searcher
 from app.export_writers import WRITERS
 from app.lesion_table import NOTICE
 from app.logs import frames_of
@@ -125,6 +126,7 @@ class ExportController(QObject):
             self.annotator,
             None if picture is None else _rgb(picture),
             self._workspace.display.text_shown,
+            self._pictured(),
         )
         stop = Event()
         self._stops.append(stop)
@@ -169,11 +171,23 @@ class ExportController(QObject):
         return Outcome(tuple(files), tuple(failures), left, tuple(material.notes))
 
     def _write_kind(self, kind: Kind, material: Material, picture: QImage | None) -> list[Path]:
+        from imaging.atomic import inspecting
+
+        material.check_pixels(kind)
         if kind.id == "screenshot_png" and picture is not None:
             return [write_png(material.free("screenshot.png"), picture)]
-        files = WRITERS[kind.id](material)
+        if material.options.deidentify and not kind.dicom:
+            with inspecting(searcher(material.own)):
+                files = WRITERS[kind.id](material)
+        else:  # DICOM has a search of its own
+            files = WRITERS[kind.id](material)
         material.written.extend(files)
         return files
+
+    def _pictured(self) -> tuple[str, ...]:
+        """The images that are on screen."""
+        shown = (cell.volume_id for cell in self._workspace.display.shown_cells)
+        return tuple(dict.fromkeys(id for id in shown if id in self._workspace.case.items))
 
     def _why_not(self, choice: ExportChoice) -> str:
         """An image that is not all there must not leave the program, nor what lies on it."""

@@ -265,6 +265,8 @@ class ExportDialog(QDialog):
         ground = Ground(
             self._workspace.case, self._mask, self._volume, self._maps,
             self.deidentify.isChecked(), self._workspace.display.text_shown, self._why_not_written,
+            tuple(cell.volume_id for cell in self._workspace.display.shown_cells),
+            self.kinds_view.with_image.isChecked(), self.kinds_view.channels.ids,
         )  # fmt: skip
         reasons = {kind.id: why_no_kind(kind, ground) for kind in KINDS}
         self.kinds_view.set_reasons(reasons)

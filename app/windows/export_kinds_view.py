@@ -179,7 +179,10 @@ class KindsView(QWidget):
 
     def _show_options(self, kind: Kind) -> None:
         for widget in self._beside.get(kind.id, ()):
-            widget.setEnabled(self.boxes[kind.id].isChecked())
+            box = self.boxes[kind.id]
+            # without the image BIDS may be possible where it is not with it
+            free = widget is self.with_image and not box.isEnabled()
+            widget.setEnabled(box.isChecked() or free)
         if kind.id in ("volume_nifti", "volume_nrrd"):
             either = any(self.boxes[id].isChecked() for id in ("volume_nifti", "volume_nrrd"))
             self.every_image.setEnabled(either)
