@@ -67,7 +67,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         window.explain,
         lambda: (findings.mask, findings.chosen),
         cases.why_not_whole,
-        even.needed,
+        even.needed_for_model,
     )
     export = ExportController(
         workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_written
@@ -250,7 +250,8 @@ def _show_report(program: Program, report: ReportText, title: str) -> None:
             view.raise_()
             view.activateWindow()
             return
-    view = ReportView(report, title, program.window)
+    patients = {volume.source.patient for volume in program.workspace.case.volumes}
+    view = ReportView(report, title, program.window, patients)
     view.group_chosen.connect(program.objects.go_to)
     view.show()
 

@@ -21,7 +21,7 @@ def lesion_row(mask: Segmentation, lesion: Lesion, accepted: bool) -> dict[str, 
     return {
         "number": lesion.number,
         "label": segment.name if segment else lesion.label,
-        "state": "accepted" if accepted else "draft",
+        "state": "accepted" if accepted else "opened" if mask.opened else "draft",
         "place": lesion.place,
         "volume_ml": round(lesion.volume_ml, 4),
         "longest_diameter_mm": round(lesion.longest_diameter_mm, 1),

@@ -23,7 +23,7 @@ from imaging.dicom.objects.read_seg import SegLayers
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY, Heatmap
-from imaging.segmentation import AUTOMATIC, Segmentation
+from imaging.segmentation import AUTOMATIC, OPENED_ID, Segmentation
 from imaging.series import (
     LABELS,
     PARAMETRIC_MAP,
@@ -245,9 +245,10 @@ def _as_masks(
     """
     every = [segment for layer in layers for segment in layer.segments]
     draft = len(every) == 1 and every[0].algorithm_type == AUTOMATIC
+    begins = "mask-" if draft else OPENED_ID
     return tuple(
         Segmentation.from_labels(
-            f"mask-{found.key}" + (f"-{number}" if number > 1 else ""),
+            f"{begins}{found.key}" + (f"-{number}" if number > 1 else ""),
             found.title + (f" ({number})" if number > 1 else ""),
             volume.geometry,
             volume.id,

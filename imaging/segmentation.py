@@ -73,6 +73,8 @@ class Provenance:
         return f"{name}{digest}" + (" · " + " · ".join(tail) if tail else "")
 
 
+#: Ids of masks that were read from a file, and are no proposals, begin like this.
+OPENED_ID = "opened-"
 AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 
 
@@ -193,6 +195,11 @@ class Segmentation:
         view = self._labels.view()
         view.flags.writeable = False
         return view
+
+    @property
+    def opened(self) -> bool:
+        """True for finished work of somebody else: read from a file, and no proposal."""
+        return not self.draft and self.id.startswith(OPENED_ID)
 
     def segment(self, number: int) -> Segment | None:
         """The segment with this number."""

@@ -73,6 +73,23 @@ class EvenController(QObject):
             )
         return True
 
+    def needed_for_model(self, volume_id: str, then: Callable[[str], None]) -> bool:
+        """As :meth:`needed`, and for a sheared stack, too: a model expects perpendicular axes."""
+        volume = self._volume(volume_id)
+        if volume is None or not volume.even or volume.geometry.orthogonal:
+            return self.needed(volume_id, then)
+        if reason := self.why_not(volume_id):
+            self.said.emit(f"{reason}.")
+        elif self._made_of(volume) is not None:
+            self.make(volume_id, then)
+        else:
+            self.asked.emit(
+                f"The slices of {volume.title} are shifted against each other (a sheared stack). "
+                "Resample it perpendicular for the model?",
+                [("Resample it", lambda: self.make(volume_id, then)), ("Cancel", lambda: None)],
+            )
+        return True
+
     def why_not(self, volume_id: str) -> str:
         """Why no even volume can be made of an image now; empty where one can."""
         from imaging.analysis.regularise import why_not_even

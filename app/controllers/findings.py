@@ -77,7 +77,12 @@ class FindingsController(QObject):
         return selection
 
     def accepted(self, mask: Segmentation, lesion: Lesion) -> bool:
-        """Whether a person has taken a lesion over: it does not lie in a draft's own label."""
+        """Whether a person has taken a lesion over: it does not lie in a draft's own label.
+
+        What was opened from a file is the work of its maker; nobody has accepted it here.
+        """
+        if mask.opened:
+            return False
         return not (mask.draft and mask.segments and lesion.label == mask.segments[0].number)
 
     def probability(self, mask: Segmentation) -> Heatmap | None:
@@ -219,7 +224,7 @@ class FindingsController(QObject):
     def accept(self, lesion: Lesion | None = None) -> None:
         """Take a lesion over as checked and go to the next one."""
         lesion, mask = lesion or self.chosen, self.mask
-        if lesion is None or mask is None or self.accepted(mask, lesion):
+        if lesion is None or mask is None or mask.opened or self.accepted(mask, lesion):
             return
         from imaging.edits.operations import accept_lesion
 
@@ -230,7 +235,8 @@ class FindingsController(QObject):
     def accept_all(self) -> None:
         """Take over every lesion of the listed draft in one step."""
         mask = self.mask
-        drafts = [x for x in self._lesions if mask and not self.accepted(mask, x)]
+        draft = mask is not None and not mask.opened
+        drafts = [x for x in self._lesions if draft and not self.accepted(mask, x)]
         if mask is None or not drafts:
             self.said.emit("There is no draft lesion to accept")
             return

@@ -14,13 +14,14 @@ from PySide6.QtCore import QObject, Signal
 from app.controllers.cases import CaseController
 from app.logs import frames_of
 from app.messages import sentence
+from app.paths import absolute
 from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
 from imaging.case import ADDED, Change, Item
 from imaging.edits.edit import AddItem, Group
 from imaging.errors import EditRefused
 from imaging.heatmap import Heatmap
-from imaging.segmentation import Segmentation
+from imaging.segmentation import OPENED_ID, Segmentation
 from imaging.series import LABELS, PARAMETRIC_MAP, REPORT, FoundObject
 from imaging.volume import Volume
 
@@ -100,7 +101,7 @@ class ObjectController(QObject):
     # --- files dropped on the window -------------------------------------------------------------
     def drop(self, paths: Sequence[str], add: bool) -> None:
         """Open what was dropped; masks and the like go onto the study that is open."""
-        files = [Path(path).absolute() for path in paths]
+        files = [absolute(Path(path)) for path in paths]
         if add or not self._workspace.case.volumes or any(file.is_dir() for file in files):
             self._cases.open_paths(files, add)
             return
@@ -330,7 +331,7 @@ class ObjectController(QObject):
     # --- the case -----------------------------------------------------------------------------
     def _items_of(self, found: FoundObject) -> list[Item]:
         """What of an object is in the case now."""
-        begins = (f"mask-{found.key}", f"map-{found.key}", f"image-{found.key}")
+        begins = tuple(f"{kind}{found.key}" for kind in ("mask-", OPENED_ID, "map-", "image-"))
         return [item for item in self._workspace.case if item.id.startswith(begins)]
 
     def _case_changed(self, changes: tuple[Change, ...], origin: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from PySide6.QtWidgets import QFrame, QLabel, QSizePolicy
 
 from app.settings import NOTICE
@@ -60,25 +62,41 @@ def review_state(answer: Segmentation) -> str:
     """
     if not answer.draft:
         alone = any(segment.algorithm_type == AUTOMATIC for segment in answer.segments)
-        return "opened, not reviewed" if alone else "reviewed"
+        if alone:
+            return "opened, not reviewed"
+        return "opened" if answer.opened else "reviewed"
     from imaging.edits.operations import ACCEPTED_NAME
 
     partly = any(segment.name == ACCEPTED_NAME for segment in answer.segments[1:])
     return "draft, partly reviewed" if partly else "draft, not reviewed"
 
 
-def ai_line(segmentations: list[Segmentation]) -> tuple[str, str]:
-    """The badge (what, when, state) and its tooltip; both empty where no model has answered."""
+def moment_text(created: str, today: str = "") -> str:
+    """A moment in ISO 8601 as ``"15:28"``, with its day where that is not today."""
+    day, clock = created[:10], created[11:16]
+    today = today or date.today().isoformat()
+    return clock if day == today else ", ".join(part for part in (day, clock) if part)
+
+
+def ai_line(segmentations: list[Segmentation], active: str = "") -> tuple[str, str]:
+    """The badge (what, when, state) and its tooltip; both empty where no model has answered.
+
+    Parameters
+    ----------
+    active : str
+        Id of the mask that is looked at; where no model made it, the newest answer is named.
+    """
     answers = [s for s in segmentations if s.provenance.algorithm]
     if not answers:
         return "", ""
-    last = max(answers, key=lambda s: s.provenance.created)
+    newest = max(answers, key=lambda s: s.provenance.created)
+    last = next((s for s in answers if s.id == active), newest)
     made = last.provenance
     what = f"{made.algorithm} {made.version}".strip()
     alone = any(segment.algorithm_type == AUTOMATIC for segment in last.segments)
     parts = [
         f"{'AI' if made.digest or alone else 'Made with'}: {what}",
-        made.created[11:16],
+        moment_text(made.created),
         review_state(last),
     ]
     tip = "\n".join(f"{s.name}: {s.provenance.sentence}" for s in answers)
@@ -91,6 +109,7 @@ class Banner(QFrame):
     def __init__(self, workspace: Workspace, notice: str = NOTICE) -> None:
         super().__init__()
         self._workspace = workspace
+        self._mask = ""  #: the mask that came last or was turned to last
         set_role(self, "banner")
         self.name, self.details = QLabel(), ElidedLabel()
         set_role(self.name, "title")
@@ -120,7 +139,7 @@ class Banner(QFrame):
         self.name.setText(name)
         self.details.setText(rest)
         self.details.setToolTip(rest)
-        text, tip = ai_line(self._workspace.case.segmentations)
+        text, tip = ai_line(self._workspace.case.segmentations, self._mask)
         self.ai.setText(text)
         self.ai.setToolTip(tip)
         self.ai.setVisible(bool(text))
@@ -134,9 +153,16 @@ class Banner(QFrame):
         return case.volumes[0] if case.volumes else None
 
     def _on_case(self, changes, origin) -> None:
+        added = [change.item for change in changes if "added" in change.parts]
+        masks = {mask.id for mask in self._workspace.case.segmentations}
+        self._mask = next((id for id in reversed(added) if id in masks), self._mask)
         if origin != REHEARSAL and any(change.parts - {"voxels"} for change in changes):
             self.refresh()
 
     def _on_display(self, old, new) -> None:
-        if old.active != new.active or old.cells != new.cells:
+        mask = new.brush.segmentation_id
+        turned = mask != old.brush.segmentation_id and bool(mask)
+        if turned:
+            self._mask = mask
+        if turned or old.active != new.active or old.cells != new.cells:
             self.refresh()

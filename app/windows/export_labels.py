@@ -82,7 +82,8 @@ class LabelChooser(QWidget):
         with QSignalBlocker(self.list), QSignalBlocker(self):
             self.list.clear()
             for segment in mask.segments if mask else ():
-                state = "accepted" if segment.number in accepted else "draft"
+                finished = "opened" if mask and mask.opened else "accepted"
+                state = finished if segment.number in accepted else "draft"
                 item = QTreeWidgetItem([segment.name, state, code_words(segment)])
                 item.setData(0, _NUMBER, segment.number)
                 item.setIcon(_NAME, swatch(segment.colour))
@@ -96,7 +97,11 @@ class LabelChooser(QWidget):
                 self.list.addTopLevelItem(item)
             none = "" if mask and mask.segments else "There is no label"
             allow(self.all_labels, "Drafts too; their files say that nobody has checked them", none)
-            allow(self.accepted_only, "Only what a person has taken over", none or reason)
+            opened = mask is not None and mask.opened
+            self.accepted_only.setText("Opened or accepted" if opened else "Accepted only")
+            what = "Finished work of its maker, opened from a file, or taken over by a person"
+            tip = what if opened else "Only what a person has taken over"
+            allow(self.accepted_only, tip, none or reason)
             allow(self.chosen_only, "The labels that are ticked below", none)
             allow(self.list, "", none)
             first = (

@@ -29,11 +29,19 @@ class Column:
 
     title: str
     tip: str
-    text: Callable[[Lesion, bool], str]
-    key: Callable[[Lesion, bool], Any]
+    text: Callable[[Lesion, str], str]
+    key: Callable[[Lesion, str], Any]
     number: bool = True
 
 
+#: How far a lesion is, and its sign in the list.
+ACCEPTED, OPENED, DRAFT = "accepted", "opened", "draft"
+_SIGNS = {ACCEPTED: "✓", OPENED: "○", DRAFT: "–"}
+_STATES = {
+    ACCEPTED: "Accepted: checked by a person",
+    OPENED: "Opened from a file: the work of its maker, nobody has checked it here",
+    DRAFT: "Draft: nobody has checked it yet",
+}
 HAND_BELOW = 0.01  #: mean probability below which a lesion cannot be the model's work
 _NARROW = ((" mm", ""), ("Midline", "Mid"), ("middle", "mid"))
 _SIDE = re.compile(r"^([LR])(?:eft|ight)(\??), (\d+ mm)")
@@ -68,18 +76,18 @@ def _by_hand(lesion: Lesion) -> bool:
     return lesion.mean_probability is not None and lesion.mean_probability < HAND_BELOW
 
 
-def _probability(lesion: Lesion, _accepted: bool) -> str:
+def _probability(lesion: Lesion, _state: str) -> str:
     if lesion.mean_probability is None or _by_hand(lesion):
         return "–"
     return f"{lesion.mean_probability:.2f}"
 
 
-def _tip(title: str, lesion: Lesion, accepted: bool) -> str:
+def _tip(title: str, lesion: Lesion, state: str) -> str:
     """What a cell has to say beyond its text."""
     if title == "Place":
         return lesion.place
     if title == "✓":
-        return "Accepted: checked by a person" if accepted else "Draft: nobody has checked it yet"
+        return _STATES[state]
     if title == "p" and _by_hand(lesion):
         return "Painted by hand: the model gave these voxels a probability below 1 %"
     if title == "p" and lesion.mean_probability is None:
@@ -98,8 +106,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("Place", "Where in the head: side, mm from the midline, third from front to back",
            lambda x, a: short_place(x.place) or "–",
            lambda x, a: x.place, False),
-    Column("✓", "✓ accepted: checked by a person. – draft: proposed, nobody has checked it yet",
-           lambda x, a: "✓" if a else "–", lambda x, a: a, False),
+    Column("✓", "✓ accepted: checked by a person. – draft: proposed, nobody has checked it yet. "
+           "○ opened from a file",
+           lambda x, a: _SIGNS[a], lambda x, a: (DRAFT, OPENED, ACCEPTED).index(a), False),
 )  # fmt: skip
 
 
@@ -129,6 +138,7 @@ class LesionTable(QAbstractTableModel):
         super().__init__()
         self._lesions: list[Lesion] = []
         self._accepted: frozenset[int] = frozenset()
+        self._opened = False
         self._colours: dict[int, Colour] = {}
         self._dots: dict[Colour, Any] = {}
 
@@ -141,12 +151,21 @@ class LesionTable(QAbstractTableModel):
         """Whether a person has taken it over."""
         return lesion.number in self._accepted
 
+    def state(self, lesion: Lesion) -> str:
+        """``"accepted"``, ``"opened"`` (finished work from a file) or ``"draft"``."""
+        return ACCEPTED if self.accepted(lesion) else OPENED if self._opened else DRAFT
+
     def set_lesions(
-        self, lesions: Sequence[Lesion], accepted: Collection[int], colours: Mapping[int, Colour]
+        self,
+        lesions: Sequence[Lesion],
+        accepted: Collection[int],
+        colours: Mapping[int, Colour],
+        opened: bool = False,
     ) -> None:
         """Take over a list; where the numbers are the same the rows only change their text."""
         same = [x.number for x in lesions] == [x.number for x in self._lesions]
         new = list(lesions), frozenset(accepted), dict(colours)
+        self._opened = opened
         if same:
             self._lesions, self._accepted, self._colours = new
             if lesions:
@@ -183,19 +202,19 @@ class LesionTable(QAbstractTableModel):
     def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Text, sort value, dot of the label's colour, alignment."""
         lesion, column = self._lesions[index.row()], COLUMNS[index.column()]
-        accepted = self.accepted(lesion)
+        state = self.state(lesion)
         if role == Qt.ItemDataRole.DisplayRole:
-            return column.text(lesion, accepted)
+            return column.text(lesion, state)
         if role == SORT_ROLE:
-            return column.key(lesion, accepted)
+            return column.key(lesion, state)
         if role == LESION_ROLE:
             return lesion
         if role == Qt.ItemDataRole.ToolTipRole:
-            return _tip(column.title, lesion, accepted) or None
+            return _tip(column.title, lesion, state) or None
         if role == Qt.ItemDataRole.TextAlignmentRole and column.number:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role == Qt.ItemDataRole.ForegroundRole and column.title == "✓":
-            return QColor(DARK.good if accepted else DARK.dim)
+            return QColor(DARK.good if state == ACCEPTED else DARK.dim)
         if role == Qt.ItemDataRole.DecorationRole and index.column() == 0:
             return self._dot(lesion.label)
         return None

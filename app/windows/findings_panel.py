@@ -34,11 +34,12 @@ _WIDEST = {
 }  # fmt: skip
 
 
-def totals(lesions: Sequence[Lesion], accepted: int) -> str:
+def totals(lesions: Sequence[Lesion], accepted: int, opened: bool = False) -> str:
     """One line about all lesions: ``"7 lesions · 4.31 ml · 2 accepted"``."""
     count = f"{len(lesions)} lesion{'' if len(lesions) == 1 else 's'}"
     volume = sum(lesion.volume_ml for lesion in lesions)
-    return f"{count} · {volume:.2f} ml · {accepted} accepted"
+    state = "opened from a file" if opened else f"{accepted} accepted"
+    return f"{count} · {volume:.2f} ml · {state}"
 
 
 def list_name(mask: Segmentation) -> str:
@@ -179,7 +180,7 @@ class FindingsPanel(QWidget):
         self._listed, self._measuring = segmentation_id, False
         colours = {segment.number: segment.colour for segment in mask.segments}
         with QSignalBlocker(self.view.selectionModel()):
-            self.table.set_lesions(lesions, accepted, colours)
+            self.table.set_lesions(lesions, accepted, colours, mask.opened)
         self._on_selection(self._workspace.selection)
         self._show_state()
 
@@ -303,7 +304,8 @@ class FindingsPanel(QWidget):
         mask, lesions = self._mask(), self.table.lesions
         accepted = sum(self.table.accepted(lesion) for lesion in lesions)
         measuring = " · measuring …" if self._measuring else ""
-        self.totals.setText(totals(lesions, accepted) + measuring if mask else "")
+        opened = mask is not None and mask.opened
+        self.totals.setText(totals(lesions, accepted, opened) + measuring if mask else "")
         if mask is None:
             self.empty.setText("No findings yet. Run a model (AI model), or paint a mask (Tools).")
         elif mask.threshold is not None:
@@ -323,6 +325,9 @@ class FindingsPanel(QWidget):
         none = "" if self.table.lesions else "There is no lesion in the list"
         chosen = none or ("" if lesion else "Choose a lesion in the list first")
         already = "It is accepted already" if lesion and self.table.accepted(lesion) else ""
+        mask = self._mask()
+        if lesion and mask is not None and mask.opened:
+            already = "The mask was opened from a file: it is the finished work of its maker"
         allow(self.previous, "Previous lesion (P)", none)
         allow(self.next, "Next lesion (N)", none)
         allow(self.accept, "Take this lesion over as checked (Enter)", chosen or already)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
@@ -18,18 +19,24 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.windows.banner import readable_date
+from app.windows.banner import readable_date, readable_name
 from app.windows.controls import button, column, row, sentence
 from app.windows.theme import set_role
 
 if TYPE_CHECKING:
     from imaging.dicom.objects.read_report import MeasurementGroup, ReportText
+    from imaging.volume import Patient
 
 _GROUP = Qt.ItemDataRole.UserRole
 
 
 class ReportView(QDialog):
     """Stays open beside the images; nothing in it can be changed.
+
+    Parameters
+    ----------
+    patients : collection of Patient
+        Whose images are open; the report of anybody else is named in a warning.
 
     Signals
     -------
@@ -39,7 +46,13 @@ class ReportView(QDialog):
 
     group_chosen = Signal(object)
 
-    def __init__(self, report: ReportText, title: str, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        report: ReportText,
+        title: str,
+        parent: QWidget | None = None,
+        patients: Collection[Patient] = (),
+    ) -> None:
         super().__init__(parent)
         self.report = report
         self.setWindowTitle(title)
@@ -51,6 +64,9 @@ class ReportView(QDialog):
         headline.setText(report.title)
         headline.setWordWrap(True)
         set_role(headline, "headline")
+        words, role = patient_text(report.patient, patients)
+        self.patient = sentence(words, role)
+        self.patient.setTextFormat(Qt.TextFormat.PlainText)
         self.about = sentence(about_text(report))
         self.about.setTextFormat(Qt.TextFormat.PlainText)
         self.groups = self._tree()
@@ -69,6 +85,7 @@ class ReportView(QDialog):
         parts.setChildrenCollapsible(False)
         self.groups.setVisible(bool(report.groups))
         layout = column(self, margin=16)
+        layout.addWidget(self.patient)
         layout.addWidget(headline)
         layout.addWidget(self.about)
         layout.addWidget(parts, 1)
@@ -106,12 +123,28 @@ class ReportView(QDialog):
         self.group_chosen.emit(item.data(0, _GROUP))
 
 
+def patient_text(patient: Patient, shown: Collection[Patient]) -> tuple[str, str]:
+    """Whom a report is about, and its look: a warning where that is not who is shown."""
+    words = readable_name(patient.name) or "No name"
+    words = f"{words} · ID {patient.id}" if patient.id else words
+    if all(_same(patient, other) for other in shown):
+        return words, "title"
+    return f"{words}: not the patient whose images are open", "warning"
+
+
+def _same(one: Patient, other: Patient) -> bool:
+    if one.id or other.id:
+        return one.id.strip() == other.id.strip()
+    return readable_name(one.name).casefold() == readable_name(other.name).casefold()
+
+
 def about_text(report: ReportText) -> str:
     """State, people and day in one line."""
     day = readable_date(report.created[:10].replace("-", "")) if report.created else ""
+    by = f"by {' and '.join(report.observers)}" if report.observers else ""
     clock = report.created[11:16]
     made = f"{day}, {clock}" if day and clock else day
-    return " · ".join(part for part in (report.state, *report.observers, made) if part)
+    return " · ".join(part for part in (report.state, by, made) if part)
 
 
 def group_title(group: MeasurementGroup) -> str:

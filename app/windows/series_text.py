@@ -77,8 +77,15 @@ def spacing_text(series: Series) -> str:
         return "no position"
     k, j, i = series.geometry.spacing
     if not series.regular:
-        return f"{i:.2g}×{j:.2g}×? mm"
-    return f"{i:.2g}×{j:.2g}×{k:.2g} mm"
+        return f"{mm_text(i)}×{mm_text(j)}×? mm"
+    return f"{mm_text(i)}×{mm_text(j)}×{mm_text(k)} mm"
+
+
+def mm_text(value: float) -> str:
+    """A length with three digits and never an exponent: ``"3.25"``, ``"0.938"``, ``"650"``."""
+    if value >= 99.95:
+        return f"{value:.0f}"
+    return f"{float(f'{value:.3g}'):.6f}".rstrip("0").rstrip(".")
 
 
 def kind_text(series: Series) -> str:

@@ -11,6 +11,9 @@ from panel_cases import SHAPE, add_answer, by_hand, open_workspace
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QStyleOptionViewItem
 
+from app.controllers.findings import FindingsController
+from app.lesion_table import lesion_row
+from app.windows.banner import review_state
 from app.windows.findings_model import short_ml, short_place
 from app.windows.findings_panel import FindingsPanel, totals
 from app.workspace import Workspace
@@ -18,6 +21,7 @@ from imaging.analysis.lesions import Lesion, find_lesions
 from imaging.analysis.place import HeadFrame
 from imaging.edits.edit import AddItem
 from imaging.geometry import Box
+from imaging.segmentation import OPENED_ID, Segmentation
 
 
 def lesions_of(workspace: Workspace) -> list[Lesion]:
@@ -301,3 +305,28 @@ def test_five_hundred_lesions_do_not_stall_the_window(filled, workspace) -> None
         filled.repaint()
         times.append(time.process_time() - start)
     assert min(times) < 0.05
+
+
+def test_a_mask_of_somebody_else_is_opened_and_not_accepted(qtbot, panel, workspace) -> None:
+    add_answer(workspace)
+    mask = workspace.case.segmentation("draft")
+    theirs = Segmentation.from_labels(
+        OPENED_ID + "f", "Theirs", mask.geometry, mask.volume_id, mask.labels,
+        segments=mask.segments,
+    )  # fmt: skip
+    workspace.execute(AddItem(theirs, "Open"))
+    at = panel.mask_choice.findData(theirs.id)
+    panel.mask_choice.setCurrentIndex(at)
+    panel._mask_picked(at)
+    controller = FindingsController(workspace, None, panel, lambda *_: None)
+    found = find_lesions(theirs)
+    assert not any(controller.accepted(theirs, lesion) for lesion in found)
+    panel.set_lesions(theirs.id, found)
+    assert cell(panel, 0, "✓") == "○"
+    assert "opened from a file" in panel.totals.text()
+    assert "accepted" not in panel.totals.text()
+    click_row(qtbot, panel, 0)
+    assert not panel.accept.isEnabled()
+    assert "finished work" in panel.accept.toolTip()
+    assert lesion_row(theirs, found[0], False)["state"] == "opened"
+    assert review_state(theirs) == "opened, not reviewed"

@@ -9,7 +9,7 @@ from panel_cases import add_answer, by_hand, open_workspace
 from PySide6.QtCore import Qt
 
 from app.windows import jobs_bar
-from app.windows.banner import Banner, readable_date, readable_name
+from app.windows.banner import Banner, moment_text, readable_date, readable_name
 from app.windows.jobs_bar import (
     BACKED_UP,
     BACKING_UP,
@@ -23,6 +23,7 @@ from app.workspace import Workspace
 from imaging.analysis.lesions import find_lesions
 from imaging.edits.edit import AddItem
 from imaging.edits.operations import accept_lesion, set_draft
+from imaging.segmentation import Segmentation
 from viewer.tools.table import TOOLS
 
 
@@ -159,7 +160,7 @@ def test_the_notice_stands_until_the_site_says_otherwise(banner) -> None:
 def test_the_badge_says_what_when_and_whether_reviewed(banner, workspace) -> None:
     assert not banner.ai.isVisible()
     add_answer(workspace)
-    assert banner.ai.text() == "AI: Test model 1.0 · 03:04 · draft, not reviewed"
+    assert banner.ai.text() == "AI: Test model 1.0 · 2026-01-02, 03:04 · draft, not reviewed"
     assert "Lesions" in banner.ai.toolTip()
     workspace.execute(set_draft(workspace.case.segmentation("draft"), False))
     assert banner.ai.text().endswith("reviewed")
@@ -167,6 +168,25 @@ def test_the_badge_says_what_when_and_whether_reviewed(banner, workspace) -> Non
     workspace.undo()
     workspace.undo()
     assert not banner.ai.isVisible()
+
+
+def test_the_badge_has_a_day_unless_it_is_today() -> None:
+    assert moment_text("2021-01-02T15:28:00", today="2024-01-02") == "2021-01-02, 15:28"
+    assert moment_text("2021-01-02T15:28:00", today="2021-01-02") == "15:28"
+    assert moment_text("") == ""
+
+
+def test_the_badge_follows_the_mask_that_is_turned_to(banner, workspace) -> None:
+    add_answer(workspace)
+    mask = workspace.case.segmentation("draft")
+    old = replace(mask.provenance, algorithm="Old one", created="2021-05-06T07:08:00")
+    workspace.execute(AddItem(Segmentation.from_labels(
+        "old", "Old", mask.geometry, mask.volume_id, mask.labels, segments=mask.segments,
+        provenance=old), "Open"))  # fmt: skip
+    assert banner.ai.text().startswith("AI: Old one 1.0 · 2021-05-06, 07:08")
+    brush = replace(workspace.display.brush, segmentation_id="draft")
+    workspace.show(workspace.display.but(brush=brush))
+    assert banner.ai.text().startswith("AI: Test model 1.0")
 
 
 def test_an_accepted_lesion_makes_the_draft_partly_reviewed(banner, workspace) -> None:

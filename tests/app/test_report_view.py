@@ -8,6 +8,7 @@ from PySide6.QtGui import QGuiApplication
 
 from app.windows.report_view import ReportView
 from imaging.dicom.objects.read_report import Measurement, MeasurementGroup, ReportLine, ReportText
+from imaging.volume import Patient
 
 GROUP = MeasurementGroup(
     "Lesion 1", "1.2.3", "Lesion", "Brain", "finder 2.1",
@@ -34,7 +35,7 @@ def _click(qtbot, view: ReportView, item) -> None:
 
 
 def test_what_it_says(view) -> None:
-    assert view.about.text() == "Complete, not verified · Doe, Jane · 2024-03-11, 10:20"
+    assert view.about.text() == "Complete, not verified · by Doe, Jane · 2024-03-11, 10:20"
     top = view.groups.topLevelItem(0)
     assert (top.text(0), top.text(1)) == ("Lesion 1", "Lesion · Brain · finder 2.1")
     assert [(top.child(n).text(0), top.child(n).text(1)) for n in range(2)] == [
@@ -75,3 +76,18 @@ def test_without_groups_there_are_no_rows(qtbot) -> None:
     view.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
     view.show()
     assert not view.groups.isVisible()
+
+
+def test_it_names_its_patient_and_warns_beside_somebody_else(qtbot) -> None:
+    jane = Patient("DOE^JANE", "4711")
+    report = REPORT._replace(patient=jane)
+    other = Patient("ROE^R", "1")
+    for open_now, role in (((jane,), "title"), ((), "title"), ((other,), "warning")):
+        view = ReportView(report, "Text", patients=open_now)
+        qtbot.addWidget(view)
+        view.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose, False)
+        view.show()
+        assert view.patient.isVisible()
+        assert "DOE, JANE · ID 4711" in view.patient.text()
+        assert view.patient.property("role") == role
+        assert ("not the patient" in view.patient.text()) == (role == "warning")

@@ -64,8 +64,12 @@ def corner_texts(
                 _series(volume),
                 *_fitting(room, repeat, repeat_count(volume)),
                 *lines,
-            ),  # fmt: skip
-            bottom_left=_lines(unsure, *_fitting(room, remark, ""), "" if follows else NOT_LINKED),
+            ),
+            bottom_left=_lines(
+                *_fitting(room, unsure, "sides unsure"),
+                *_fitting(room, remark, ""),
+                "" if follows else NOT_LINKED,
+            ),
             bottom_right=_fitting(room, _levels(window, "  "), _levels(window, " ")),
         )
     marks = " · ".join([*_marks(volume, resampled), *([] if follows else [NOT_LINKED])])

@@ -31,7 +31,7 @@ def paint_letters(
     """
     painter.setFont(marks.font(marks.LETTER_PIXELS, bold=True))
     for letter, spot, depth in letter_places(orbit, corners, size):
-        colour = QColor(marks.LETTER)
+        colour, words = QColor(marks.LETTER), letter if sides_known else f"{letter}?"
         colour.setAlpha(255 if depth < orbit.distance * 1.01 else FAR_ALPHA)
         box = QRectF(spot.x() - 16, spot.y() - 12, 32, 24)
         marks.haloed(

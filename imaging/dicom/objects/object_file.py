@@ -209,6 +209,8 @@ def made_by(ds: Dataset, algorithms: list[tuple[str, str]]) -> Provenance:
     Where no algorithm is named it was made by hand.
     """
     maker = [clean(ds.get(name), 64) for name in ("Manufacturer", "ManufacturerModelName")]
+    if maker[1].casefold().startswith(maker[0].casefold()):
+        maker = maker[1:]  # "Isocenter", "Isocenter" is one name
     alone = len(algorithms) == 1
     return Provenance(
         algorithm=", ".join(

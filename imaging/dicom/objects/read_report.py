@@ -8,6 +8,7 @@ Source: DICOM PS3.3 C.17.3 (SR document content), PS3.16 TID 1500, 1411, 1420, 1
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ from imaging.dicom.objects.object_file import (
     open_object,
 )
 from imaging.errors import BadInput
+from imaging.volume import Patient
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -30,6 +32,8 @@ _UNITS = {"mm2": "mm²", "cm2": "cm²", "mm3": "mm³", "cm3": "cm³", "Cel": "°
 #: A report shows at most so many lines; the rest is counted.
 MAX_LINES = 5000
 _LINE = 2000
+#: Numbers with more digits are rounded.
+MEASURED_DIGITS = 6
 _GROUP, _TRACKING_ID, _TRACKING_UID = "125007", "112039", "112040"
 _FINDING, _SITE = ("121071", "276214006"), ("363698007", "G-C0E3")
 _ALGORITHM, _ALGORITHM_VERSION = "111001", "111003"
@@ -98,6 +102,8 @@ class ReportText(NamedTuple):
         People and devices that made it.
     created : str
         ISO 8601; empty where unknown.
+    patient : Patient
+        Whom it is about.
     """
 
     title: str
@@ -106,6 +112,7 @@ class ReportText(NamedTuple):
     created: str
     groups: tuple[MeasurementGroup, ...]
     lines: tuple[ReportLine, ...]
+    patient: Patient = Patient()
 
     @property
     def text(self) -> str:
@@ -139,7 +146,12 @@ def read_report(path: Path) -> ReportText:
     except RecursionError:
         raise BadInput("The report is nested too deeply", str(path)) from None
     title = _concept(ds) or clean(ds.get("SeriesDescription")) or "Report"
-    return ReportText(title, _state(ds), observers, made_by(ds, []).created, groups, lines)
+    patient = Patient(
+        clean(ds.get("PatientName"), 64), clean(ds.get("PatientID"), 64),
+        clean(ds.get("PatientBirthDate"), 8), clean(ds.get("PatientSex"), 2),
+    )  # fmt: skip
+    created = made_by(ds, []).created
+    return ReportText(title, _state(ds), observers, created, groups, lines, patient)
 
 
 def read_report_at(path: str) -> ReportText:
@@ -264,7 +276,21 @@ def _number(item: Dataset) -> tuple[str, str]:
         unit = ""
     elif any(sign in unit for sign in "{[") or len(unit) > 12:
         unit = _meaning(code)  # "[hnsf'U]" is not for people
-    return value, _UNITS.get(unit, unit)
+    return _rounded(value), _UNITS.get(unit, unit)
+
+
+def _rounded(value: str) -> str:
+    """A number without digits that nobody measured: ``"-119.1"`` for ``"-119.08214569091797"``."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    digits = sum(sign.isdigit() for sign in value.lower().partition("e")[0].lstrip("+-0."))
+    if digits <= MEASURED_DIGITS or not isfinite(number):
+        return value
+    if abs(number) >= 10:
+        return f"{number:.1f}"
+    return f"{number:.4g}"
 
 
 def _whole(value: str) -> str:
