@@ -22,7 +22,13 @@ from writing_grids import (
 
 from imaging.dicom.writing.derived import write_derived_series
 from imaging.dicom.writing.references import body_part, imported_as_dicom
-from imaging.dicom.writing.write import mr_template, new_uid, stored_pixels, write_mr_series
+from imaging.dicom.writing.write import (
+    cut_text,
+    mr_template,
+    new_uid,
+    stored_pixels,
+    write_mr_series,
+)
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Patient, Source, Volume, Window
@@ -357,3 +363,60 @@ def _is_image(path: Path) -> bool:
         )
     except pydicom.errors.InvalidDicomError:
         return False
+
+
+def test_several_names_empty_lists_and_an_odd_age_are_copied_as_the_standard_has_them(
+    original, tmp_path
+):
+    source = _changed(
+        original, tmp_path, OtherPatientNames=["Aa^B", "C^D"], ProcedureCodeSequence=[],
+        PatientAge="45Y", OtherPatientIDs=["1", "2"],
+    )  # fmt: skip
+    written = write_derived_series(tmp_path / "out", source)[0]
+    ds = pydicom.dcmread(written)
+    assert [str(name) for name in ds.OtherPatientNames] == ["Aa^B", "C^D"]
+    assert list(ds.OtherPatientIDs) == ["1", "2"]
+    assert "ProcedureCodeSequence" not in ds
+    assert ds.PatientAge == "045Y"
+    assert dicom_complaints(written) == []
+    none = _changed(original, tmp_path, PatientAge="old")
+    assert "PatientAge" not in pydicom.dcmread(write_derived_series(tmp_path / "none", none)[0])
+
+
+@pytest.mark.parametrize(
+    ("sequence", "time", "told"),
+    [("RM", "0", "none"), ("IR", "0", None), ("GR", "900", "none"), (["SE", "IR"], "900", 900)],
+)
+def test_an_inversion_time_stands_only_beside_an_inversion(
+    original, tmp_path, sequence, time, told
+):
+    source = _changed(original, tmp_path, ScanningSequence=sequence, InversionTime=time)
+    written = write_derived_series(tmp_path / "out", source)[0]
+    assert pydicom.dcmread(written).get("InversionTime", "none") == told
+    assert dicom_complaints(written) == []
+
+
+def _changed(original: Volume, folder: Path, **values) -> Volume:
+    """The volume with other values in the header of its first file."""
+    path = folder / f"changed-{len(list(folder.iterdir()))}.dcm"
+    with pydicom.config.disable_value_validation():
+        ds = pydicom.dcmread(original.source.files[0])
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+        ds.save_as(path)
+    files = (str(path), *original.source.files[1:])
+    return replace(original, source=replace(original.source, files=files))
+
+
+@pytest.mark.parametrize(
+    ("text", "length", "expected"),
+    [
+        ("Draft lesions of FLAIR", 16, "Draft lesions of"),
+        ("Draft lesions (FLAIR)", 16, "Draft lesions"),
+        ("Whitematterhyperintensity", 16, "Whitematterhyper"),
+        ("Short\\name", 16, "Short/name"),
+        ("Läsionen · Kopf", 16, "Läsionen"),
+    ],
+)
+def test_a_text_is_cut_between_words(text, length, expected):
+    assert cut_text(text, length, in_bytes=True) == expected

@@ -163,3 +163,12 @@ def test_source_images_that_are_gone(tmp_path, source):
     gone = replace(source, source=replace(source.source, files=(str(tmp_path / "x.dcm"),)))
     with pytest.raises(WorldFailed, match="no longer where"):
         write_parametric_map(tmp_path / "p.dcm", _map(source.geometry), gone)
+
+
+def test_the_notice_comes_first_and_fits_with_whole_words(tmp_path, source):
+    made_by = Provenance("Läsionen FLAIR model of 2024", "1.2", "ab" * 32, "CPU (2 threads)")
+    heat = replace(_map(source.geometry), provenance=made_by)
+    (path,) = write_parametric_map(tmp_path / "p.dcm", heat, source)
+    said = str(pydicom.dcmread(path).ContentDescription)
+    assert said == "Research use - not for diagnosis. Lasionen FLAIR model of 2024"
+    assert dicom_complaints(path, warnings=True) == []

@@ -31,6 +31,7 @@ from imaging.dicom.writing.seg import write_seg
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
+from imaging.identity import new_uid
 from imaging.segmentation import (
     AUTOMATIC,
     SEMIAUTOMATIC,
@@ -137,7 +138,7 @@ def test_dcmqi_reads_the_same(tmp_path, kind, compression, n):
         scale = 255 if judged.max() <= 1 else 1
         expected = np.rint(heat.values[1:] * 255)
         assert_same_in_patient(part, expected, np.rint(judged * scale), to_judged)
-        assert names == ["Lesion"]
+        assert names == ["Lesion probability"]
         return
     whole, files = _renumbered(mask.labels[1:]), sorted(tmp_path.glob("m-*.nrrd"))
     found = np.zeros_like(whole)
@@ -333,9 +334,32 @@ def test_a_probability_is_one_segment_in_steps_of_one_255th(written, tmp_path):
     assert (ds.SegmentationType, ds.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
     assert ds.MaximumFractionalValue == 255
     (segment,) = ds.SegmentSequence
-    assert (segment.SegmentLabel, segment.SegmentAlgorithmType) == ("Lesion", "AUTOMATIC")
-    assert segment.TrackingUID == "2.25.77"
+    said = (segment.SegmentLabel, segment.SegmentAlgorithmType)
+    assert said == ("Lesion probability", "AUTOMATIC")
+    # The map is not the label: a viewer that joins by identity must not take one for the other.
+    assert segment.TrackingUID == new_uid("probability of", "2.25.77")
     assert report.voxels == {1: int((_map(source.geometry).values >= 0.5).sum())}
+
+
+def test_a_probability_is_that_of_the_models_label_whatever_its_number(written, tmp_path):
+    _, mask, source, _ = written
+    heat, (model, *others) = _map(source.geometry), mask.segments
+    hand = replace(others[0], number=1, name="By hand")
+    made = Segmentation.from_labels(
+        "m", "Lesions", source.geometry, "v", mask.labels * 0, segments=(model, hand),
+        provenance=MADE_BY, probability_id="h",
+    )  # fmt: skip
+    write_seg(tmp_path / "m.dcm", made, source, kind="FRACTIONAL", probability=heat)
+    (segment,) = pydicom.dcmread(tmp_path / "m.dcm").SegmentSequence
+    assert segment.SegmentLabel == "Lesion probability"
+    with pytest.raises(BadInput, match="label that the model proposed"):
+        write_seg(
+            tmp_path / "n.dcm", made, source, kind="FRACTIONAL", probability=heat, segments=[1]
+        )
+    other = replace(heat, id="of another mask")
+    with pytest.raises(BadInput, match="label that the model proposed"):
+        write_seg(tmp_path / "n.dcm", made, source, kind="FRACTIONAL", probability=other)
+    assert not (tmp_path / "n.dcm").exists()
 
 
 def test_the_chosen_image_of_a_4d_series_is_the_one_that_is_named(tmp_path):

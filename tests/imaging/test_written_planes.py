@@ -10,9 +10,12 @@ from imaging.dicom.writing.parametric_map import write_parametric_map
 from imaging.dicom.writing.references import imported_as_dicom
 from imaging.dicom.writing.seg import write_seg
 from imaging.heatmap import Heatmap
-from imaging.segmentation import Segment, Segmentation
+from imaging.segmentation import AUTOMATIC, Segment, Segmentation
 
-SEGMENTS = (Segment(2, "Lesion", (230, 159, 0)), Segment(5, "Cyst", (86, 180, 233)))
+SEGMENTS = (
+    Segment(2, "Lesion", (230, 159, 0), algorithm_type=AUTOMATIC),
+    Segment(5, "Cyst", (86, 180, 233)),
+)
 
 
 @pytest.mark.parametrize("n", range(48), ids=NAMES)

@@ -32,6 +32,7 @@ from imaging.dicom.writing.write import (
     RESEARCH_ONLY,
     SOFTWARE,
     SOFTWARE_VERSION,
+    cut_text,
     mr_template,
     new_uid,
     write_mr_series,
@@ -143,9 +144,9 @@ def _template(volume: Volume, original: Dataset | None, description: str, number
         frame_of_reference=frame,
         study={
             "StudyDate": volume.source.study_date,
-            "StudyDescription": volume.source.study_description or volume.name[:64],
+            "StudyDescription": volume.source.study_description or cut_text(volume.name),
         },
-        series={"SeriesNumber": number, "SeriesDescription": description[:64]},
+        series={"SeriesNumber": number, "SeriesDescription": cut_text(description)},
         acquisition=scan_parameters(original) if original is not None else None,
     )
     if original is not None:
@@ -167,9 +168,21 @@ def scan_parameters(original: Dataset) -> dict[str, Any]:
         value = item[0].get(keyword) if item else None
         if value is not None and classic not in found:
             found[classic] = value if np.isscalar(value) else value[0]
+    _settle_inversion(found)
     if "ScanningSequence" in found and not groups:
         found.setdefault("SequenceVariant", "NONE")
     return found
+
+
+def _settle_inversion(found: dict[str, Any]) -> None:
+    """Tell an inversion time beside IR and nowhere else (type 2C, PS3.3 C.8.3.1); 0 is none."""
+    time = found.pop("InversionTime", None)
+    inverts = time is not None and float(time) > 0
+    if "ScanningSequence" not in found and inverts:  # enhanced images tell the time alone
+        found["ScanningSequence"] = ["RM", "IR"]
+    words = found.get("ScanningSequence", "RM")
+    if "IR" in ([words] if isinstance(words, str) else list(words)):
+        found["InversionTime"] = time if inverts else None
 
 
 def _burned_in(volume: Volume, original: Dataset | None) -> str:

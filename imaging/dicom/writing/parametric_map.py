@@ -37,7 +37,9 @@ from imaging.dicom.writing.write import (
     RESEARCH_ONLY,
     SOFTWARE,
     SOFTWARE_VERSION,
+    cut_text,
     new_uid,
+    plain_ascii,
 )
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
@@ -178,16 +180,21 @@ def _build(heatmap: Heatmap, volume: Volume, encoding: Encoding) -> Dataset:
         real_world_value_mappings=[_meaning(heatmap, top)],
         voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
         content_label=re.sub(r"[^A-Z0-9_ ]", "_", heatmap.meaning.upper())[:16],
-        content_description=f"{heatmap.provenance.sentence}. {RESEARCH_ONLY}"[:64],
+        content_description=_described(heatmap),
         plane_positions=positions,
         plane_orientation=orientation,
         pixel_measures=measures,
-        series_description=heatmap.name[:64],
+        series_description=cut_text(heatmap.name),
     )
     _add_context(ds, header)
     join_study(ds, header, volume, sop_class)
     reference_frames(ds, volume, sop_class, heatmap.geometry, COMPUTED)
     return ds
+
+
+def _described(heatmap: Heatmap) -> str:
+    """The notice, then as much of what made the map as there is room for."""
+    return cut_text(plain_ascii(f"{RESEARCH_ONLY}. {heatmap.provenance.sentence}"))
 
 
 def _meaning(heatmap: Heatmap, top: float) -> RealWorldValueMapping:
@@ -196,8 +203,8 @@ def _meaning(heatmap: Heatmap, top: float) -> RealWorldValueMapping:
     whole = top > 1
     code = map_code(heatmap.meaning)
     return RealWorldValueMapping(
-        lut_label=code.meaning[:16],
-        lut_explanation=(heatmap.about or code.meaning)[:64],
+        lut_label=cut_text(code.meaning, 16),
+        lut_explanation=cut_text(heatmap.about or code.meaning),
         unit=concept(NO_UNITS),
         value_range=(0, int(top)) if whole else (0.0, 1.0),
         slope=1 / top,

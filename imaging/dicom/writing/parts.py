@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from imaging.dicom.codes import ARTIFICIAL_INTELLIGENCE, concept
-from imaging.dicom.writing.write import SOFTWARE, SOFTWARE_VERSION, decimals
+from imaging.dicom.writing.write import SOFTWARE, SOFTWARE_VERSION, cut_text, decimals
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.orientation import ORTHOGONAL_TOLERANCE
@@ -67,7 +67,7 @@ def algorithm_sequence(algorithm: Algorithm) -> AlgorithmIdentificationSequence:
 
 def segment_label(segment: Segment) -> str:
     """The name of a label as it fits into a header."""
-    return (segment.name.replace("\\", "/").strip() or f"Label {segment.number}")[:64]
+    return cut_text(segment.name) or f"Label {segment.number}"
 
 
 def chosen_segments(

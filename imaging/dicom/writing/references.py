@@ -7,6 +7,7 @@ that files need not be read one by one.
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,7 +19,14 @@ import numpy as np
 from imaging.dicom.codes import SOURCE_FOR_PROCESSING, code_item
 from imaging.dicom.header.charsets import unsaid_charset
 from imaging.dicom.stacks.describe import person
-from imaging.dicom.writing.write import MR_IMAGE, SOFTWARE, SOFTWARE_VERSION, decimals, new_uid
+from imaging.dicom.writing.write import (
+    MR_IMAGE,
+    SOFTWARE,
+    SOFTWARE_VERSION,
+    cut_text,
+    decimals,
+    new_uid,
+)
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.volume import Source, Volume
@@ -102,13 +110,29 @@ def shared_header(original: Dataset, source: Source) -> Dataset:
     ds.SpecificCharacterSet = "ISO_IR 192"
     original.decode()
     for keyword in SHARED_KEYWORDS:
-        if keyword in original:
+        if keyword in original and not _says_nothing(original[keyword]):
             ds[keyword] = fitted(original[keyword])
     for keyword in _REQUIRED_EMPTY:
         if keyword not in ds:
             setattr(ds, keyword, None)
     ds.StudyInstanceUID = str(original.get("StudyInstanceUID") or source.study_uid or new_uid())
     return ds
+
+
+def _says_nothing(element: DataElement) -> bool:
+    """Whether an element may not be copied: a sequence without an item, an age that is none.
+
+    A code sequence of these modules holds one item or more where it is there (PS3.3 C.7.2.1).
+    """
+    if element.VR == "SQ":
+        return not element.value
+    return element.VR == "AS" and bool(element.value) and not _age(element.value)
+
+
+def _age(value: Any) -> str:
+    """An age in its four characters (PS3.5 table 6.2-1); empty where it is none."""
+    found = re.fullmatch(r"0*(\d{1,3})([DWMY])", str(value).strip().upper())
+    return f"{int(found[1]):03d}{found[2]}" if found else ""
 
 
 #: Most characters of one value of a kind of text (PS3.5 table 6.2-1).
@@ -126,14 +150,16 @@ def fitting(vr: str, value: Any) -> Any:
     """A value, or several, cut to the length that the standard allows."""
     from pydicom.multival import MultiValue
 
+    if isinstance(value, (MultiValue, list)):
+        return [fitting(vr, one) for one in value]
     length = _LENGTHS.get(vr)
     if vr == "PN" and value is not None:
         return "=".join(group[:64] for group in str(value).split("=")[:3])
-    if length is None:
+    if vr == "AS" and value:
+        return _age(value)
+    if length is None or not isinstance(value, str):
         return value
-    if isinstance(value, (MultiValue, list)):
-        return [v[:length] if isinstance(v, str) else v for v in value]
-    return value[:length] if isinstance(value, str) else value
+    return cut_text(value, length) if vr in ("SH", "LO") and len(value) > length else value[:length]
 
 
 #: Words of a description that tell the body part where Body Part Examined is silent.
@@ -167,7 +193,7 @@ def object_header(
     ds = shared_header(original, volume.source)
     ds.SOPInstanceUID, ds.SeriesInstanceUID = new_uid(), new_uid()
     ds.Modality, ds.SeriesNumber, ds.InstanceNumber = modality, series_number, 1
-    ds.SeriesDescription = description.replace("\\", "/")[:64]
+    ds.SeriesDescription = cut_text(description)
     ds.FrameOfReferenceUID = volume.geometry.frame_of_reference or str(
         original.get("FrameOfReferenceUID") or new_uid()
     )

@@ -33,7 +33,7 @@ from imaging.dicom.writing.references import (
     referable,
     slice_reference,
 )
-from imaging.dicom.writing.write import RESEARCH_ONLY, new_uid, save
+from imaging.dicom.writing.write import RESEARCH_ONLY, cut_text, new_uid, save
 from imaging.errors import WorldFailed
 from imaging.geometry import Geometry
 from imaging.segmentation import Segment, Segmentation
@@ -102,8 +102,8 @@ def _structure_set(
     ds = object_header(original, volume, "RTSTRUCT", 903, segmentation.name)
     ds.SOPClassUID = STRUCTURE_SET
     ds.OperatorsName = None
-    ds.StructureSetLabel = _short(segmentation.name.replace("\\", "/")) or "Mask"
-    ds.StructureSetName = segmentation.name.replace("\\", "/")[:64]
+    ds.StructureSetLabel = _short(segmentation.name) or "Mask"
+    ds.StructureSetName = cut_text(segmentation.name)
     ds.StructureSetDescription = RESEARCH_ONLY
     now = datetime.now()
     ds.StructureSetDate, ds.StructureSetTime = now.strftime("%Y%m%d"), now.strftime("%H%M%S")
@@ -156,7 +156,7 @@ def _roi(number: int, segment: Segment, segmentation: Segmentation, ml: float) -
     roi.ROIGenerationAlgorithm = segment.algorithm_type
     algorithm = algorithm_of(segment, segmentation.provenance, segmentation.threshold)
     if algorithm is not None:
-        roi.ROIGenerationDescription = f"{algorithm.name} {algorithm.version}"[:64]
+        roi.ROIGenerationDescription = cut_text(f"{algorithm.name} {algorithm.version}")
         made = Dataset()
         made.AlgorithmFamilyCodeSequence = [code_item(ARTIFICIAL_INTELLIGENCE)]
         made.AlgorithmName, made.AlgorithmVersion = algorithm.name, algorithm.version
@@ -186,7 +186,7 @@ def _observation(number: int, segment: Segment) -> Dataset:
 
 def _short(text: str) -> str:
     """At most 16 bytes: the standard counts characters, but many programs count bytes."""
-    return text.strip().encode()[:16].decode(errors="ignore").strip()
+    return cut_text(text, 16, in_bytes=True)
 
 
 def _add_rois(

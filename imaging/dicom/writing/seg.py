@@ -46,6 +46,7 @@ from imaging.dicom.writing.write import (
     RESEARCH_ONLY,
     SOFTWARE,
     SOFTWARE_VERSION,
+    cut_text,
     new_uid,
 )
 from imaging.errors import BadInput, WorldFailed
@@ -105,8 +106,9 @@ def write_seg(
         Replaced as a whole or not at all.
     kind : {"BINARY", "FRACTIONAL", "LABELMAP"}
         BINARY is read everywhere. LABELMAP (2023) holds many labels in one frame per slice.
-        FRACTIONAL holds the ``probability`` over its whole grid as one segment, described as the
-        first chosen one: what the model found for that label, whatever a person made of it since.
+        FRACTIONAL holds the ``probability`` over its whole grid as one segment, "<name>
+        probability" with an identity of its own, described as the model's own label of the mask:
+        what the model found, whatever a person made of it since.
     compression : {"", "RLE"}
         RLE for LABELMAP and FRACTIONAL; the single bits of BINARY stay as they are.
     probability : Heatmap, optional
@@ -124,7 +126,7 @@ def write_seg(
     BadInput
         Where there is nothing to write, a marked voxel has no named segment, the grid cannot be
         told in DICOM or is in another frame of reference than the volume, or a kind asks for
-        something that is not given.
+        something that is not given: a probability of labels that a person made, too.
     WorldFailed
         Where the disk refuses, a source file has gone or what was read back differs.
     """
@@ -132,7 +134,7 @@ def write_seg(
     if lesions and kind != "FRACTIONAL":
         content = single_lesions(segmentation, lesions, kind)
     elif kind == "FRACTIONAL":
-        content = fractions(segmentation, chosen[0], probability)
+        content = fractions(segmentation, chosen, probability)
     else:
         content = whole_labels(segmentation, chosen, kind, everything=segments is None)
     if compression and kind == "BINARY":
@@ -187,7 +189,7 @@ def _build(
         plane_orientation=orientation,
         pixel_measures=measures,
         specific_character_set="ISO_IR 192",
-        series_description=name[:64],
+        series_description=cut_text(name),
     )
     join_study(ds, header, volume, sop_class)
     reference_frames(ds, volume, sop_class, content.geometry, SEGMENTATION_DERIVATION)

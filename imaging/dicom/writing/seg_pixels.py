@@ -14,11 +14,11 @@ import numpy as np
 from imaging.analysis.lesions import Lesion, lesion_uid
 from imaging.dicom.codes import code_item, concept
 from imaging.dicom.writing.parts import Algorithm, algorithm_of, algorithm_sequence, segment_label
-from imaging.dicom.writing.write import new_uid
+from imaging.dicom.writing.write import cut_text, new_uid
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.heatmap import PROBABILITY, Heatmap
-from imaging.segmentation import AUTOMATIC, Segment, Segmentation
+from imaging.segmentation import AUTOMATIC, MANUAL, Segment, Segmentation
 
 if TYPE_CHECKING:
     from highdicom.seg import SegmentDescription
@@ -115,9 +115,15 @@ def single_lesions(segmentation: Segmentation, lesions: Sequence[Lesion], kind: 
 
 
 def fractions(
-    segmentation: Segmentation, segment: Segment, probability: Heatmap | None
+    segmentation: Segmentation, chosen: Sequence[Segment], probability: Heatmap | None
 ) -> SegPixels:
-    """The map in steps of 1/255, as one segment; the values are the model's, not a person's."""
+    """The map in steps of 1/255, as one segment; the values are the model's, not a person's.
+
+    Raises
+    ------
+    BadInput
+        Where there is no such map, or it is not one of the chosen labels that it tells about.
+    """
     if probability is None or probability.meaning != PROBABILITY:
         raise BadInput(
             "A fractional segmentation holds a probability, and there is no such map",
@@ -126,9 +132,30 @@ def fractions(
         )
     values = np.rint(probability.values * MAXIMUM_FRACTION) / np.float32(MAXIMUM_FRACTION)
     made = probability.provenance if probability.provenance.algorithm else segmentation.provenance
-    described = replace(segment, algorithm_type=AUTOMATIC, algorithm="", algorithm_version="")
+    segment = _proposal(segmentation, chosen, probability)
+    described = replace(
+        segment, name=f"{cut_text(segment.name, 52) or 'Label'} probability",
+        tracking_uid=new_uid("probability of", segment.tracking_uid),
+        algorithm_type=AUTOMATIC, algorithm="", algorithm_version="",
+    )  # fmt: skip
     description = _description(1, described, algorithm_of(described, made))
     return SegPixels(values, probability.geometry, [description], "FRACTIONAL")
+
+
+def _proposal(
+    segmentation: Segmentation, chosen: Sequence[Segment], probability: Heatmap
+) -> Segment:
+    """The label that the model proposed from this map: the first of a mask cut from it."""
+    own = segmentation.segments[0]
+    cut = segmentation.probability_id in ("", probability.id) and own.algorithm_type != MANUAL
+    if not cut or own.number not in {segment.number for segment in chosen}:
+        raise BadInput(
+            "The probability tells about the label that the model proposed, and that is not among "
+            "the chosen ones",
+            segmentation.name,
+            "Choose that label, or BINARY",
+        )
+    return own
 
 
 def _description(place: int, segment: Segment, algorithm: Algorithm | None) -> SegmentDescription:

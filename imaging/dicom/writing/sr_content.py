@@ -18,7 +18,7 @@ from imaging.dicom import codes
 from imaging.dicom.codes import concept
 from imaging.dicom.writing.parts import algorithm_of, person_name, segment_label
 from imaging.dicom.writing.seg_reference import SegReference
-from imaging.dicom.writing.write import SOFTWARE, SOFTWARE_VERSION, new_uid
+from imaging.dicom.writing.write import SOFTWARE, SOFTWARE_VERSION, cut_text, new_uid
 from imaging.errors import BadInput
 from imaging.segmentation import Code, Segment, Segmentation
 from imaging.volume import Volume
@@ -96,7 +96,7 @@ class ReportContent:
         created = mask.provenance.created
         uid = new_uid("report of", mask.id, mask.geometry.affine.tobytes().hex(), created)
         return MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=TrackingIdentifier(uid, f"{mask.name}: all lesions"[:64]),
+            tracking_identifier=TrackingIdentifier(uid, f"{cut_text(mask.name, 51)}: all lesions"),
             finding_type=concept(mask.segments[0].type) if mask.segments else None,
             finding_sites=[self._place(self._site)],
             measurements=_amounts(len(lesions), sum(x.volume_ml for x in lesions)),
@@ -127,7 +127,7 @@ class ReportContent:
         )
 
         return VolumetricROIMeasurementsAndQualitativeEvaluations(
-            tracking_identifier=TrackingIdentifier(uid, name[:64]),
+            tracking_identifier=TrackingIdentifier(uid, cut_text(name)),
             referenced_volume_surface=surface,
             referenced_segment=reference,
             finding_category=concept(segment.category),

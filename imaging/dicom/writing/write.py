@@ -181,6 +181,37 @@ def stored_pixels(volume: Volume) -> tuple[np.ndarray, float, float]:
     return np.clip(np.rint((real - base) / step), 0, 65535).astype(np.uint16), step, base
 
 
+def cut_text(text: str, length: int = 64, *, in_bytes: bool = False) -> str:
+    """A text as a header holds it: no backslash, at most so long, cut between two words.
+
+    Parameters
+    ----------
+    length : int
+        64 for LO, 16 for SH (PS3.5 table 6.2-1).
+    in_bytes : bool
+        Count bytes of UTF-8: the standard counts characters, but many programs do not.
+    """
+    text = " ".join(text.replace("\\", "/").split())
+    size = len(text.encode()) if in_bytes else len(text)
+    if size <= length:
+        return text
+    short = text.encode()[:length].decode(errors="ignore") if in_bytes else text[:length]
+    if text[len(short)] != " " and " " in short:
+        short = short[: short.rindex(" ")]
+    return short.rstrip(" ,;:.-(/\u00b7\u2013")
+
+
+def plain_ascii(text: str) -> str:
+    """The text in ASCII letters, accents and typographic signs in their nearest plain form."""
+    import unicodedata
+
+    signs = str.maketrans(
+        {"\u00b7": "-", "\u2013": "-", "\u2014": "-", "\u2026": "...", "\u2019": "'"}
+    )
+    apart = unicodedata.normalize("NFKD", text.translate(signs))
+    return apart.encode("ascii", "ignore").decode()
+
+
 def decimal(value: float) -> float:
     """The number as a DICOM decimal string of 16 characters would give it back."""
     from pydicom.valuerep import format_number_as_ds
