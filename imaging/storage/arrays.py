@@ -82,7 +82,9 @@ def with_labels(mask: Segmentation, numbers: Collection[int]) -> Segmentation:
     labels = np.where(kept, mask.labels, np.uint8(0))
     copy = Segmentation.from_labels(mask.id, mask.name, mask.geometry, mask.volume_id, labels)
     segments = tuple(s for s in mask.segments if s.number in numbers)
-    copy.set_header(mask.header(segments=segments))
+    # The draft is the model's own label, the first one; without it nothing of a draft is left.
+    draft = mask.draft and bool(segments) and segments[0] is mask.segments[0]
+    copy.set_header(mask.header(segments=segments, draft=draft))
     return copy
 
 

@@ -18,7 +18,7 @@ from imaging.geometry import Box
 from imaging.segmentation import AUTOMATIC, Code, Segment, Segmentation
 from imaging.storage.arrays import one_line, with_labels
 from imaging.storage.nrrd import write_grid
-from imaging.storage.sidecar import algorithm_of, edited_words
+from imaging.storage.sidecar import algorithm_of, edited_words, made_by_run
 
 _LABELMAP = "Binary labelmap"
 _CONTEXT = "Segmentation category and type - DICOM master list"
@@ -96,6 +96,7 @@ def _tags(segment: Segment, mask: Segmentation) -> str:
     """What Slicer and its DICOM exporter want to know, then what made the label."""
     made_by = mask.provenance
     algorithm, version = algorithm_of(segment, made_by)
+    own = made_by_run(segment, made_by)  # weights and threshold are those of the mask's own model
     tags = {
         "TerminologyEntry": _terminology(segment),
         "Segmentation.Status": "inprogress" if segment.algorithm_type == AUTOMATIC else "completed",
@@ -103,8 +104,8 @@ def _tags(segment: Segment, mask: Segmentation) -> str:
         "DICOM.SegmentAlgorithmName": f"{algorithm} {version}".strip(),
         "DICOM.TrackingUniqueIdentifier": segment.tracking_uid,
         "Isocenter.AlgorithmVersion": version,
-        "Isocenter.WeightsSHA256": made_by.digest,
-        "Isocenter.Threshold": "" if mask.threshold is None else f"{mask.threshold:g}",
+        "Isocenter.WeightsSHA256": made_by.digest if own else "",
+        "Isocenter.Threshold": "" if mask.threshold is None or not own else f"{mask.threshold:g}",
         "Isocenter.EditedByHand": edited_words(segment),
         "Isocenter.WrittenBy": f"{SOFTWARE} {SOFTWARE_VERSION}",
         "Isocenter.Notice": RESEARCH_ONLY,

@@ -38,6 +38,13 @@ def algorithm_of(segment: Segment, made_by: Provenance) -> tuple[str, str]:
     return made_by.algorithm, made_by.version
 
 
+def made_by_run(segment: Segment, made_by: Provenance) -> bool:
+    """Whether the run that a mask's provenance tells of made this label."""
+    if segment.algorithm_type == MANUAL:
+        return False
+    return segment.algorithm in ("", made_by.algorithm)
+
+
 def mask_facts(
     segmentation: Segmentation, numbers: Collection[int] | None = None
 ) -> dict[str, Any]:
@@ -50,13 +57,23 @@ def mask_facts(
     """
     counts = np.bincount(segmentation.labels.ravel(), minlength=256)
     segments = [s for s in segmentation.segments if numbers is None or s.number in numbers]
+    made_by = segmentation.provenance
+    if segments and all(s.algorithm_type == MANUAL for s in segments):
+        made_by = Provenance(created=made_by.created)
+    by_run = any(made_by_run(s, segmentation.provenance) for s in segments) or not segments
     return {
-        **_made_with(segmentation.provenance),
+        **_made_with(made_by),
         "name": segmentation.name,
-        "threshold": segmentation.threshold,
-        "draft": segmentation.draft,
+        "threshold": segmentation.threshold if by_run else None,
+        "draft": _holds_draft(segmentation, segments),
         "labels": [_label(s, segmentation.provenance, int(counts[s.number])) for s in segments],
     }
+
+
+def _holds_draft(segmentation: Segmentation, segments: Collection[Segment]) -> bool:
+    """Whether the model's own label, the first of a draft, is among those told of."""
+    first = segmentation.segments[0] if segmentation.segments else None
+    return segmentation.draft and (first is None or first in segments)
 
 
 def map_facts(heatmap: Heatmap) -> dict[str, Any]:
@@ -149,6 +166,8 @@ def _storable(value: Any) -> Any:
 
 
 def _made_with(made_by: Provenance) -> dict[str, Any]:
+    # A draft's threshold may have been moved since: that of the run must not pass for it.
+    names = {"threshold": "threshold_of_run"}
     return {
         "notice": RESEARCH_ONLY,
         "written_by": {"name": SOFTWARE, "version": SOFTWARE_VERSION},
@@ -158,7 +177,7 @@ def _made_with(made_by: Provenance) -> dict[str, Any]:
             "weights_sha256": made_by.digest,
             "device": made_by.device,
             "created": made_by.created,
-            "settings": dict(made_by.settings),
+            "settings": {names.get(key, key): value for key, value in made_by.settings},
         },
     }
 

@@ -12,7 +12,9 @@ from writing_grids import NAMES, ORIENTATIONS, assert_same_in_patient, grid, itk
 
 from imaging.errors import BadInput
 from imaging.segmentation import AUTOMATIC, SEMIAUTOMATIC, Code, Provenance, Segment, Segmentation
+from imaging.storage.arrays import with_labels
 from imaging.storage.seg_nrrd import write_segmentation
+from imaging.storage.sidecar import mask_facts
 
 MADE = Provenance("Test model", "1.2", "ab" * 32)
 BYTE = st.integers(0, 255)
@@ -136,3 +138,38 @@ def test_nothing_to_write_and_another_suffix_are_sentences(tmp_path):
     with pytest.raises(BadInput, match=r"seg\.nrrd"):
         write_segmentation(tmp_path / "m.nrrd", mask(grid(), Segment(1, "A", (1, 2, 3))))
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_and_threshold_stand_only_where_the_model_made_the_label(tmp_path):
+    made = mask(
+        grid(),
+        Segment(1, "Model", (1, 2, 3), algorithm_type=AUTOMATIC),
+        Segment(2, "Hand", (1, 2, 3)),
+        Segment(3, "Other model", (1, 2, 3), algorithm_type=SEMIAUTOMATIC, algorithm="Other"),
+        threshold=0.35,
+    )
+    told = nrrd.read_header(str(write_segmentation(tmp_path / "m.seg.nrrd", made)[0]))
+    run = {"Isocenter.WeightsSHA256", "Isocenter.Threshold"}
+    assert run <= set(tags(told, 0))
+    assert not run & set(tags(told, 1))
+    assert not run & set(tags(told, 2))
+
+
+def test_a_sidecar_tells_one_threshold_and_a_draft_only_where_one_is_in_it():
+    run = Provenance("Test model", "1.2", "ab" * 32, settings=(("threshold", "0.9"),))
+    made = mask(
+        grid(),
+        Segment(1, "Draft lesion", (1, 2, 3), algorithm_type=SEMIAUTOMATIC),
+        Segment(2, "Accepted lesion", (1, 2, 3), algorithm_type=SEMIAUTOMATIC),
+        Segment(3, "Hand", (1, 2, 3)),
+        threshold=0.8, draft=True,
+    )  # fmt: skip
+    made.set_header(made.header(provenance=run))
+    whole, accepted, hand = mask_facts(made), mask_facts(made, (2,)), mask_facts(made, (3,))
+    assert whole["threshold"] == 0.8
+    assert whole["algorithm"]["settings"] == {"threshold_of_run": "0.9"}
+    assert [one["draft"] for one in (whole, accepted, hand)] == [True, False, False]
+    assert mask_facts(with_labels(made, [2]))["draft"] is False
+    assert accepted["algorithm"]["name"] == "Test model"
+    assert hand["algorithm"]["name"] == "none (made by hand)"
+    assert (hand["algorithm"]["weights_sha256"], hand["threshold"]) == ("", None)
