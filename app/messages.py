@@ -41,3 +41,15 @@ def sentence(error: BaseException) -> str:
         where = f" ({error.filename})" if error.filename else ""
         return f"{what}{where}."
     return f"Isocenter made a mistake ({type(error).__name__}). Your work is safe; see the log."
+
+
+def files_text(damaged: int, other: int) -> str:
+    """How many files could not be used: ``"2 damaged · 2137 other files"``."""
+    if damaged and other:
+        return f"{damaged} damaged · {counted(other, 'other file')}"
+    return counted(damaged, "damaged file") if damaged else counted(other, "file")
+
+
+def counted(number: int, word: str) -> str:
+    """A number with its word in the right form: ``"1 file"``, ``"2 files"``."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

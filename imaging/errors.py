@@ -41,6 +41,10 @@ class BadInput(ImagingError):
     """What was opened or asked for cannot be used."""
 
 
+class OtherFile(BadInput):
+    """A sound file that is no image, or of a kind that is not read: nothing is damaged."""
+
+
 class WorldFailed(ImagingError):
     """Disk, memory, device or another program refused."""
 

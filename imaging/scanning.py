@@ -12,7 +12,7 @@ from imaging.dicom.header.media import is_dicomdir, what_is_missing
 from imaging.dicom.index import Index
 from imaging.dicom.pixels.read import needs_worker, prepare_worker
 from imaging.dicom.stacks.record import FileRecord
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.series import LABELS, FoundObject, Problem, Series
 from imaging.storage.archive import Unpacked, begins_zip, unpack
 from imaging.storage.file_head import Found, read_head
@@ -267,7 +267,8 @@ class _Scan:
             try:
                 self._read(file, nested)
             except BadInput as error:
-                self._problem(file, ". ".join(filter(None, (error.what, error.advice))) + ".")
+                reason = ". ".join(filter(None, (error.what, error.advice))) + "."
+                self._problem(file, reason, not isinstance(error, OtherFile))
             except (MemoryError, RecursionError):
                 self._problem(file, "The file needs more memory than there is.")
             except Exception as error:
@@ -282,7 +283,7 @@ class _Scan:
         head = read_head(file)
         if begins_zip(head.raw):
             if nested:
-                raise BadInput("Archives inside an archive are not opened", file)
+                raise OtherFile("Archives inside an archive are not opened", file)
             self._read_archive(file)
         elif file in self.used:
             return
@@ -309,8 +310,8 @@ class _Scan:
         wanted = [path for path, name in unpacked.members if not _skipped(os.path.basename(name))]
         self._read_all(_headers_first(wanted, self.names), nested=True)
 
-    def _problem(self, path: str, reason: str) -> None:
-        problem = Problem(self.names.get(path, path), reason)
+    def _problem(self, path: str, reason: str, damaged: bool = True) -> None:
+        problem = Problem(self.names.get(path, path), reason, damaged)
         self.problems.append(problem)
         if self.on_problem is not None:
             self.on_problem(problem)

@@ -16,10 +16,15 @@ SURE = 0.7
 
 
 class Problem(NamedTuple):
-    """A file that could not be used, and one sentence that says why."""
+    """A file that could not be used, and one sentence that says why.
+
+    ``damaged`` is True where it should have been: cut off, empty, contradicting itself. Texts,
+    second copies and kinds of files that are not read are not damaged.
+    """
 
     path: str
     reason: str
+    damaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.cli.output import Output
+from app.messages import files_text
 from app.settings import load as load_settings
 from app.told_sequences import corrected
 from imaging.dicom.header.charsets import NAME_CHARSETS
@@ -40,7 +41,8 @@ def scan(path: Path, output: Output, names_as: str = "") -> None:
         raise BadInput(f"There is no script called '{names_as}'", "", advice)
     with found(path, output, or_objects=True, names_as=names_as) as result:
         listed = [described(series, name) for series, name in _named(result)]
-        problems = [{"file": p.path, "reason": p.reason} for p in result.problems]
+        ordered = sorted(result.problems, key=lambda problem: not problem.damaged)
+        problems = [{"file": p.path, "reason": p.reason, "damaged": p.damaged} for p in ordered]
         objects = [_described_object(found) for found in result.objects]
         if listed:
             output.table(
@@ -100,8 +102,10 @@ def _nothing(path: Path, result: ScanResult) -> BadInput:
         return BadInput("There are no images here", str(path), advice)
     reasons = Counter(p.reason for p in result.problems)
     reason, count = reasons.most_common(1)[0]
-    files = "the file" if len(result.problems) == 1 else f"{count} of {len(result.problems)} files"
-    return BadInput("There is no series that can be used", str(path), f"About {files}: {reason}")
+    every = len(result.problems)
+    files = "The file" if every == 1 else f"{count} of {every} files"
+    files = f"All {every} files" if count == every > 1 else files
+    return BadInput("There is no series that can be used", str(path), f"{files}: {reason}")
 
 
 def chosen_series(result: ScanResult, wanted: str, path: Path) -> Series:
@@ -208,9 +212,10 @@ def _step(mm: float | None) -> str:
     return "uneven" if mm is None else f"{mm:.3g}"
 
 
-def _say_problems(problems: list[dict[str, str]], output: Output) -> None:
+def _say_problems(problems: list[dict], output: Output) -> None:
     if problems:
-        output.say(f"{len(problems)} files could not be used:")
+        damaged = sum(problem["damaged"] for problem in problems)
+        output.say(f"Could not be used: {files_text(damaged, len(problems) - damaged)}")
     for problem in problems[:NAMED_PROBLEMS]:
         output.say(f"  {problem['file']}: {problem['reason']}")
     if len(problems) > NAMED_PROBLEMS:

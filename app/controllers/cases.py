@@ -10,13 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.controllers.even import why_uneven
+from app.controllers.first_choice import Touched, best, early, preferred
 from app.controllers.reopen import load_refs
 from app.header_words import Wording, reworded_series, words_of
 from app.logs import frames_of
-from app.messages import sentence
+from app.messages import files_text, sentence
+from app.paths import absolute
 from app.tasks import Tasks, Ticket
 from app.told_sequences import with_guess
 from app.workspace import Workspace
@@ -34,10 +36,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Prefer these when a study opens and nobody has chosen a series yet.
-_FIRST_CHOICE = ("FLAIR", "T2w", "T1w", "T1w+C")
-#: Never before one of unknown kind.
-_LAST_CHOICE = ("localiser", "ADC")
+#: A first picture is shown after so long, even if headers are still being read.
+_FIRST_PICTURE_MS = 1000
+_NEXT_LOOK_MS = 300
 
 
 class CaseController(QObject):
@@ -87,6 +88,16 @@ class CaseController(QObject):
         self._partial: set[str] = set()
         self._results: list[Any] = []
         self._chosen = False
+        self._replacing = False  # the open study goes once something of the next one is there
+        self._held: list[Callable[[], None]] = []  # what was found of the next one before that
+        self._fresh: set[str] = set()  # series that the running scan has found
+        self._frames_of: dict[str, int] = {}  # how many a series had when it was loaded
+        self._again: set[str] = set()
+        self._failures: dict[str, str] = {}
+        self._auto = ""  # the series that nobody chose
+        self._touched = Touched(workspace)
+        self._first_look = QTimer(self, singleShot=True)
+        self._first_look.timeout.connect(self._show_early)
         self._first_pictures: dict[str, Series] = {}
         self._comparing: set[str] = set()
         self.case_path: Path | None = None
@@ -118,15 +129,19 @@ class CaseController(QObject):
         add : bool
             Keep what is open (a prior beside the current study); else start a new case.
         """
-        paths = [Path(p) for p in paths]
+        paths = [absolute(Path(p)) for p in paths]
         if len(paths) == 1 and paths[0].suffix == ".isocase":
             self.open_case_file(paths[0])
             return
-        if not add:
-            self.close()
         if self._scan:
             self._scan.cancel()
-        self._chosen = add
+        self._held.clear()
+        self._fresh.clear()
+        self._replacing = not add and bool(self._series or self._workspace.case.items)
+        if not add and not self._replacing:
+            self.close()
+        if not self._replacing:
+            self._chosen = add
         self._browser.set_progress("Looking for images…")
         self.job.emit("scan", "Reading headers", -1.0)
         self._scan = self._slow(
@@ -134,6 +149,7 @@ class CaseController(QObject):
             lambda ticket: self._scan_in_thread(paths, ticket),
             lambda result: self._scanned(paths, result),
         )
+        self._first_look.start(_FIRST_PICTURE_MS)
 
     def _scan_in_thread(self, paths: list[Path], ticket: Ticket):
         from imaging.open import scan
@@ -142,15 +158,17 @@ class CaseController(QObject):
         with self._header_index() as remembered:
             result = scan(
                 paths,
-                on_series=lambda series: self._live(ticket, self._found, judge(series)),
+                on_series=lambda series: self._live(ticket, self._found_now, judge(series)),
                 on_problem=lambda problem: self._live(
-                    ticket, self._browser.add_problem, str(problem.path), problem.reason
+                    ticket, self._tell_found, self._browser.add_problem, *problem
                 ),
                 on_progress=lambda done, total: self._live(
                     ticket, self._scan_progress, done, total
                 ),
                 cancelled=ticket.cancelled,
-                on_object=lambda found: self._live(ticket, self.object_found.emit, found),
+                on_object=lambda found: self._live(
+                    ticket, self._tell_found, self.object_found.emit, found
+                ),
                 remembered=remembered,
                 names_as=self.names_as(),
             )
@@ -184,10 +202,51 @@ class CaseController(QObject):
         fraction = done / total if total else -1.0
         self.job.emit("scan", f"Reading headers {done} / {total}", min(fraction, 0.99))
 
+    def _found_now(self, series: Series) -> None:
+        """A series of the running scan: with the first one its study takes the place of the old."""
+        if self._replacing:
+            held = list(self._held)
+            self._clear(but=self._scan)
+            self._chosen = False
+            self._browser.set_progress("Looking for images…")
+            for tell in held:
+                tell()
+        self._fresh.add(series.key)
+        self._found(series)
+
+    def _tell_found(self, tell: Callable, *found) -> None:
+        """What is no image waits while it is not sure that the open study goes."""
+        if self._replacing:
+            self._held.append(lambda: tell(*found))
+        else:
+            tell(*found)
+
+    def _show_early(self) -> None:
+        """Somebody who has waited a second sees the best of what is there."""
+        if not self.scanning or (self._chosen and not self._replacing):
+            return
+        found = [] if self._replacing else early([self._series[key] for key in self._fresh])
+        if found:
+            self._show_best(found)
+        else:
+            self._first_look.start(_NEXT_LOOK_MS)
+
+    def _show_best(self, series: Sequence[Series]) -> None:
+        key = best(series).key
+        self.activate(key)
+        self._auto = key
+
+    def _list(self, series: Series) -> None:
+        """Show a series in the list, with the reason where it could not be read."""
+        reason = self._failures.get(series.key)
+        self._browser.add_series(
+            replace(series, problems=(reason, *series.problems)) if reason else series
+        )
+
     def _found(self, series: Series) -> None:
         grown = self._series.get(series.key)
         self._series[series.key] = series
-        self._browser.add_series(series)
+        self._list(series)
         # A first picture while headers are still being read, the true middle slice at the end.
         if grown is None:
             self._make_thumbnails([series])
@@ -202,60 +261,91 @@ class CaseController(QObject):
         self._end_scan()
 
     def _end_scan(self) -> None:
+        self._replacing = False
+        self._held.clear()
+        self._first_look.stop()
         if self._scan is not None:
             self._scan = None
             self.scan_ended.emit()
 
     def _list_found(self, paths: list[Path], result) -> None:
-        self._results.append(result)
+        if self._replacing and not result.series:  # what is open stays, masks and the like join it
+            self._replacing = False
+            for found in result.objects:
+                self.object_found.emit(found)
         pictured = {key: series.shape for key, series in self._first_pictures.items()}
         for series in result.series:
-            self._found(series)
+            self._found_now(series)
+        self._results.append(result)
         self._browser.set_progress("")
         self.job.emit("scan", "Headers read", 1.0)
-        self._tell_unfinished()
+        self._fresh.clear()
+        self._finish_grown()
         problems = len(result.problems)
+        damaged = sum(problem.damaged for problem in result.problems)
         if not result.series:
-            reason = f": {result.problems[0].reason}" if problems else ""
+            reason = (
+                f": {max(result.problems, key=lambda one: one.damaged).reason}" if problems else ""
+            )
             if result.objects:
                 reason = ", only masks, maps or reports: open the images they were made on, too"
             self.said.emit(f"No images were found in {paths[0].name}{reason}")
             return
         self.opened.emit([str(p) for p in paths])
-        note = f", {problems} file(s) not read" if problems else ""
+        note = f", {files_text(damaged, problems - damaged)} not read" if problems else ""
         if result.objects:
             note = f", {len(result.objects)} mask(s), map(s) or report(s) beside them{note}"
         self.said.emit(f"{len(result.series)} series found{note}")
         self._make_thumbnails([s for s in result.series if pictured.get(s.key) != s.shape])
+        shown = self._series.get(self._auto)
         if not self._chosen:
-            self.activate(self._best(result.series).key)
+            self._show_best(result.series)
+        elif shown is not None and self._touched.not_since(shown.key):
+            better = preferred(result.series, shown)
+            if better is not None:
+                self._show_best([better])
 
-    def _tell_unfinished(self) -> None:
+    # --- series that have grown after they were opened ---------------------------------------
+    def _finish_grown(self) -> None:
         """A series that was opened while its headers were still being read may lack slices."""
-        for key, volume_id in self._volume_of.items():
-            volume, series = self._workspace.case.items.get(volume_id), self._series.get(key)
-            if series is None or not isinstance(volume, Volume) or volume.even_mm:
-                continue
-            have, all_ = volume.geometry.shape[0], series.shape[0]
-            if have < all_:
-                self._partial.add(key)
-                self.failed.emit(
-                    f"{series.description} was opened before all its slices were found "
-                    f"({have} of {all_}): close the study and open it again"
-                )
+        for key in list(self._volume_of):
+            if self._lacks_slices(key):
+                self._load_again(key)
 
-    @staticmethod
-    def _best(series: Sequence[Series]) -> Series:
-        usable = [s for s in series if s.volumetric] or [s for s in series if s.viewable] or series
+    def _lacks_slices(self, key: str) -> bool:
+        series = self._series.get(key)
+        return series is not None and len(series.frames) > self._frames_of.get(
+            key, len(series.frames)
+        )
 
-        def rank(s: Series) -> tuple:
-            known = s.sequence in _FIRST_CHOICE
-            order = _FIRST_CHOICE.index(s.sequence) if known else len(_FIRST_CHOICE)
-            other = not s.sequence and s.guess.confidence > 0  # known to be a phase image, a map, …
-            order += other or s.sequence in _LAST_CHOICE
-            return order, not s.guess.sure, -(s.shape[0] * s.shape[1] * s.shape[2])
+    def _load_again(self, key: str) -> None:
+        """Load a series with all its slices, in the place of the part that is shown."""
+        if self._work_on(self._volume_of[key]):
+            self._tell_partial(key)
+            return
+        ticket = self._loads.pop(key, None)
+        if ticket is not None:
+            ticket.cancel()
+        self._loadings.pop(key, None)
+        if self._volume_of[key] in self._workspace.case.items:
+            self._again.add(key)
+        self._open(key, "")
 
-        return min(usable, key=rank)
+    def _work_on(self, volume_id: str) -> bool:
+        """True where masks or maps lie on the grid of an image."""
+        return any(
+            item.volume_id == volume_id
+            for item in self._workspace.case
+            if not isinstance(item, Volume)
+        )
+
+    def _tell_partial(self, key: str) -> None:
+        self._again.discard(key)
+        self._partial.add(key)
+        self.failed.emit(
+            f"{self._series[key].description} was opened before all its slices were found, and "
+            "masks lie on that part: save the case, close the study and open it again"
+        )
 
     def _make_thumbnails(self, series: list[Series]) -> None:
         self._first_pictures |= {one.key: one for one in series}
@@ -287,6 +377,7 @@ class CaseController(QObject):
     def activate(self, key: str, cell_id: str = "") -> None:
         """Show a series: in one cell, or as all planes where no cell is named."""
         self._chosen = True
+        self._auto = ""
         loaded = self._volume_of.get(key)
         if loaded in self._workspace.case.items:
             self._show(self._workspace.case.volume(loaded), cell_id)
@@ -298,9 +389,14 @@ class CaseController(QObject):
             reason = series.problems[0] if series.problems else "it holds no image"
             self.said.emit(f"{series.description} cannot be shown: {reason}")
             return
+        self._open(key, cell_id)
+
+    def _open(self, key: str, cell_id: str) -> None:
+        series = self._series[key]
         if any(job == key and not ticket.done() for ticket, job in self._pending.items()):
             return  # on its way already
         self.job.emit(key, f"Opening {series.description}", -1.0)
+        self._frames_of[key] = len(series.frames)
 
         def start(_ticket: Ticket):
             from imaging.open import open_series
@@ -312,6 +408,9 @@ class CaseController(QObject):
     def _fill(self, key: str, loading, cell_id: str) -> None:
         volume: Volume = loading.volume
         self._volume_of[key] = volume.id
+        if not self.scanning and self._lacks_slices(key):  # it has grown on its way here
+            self._open(key, cell_id)
+            return
         first = {"slab": True}
 
         def slab(ticket: Ticket, box: Box) -> None:
@@ -328,6 +427,8 @@ class CaseController(QObject):
             self._loads.pop(key, None)
             self._loadings.pop(key, None)
             self._workspace.volume_whole(whole)
+            if self._failures.pop(key, None) and key in self._series:
+                self._list(self._series[key])
             self._name_words(key)
             self._name_sequence(key)
             self.loading_changed.emit(whole.id, "")
@@ -343,16 +444,34 @@ class CaseController(QObject):
         self._loads[key] = self._slow(key, load, done)
 
     def _arrived(self, volume: Volume, cell_id: str) -> None:
+        key = self._key_of(volume.id)
+        if key in self._again:
+            self._arrived_again(key, volume)
+            return
         if volume.id in self._workspace.case.items:
             return
-        key = self._key_of(volume.id)
         self._workspace.add_volume(volume)
         self._name_sequence(key)
         self._show(volume, cell_id)
         self.loading_changed.emit(volume.id, "Loading …")
+        self._touched.begin(key)
         if key in self._comparing:
             self._comparing.discard(key)
             self._compare_when_whole()
+
+    def _arrived_again(self, key: str, volume: Volume) -> None:
+        """The part that is shown gives way to the whole series; views stay where they are."""
+        if self._work_on(volume.id):  # begun meanwhile
+            self._loads.pop(key).cancel()
+            self._loadings.pop(key, None)
+            self.job.emit(key, "", 1.0)
+            self._tell_partial(key)
+            return
+        self._again.discard(key)
+        self._partial.discard(key)
+        self._workspace.replace_volume(volume)
+        self._name_sequence(key)
+        self.loading_changed.emit(volume.id, "Loading …")
 
     def _show(self, volume: Volume, cell_id: str) -> None:
         self._workspace.show(
@@ -372,7 +491,7 @@ class CaseController(QObject):
         series = self._series.get(key)
         if series is not None and series.guess != guess:
             self._series[key] = with_guess(series, guess)
-            self._browser.add_series(self._series[key])
+            self._list(self._series[key])
             self._name_sequence(key)
 
     def _name_sequence(self, key: str) -> None:
@@ -451,14 +570,26 @@ class CaseController(QObject):
 
     def close(self) -> None:
         """Close the study; the journal keeps what was not saved."""
+        self._clear()
+
+    def _clear(self, but: Ticket | None = None) -> None:
+        """Close the study, and stop all its work but one ticket."""
         for ticket, job in self._pending.items():
+            if ticket is but:
+                continue
             if job and not ticket.done():
                 self.job.emit(job, "", 1.0)
             ticket.cancel()
-        self._pending.clear()
+        self._pending = {t: job for t, job in self._pending.items() if t is but}
+        self._replacing, self._auto = False, ""
+        self._held.clear()
+        self._fresh.clear()
         for key in list(self._loads):
             self._load_stopped(key)
         self._partial.clear()
+        self._again.clear()
+        self._frames_of.clear()
+        self._failures.clear()
         self._series.clear()
         self._volume_of.clear()
         self._first_pictures.clear()
@@ -476,8 +607,10 @@ class CaseController(QObject):
     def why_not_loaded(self, volume_id: str) -> str:
         """Why voxels of a volume are missing; empty where they are all there."""
         key = self._key_of(volume_id)
-        if key in self._loads:
+        if key in self._loads or key in self._again:
             return "The series is still loading: try again when it is whole"
+        if self.scanning and key in self._fresh:
+            return "Headers are still being read: try again when all slices are found"
         if key in self._partial:
             return "Only a part of this series was loaded: close the study and open it again"
         return ""
@@ -548,6 +681,9 @@ class CaseController(QObject):
     def _load_stopped(self, key: str) -> None:
         """A series whose loading has ended early is shown, but is no image for a model."""
         self._loadings.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            self._partial.add(key)
         if self._loads.pop(key, None) is not None:
             volume_id = self._volume_of[key]
             self._partial |= {key} if volume_id in self._workspace.case.items else set()
@@ -567,6 +703,9 @@ class CaseController(QObject):
             Gets a function that finds the open volume of a reference, or None where its files
             are gone or changed.
         """
+        if refs and not any(Path(file).is_file() for ref in refs for file in ref.files):
+            self.failed.emit("The images of this work were not found; the work was kept")
+            return
         self.close()
         self._chosen = True
         self.job.emit("scan", "Opening the images again", -1.0)
@@ -679,8 +818,19 @@ class CaseController(QObject):
             self.failed.emit(sentence(error))
             if job == "scan":
                 self._end_scan()
+            elif job in self._series:
+                self._not_shown(job, sentence(error))
 
         return tell
+
+    def _not_shown(self, key: str, reason: str) -> None:
+        """Mark a series that could not be read; one that nobody chose gives way to the next."""
+        self._failures[key] = reason
+        self._list(self._series[key])
+        if key == self._auto and not self._workspace.case.volumes:
+            others = [one for one in self._series.values() if one.key not in self._failures]
+            if any(one.viewable for one in others):
+                self._show_best(others)
 
 
 def _documents() -> Path:

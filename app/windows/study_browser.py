@@ -150,9 +150,9 @@ class StudyBrowser(QWidget):
         self.progress.setVisible(bool(words))
         self.bar.setVisible(bool(words))
 
-    def add_problem(self, path: str, reason: str) -> None:
-        """List a file that could not be used."""
-        self.not_read.add(path, reason)
+    def add_problem(self, path: str, reason: str, damaged: bool = False) -> None:
+        """List a file that could not be used; damaged ones stand first."""
+        self.not_read.add(path, reason, damaged)
 
     def set_current(self, key: str) -> None:
         """Mark the series that the active view shows; empty for none."""

@@ -16,7 +16,7 @@ from imaging.dicom.stacks.frames import frame_fault, read_frames
 from imaging.dicom.stacks.record import FileRecord
 from imaging.dicom.stacks.sequence import guess_stack
 from imaging.dicom.stacks.split import Stack, plane_of, split
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.series import FoundObject, Frame, Problem, Series
 
 _COPY = "The same image is already there from another file"
@@ -62,7 +62,7 @@ class Index:
         try:
             record = self._read(path)
         except BadInput as error:
-            self.problems.append(Problem(path, error.what + "."))
+            self.problems.append(Problem(path, error.what + ".", not isinstance(error, OtherFile)))
             return None
         return None if record is None else self.take(record)
 
@@ -125,7 +125,7 @@ class Index:
                     self._seen[place], fault = frame.file, ""
         if not fault:
             return True
-        problem = Problem(frame.file, fault + ".")
+        problem = Problem(frame.file, fault + ".", fault is not _COPY)
         if not self.problems or self.problems[-1] != problem:
             self.problems.append(problem)
         return False
@@ -172,7 +172,7 @@ class Index:
     def _list_unplaced(self, frames: list[Frame]) -> None:
         for path in dict.fromkeys(frame.file for frame in frames):
             reason = "The image has no position while the others of its series have one."
-            problem = Problem(path, reason)
+            problem = Problem(path, reason, damaged=True)
             if problem not in self.problems:
                 self.problems.append(problem)
 

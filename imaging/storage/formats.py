@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.storage import mha_read, nifti_read, nrrd_read
 from imaging.storage.file_head import Found, Head, read_head
 from imaging.storage.grid_file import GridFile, grid_series
@@ -53,7 +53,7 @@ class FileFormat:
 
 
 def _no_image_inside(path: str, _shown: str) -> GridFile:
-    raise BadInput("The compressed file holds no image of a kind that is read", path)
+    raise OtherFile("The compressed file holds no image of a kind that is read", path)
 
 
 #: Asked in this order; what no row claims is tried as DICOM.

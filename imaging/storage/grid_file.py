@@ -15,7 +15,7 @@ import numpy as np
 from imaging.dicom.header.vetting import MAX_FRAMES, MAX_VOLUME_BYTES
 from imaging.dicom.stacks.sequence import SequenceFacts, guess_sequence
 from imaging.dicom.stacks.split import plane_of
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.folders import folder_of
 from imaging.geometry import Geometry
 from imaging.series import Encoding, Frame, Series
@@ -166,7 +166,7 @@ def shape_of(sizes: tuple[int, ...], path: str) -> tuple[int, int, int]:
 def _checked(grid: GridFile) -> tuple[int, tuple[str, ...]]:
     """How many images can be read, and what is odd."""
     if grid.dtype.str[1:] not in NUMBER_TYPES:
-        raise BadInput("Colour, complex and other than plain numbers are not read", grid.path)
+        raise OtherFile("Colour, complex and other than plain numbers are not read", grid.path)
     if grid.image_bytes > MAX_VOLUME_BYTES:
         raise BadInput("The image is larger than 4 GB", grid.path)
     if grid.images > MAX_FRAMES:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.geometry import Geometry
 from imaging.storage.detached import beside
 from imaging.storage.file_head import Head, read_head
@@ -53,15 +53,15 @@ def read_grid(path: str, shown: str = "") -> GridFile:
     """
     fields, end = _fields(path)
     if fields.get("ObjectType", "Image").lower() != "image":
-        raise BadInput("The MetaIO file holds no image", path)
+        raise OtherFile("The MetaIO file holds no image", path)
     if _whole(fields, "ElementNumberOfChannels", 1, path) != 1:
-        raise BadInput("The file holds several numbers for each voxel: not read", path)
+        raise OtherFile("The file holds several numbers for each voxel: not read", path)
     sizes = tuple(int(v) for v in _numbers(fields, "DimSize", path))
     if len(sizes) != _whole(fields, "NDims", len(sizes), path):
         raise BadInput("The MetaImage header is damaged", path)
     images = sizes[3] if len(sizes) == 4 else 1
     if not 2 <= len(sizes) <= 4 or images < 1:
-        raise BadInput(f"A MetaImage of {len(sizes)} dimensions is not read", path)
+        raise OtherFile(f"A MetaImage of {len(sizes)} dimensions is not read", path)
     geometry, problems = _geometry(fields, sizes, path)
     dtype = _stored_type(fields, path)
     total = int(np.prod(sizes, dtype=object)) * dtype.itemsize
@@ -122,7 +122,7 @@ def _true(fields: Mapping[str, str], name: str) -> bool:
 def _stored_type(fields: Mapping[str, str], path: str) -> np.dtype:
     code = _TYPES.get(fields.get("ElementType", ""))
     if code is None:
-        raise BadInput("The numbers of the image are of a type that is not read", path)
+        raise OtherFile("The numbers of the image are of a type that is not read", path)
     return np.dtype((">" if _true(fields, "BinaryDataByteOrderMSB") else "<") + code)
 
 
@@ -177,7 +177,7 @@ def _data_place(fields: Mapping[str, str], end: int, total: int, path: str) -> _
     name = fields["ElementDataFile"]
     local = name.upper() == "LOCAL"
     if name.upper().startswith("LIST") or "%" in name:
-        raise BadInput("The voxels lie in several files, which is not read", path)
+        raise OtherFile("The voxels lie in several files, which is not read", path)
     file, start = (path, end) if local else (beside(path, name), 0)
     skip = _whole(fields, "HeaderSize", 0, path)
     if _true(fields, "CompressedData"):

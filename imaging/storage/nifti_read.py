@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.geometry import Geometry
 from imaging.series import Series
 from imaging.storage.bids_json import b_labels, read_b_values, read_beside, with_end
@@ -86,7 +86,7 @@ def begins_analyze(head: Head) -> bool:
 
 def refuse_analyze(path: str, _shown: str = "") -> GridFile:
     """Say why an Analyze file is not read."""
-    raise BadInput(
+    raise OtherFile(
         "Analyze files do not say left from right, so they are not read",
         path,
         "Convert it to NIfTI with the program that made it, and check the sides there",
@@ -177,9 +177,9 @@ def _header(head: Head) -> Any:
 def _stored_type(header: Any, path: str) -> np.dtype:
     code = int(header["datatype"])
     if code in _COLOUR_TYPES:
-        raise BadInput("The image is in colour (red, green and blue in a voxel): not read", path)
+        raise OtherFile("The image is in colour (red, green and blue in a voxel): not read", path)
     if code in _COMPLEX_TYPES:
-        raise BadInput("The image holds complex numbers: not read", path, "Save its magnitude")
+        raise OtherFile("The image holds complex numbers: not read", path, "Save its magnitude")
     try:
         return np.dtype(header.get_data_dtype())
     except Exception:
@@ -194,10 +194,10 @@ def _extent(header: Any, path: str) -> tuple[tuple[int, int, int], int]:
     sizes += [1] * (3 - len(sizes))
     several = int(np.prod(sizes[3:], dtype=object)) if len(sizes) > 3 else 1
     if several > 1 and int(header["intent_code"]) in _VECTOR_INTENTS:
-        raise BadInput("The file holds several numbers for each voxel (vectors): not read", path)
+        raise OtherFile("The file holds several numbers for each voxel (vectors): not read", path)
     if len(sizes) > 4:
         text = " × ".join(str(size) for size in sizes)
-        raise BadInput(f"The file has {len(sizes)} dimensions ({text}); up to 4 are read", path)
+        raise OtherFile(f"The file has {len(sizes)} dimensions ({text}); up to 4 are read", path)
     if several < 1:
         raise BadInput("The image is empty", path)
     return shape_of(tuple(sizes[:3]), path), several

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imaging.dicom.stacks.sequence import SequenceFacts
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.geometry import Geometry
 from imaging.storage.bids_json import b_labels
 from imaging.storage.detached import beside
@@ -201,9 +201,9 @@ def _axes(fields: Mapping[str, Any], pairs: Mapping[str, str], path: str) -> _Ax
     axis = others[0]
     kind, diffusion = kinds[axis], pairs.get("modality") == "DWMRI"
     if kind not in _IMAGE_KINDS and not (kind == "vector" and diffusion):
-        raise BadInput(f"The file holds several numbers for each voxel ({kind}): not read", path)
+        raise OtherFile(f"The file holds several numbers for each voxel ({kind}): not read", path)
     if spatial[0] < axis < spatial[-1]:
-        raise BadInput("The images of the file are interleaved line by line: not read", path)
+        raise OtherFile("The images of the file are interleaved line by line: not read", path)
     return _Axes(spatial, sizes[axis], axis < spatial[0], kind)
 
 
@@ -292,10 +292,10 @@ def _data_place(header: NrrdHeader, total: int, path: str) -> _Where:
     fields = header.fields
     packing = _PACKINGS.get(str(fields["encoding"]).lower())
     if packing is None:
-        raise BadInput("The voxels are packed in a way that is not read", path)
+        raise OtherFile("The voxels are packed in a way that is not read", path)
     name = str(fields.get("data file", fields.get("datafile", "")))
     if _SEVERAL_FILES.search(name):
-        raise BadInput("The voxels lie in several files, which is not read", path)
+        raise OtherFile("The voxels lie in several files, which is not read", path)
     file = beside(path, name) if name else path
     start = 0 if name else header.end
     lines = int(fields.get("line skip", fields.get("lineskip", 0)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from PySide6.QtCore import Qt
 
 from app.windows.banner import patient_line
 from app.windows.study_browser import StudyBrowser
@@ -29,14 +30,13 @@ def put(path: Path) -> None:
 
 def rows(browser: StudyBrowser) -> dict[str, dict[str, int]]:
     """Patient line: study line: number of rows."""
-    tops = (browser.tree.topLevelItem(n) for n in range(browser.tree.topLevelItemCount()))
-    return {
-        top.text(0): {
-            top.child(n).text(0): top.child(n).childCount() for n in range(top.childCount())
-        }
-        for top in tops
-        if top is not None
-    }
+    found: dict[str, dict[str, int]] = {}
+    studies = browser.tree.findItems("*", Qt.MatchFlag.MatchWildcard | Qt.MatchFlag.MatchRecursive)
+    for study in studies:
+        patient = study.parent()
+        if patient is not None and patient.parent() is None:
+            found.setdefault(patient.text(0), {})[study.text(0)] = study.childCount()
+    return found
 
 
 def listed(qtbot, found: ScanResult) -> dict[str, dict[str, int]]:

@@ -158,12 +158,17 @@ def test_what_was_not_read_is_counted_by_reason(qtbot, browser) -> None:
     assert not browser.not_read.isVisible()
     for number in range(3):
         browser.add_problem(f"/x/{number}.pdf", "This is not an image")
-    browser.add_problem("/x/cut.dcm", "The file is cut short")
-    assert browser.not_read.toggle.text() == "Not read (4)"
+    assert browser.not_read.toggle.text() == "Not read: 3 files"
+    browser.add_problem("/x/cut.dcm", "The file is cut short", damaged=True)
+    browser.add_problem("/x/empty.dcm", "The file is empty", damaged=True)
+    assert browser.not_read.toggle.text() == "Not read: 2 damaged · 3 other files"
     qtbot.mouseClick(browser.not_read.toggle, Qt.MouseButton.LeftButton)
     assert browser.not_read.list.isVisible()
-    assert browser.not_read.list.topLevelItem(0).text(0) == "3 × This is not an image"
-    assert "/x/cut.dcm" in browser.not_read.list.topLevelItem(1).child(0).toolTip(0)
+    groups = [browser.not_read.list.topLevelItem(n) for n in range(3)]
+    assert [group.text(0) for group in groups] == [
+        "1 × The file is cut short", "1 × The file is empty", "3 × This is not an image",
+    ]  # fmt: skip
+    assert "/x/cut.dcm" in groups[0].child(0).toolTip(0)
 
 
 def test_progress_comes_and_goes(browser) -> None:
@@ -182,7 +187,7 @@ def test_an_empty_list_says_what_to_do(browser) -> None:
     assert browser.keys == []
 
 
-def test_a_long_reason_is_cut_with_dots_and_stands_in_the_tooltip(qtbot, browser) -> None:
+def test_a_long_reason_is_wrapped_and_stands_in_the_tooltip(qtbot, browser) -> None:
     reason = "The header says 16 bits per pixel, but the pixel data are only half as long as that"
     browser.add_problem("/data/a.dcm", reason)
     qtbot.mouseClick(browser.not_read.toggle, Qt.MouseButton.LeftButton)
@@ -190,6 +195,8 @@ def test_a_long_reason_is_cut_with_dots_and_stands_in_the_tooltip(qtbot, browser
     group = browser.not_read.list.topLevelItem(0)
     assert group.toolTip(0) == reason
     assert browser.not_read.list.columnWidth(0) <= browser.not_read.list.viewport().width()
+    line = browser.not_read.list.fontMetrics().height()
+    assert browser.not_read.list.visualItemRect(group).height() >= 2 * line
 
 
 def test_two_hundred_series_fill_quickly(browser) -> None:

@@ -32,7 +32,7 @@ from imaging.dicom.header.tags import (
     PixelPlace,
 )
 from imaging.dicom.header.vetting import MAX_ELEMENTS, MAX_HEADER_BYTES, MAX_NESTING
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -80,12 +80,12 @@ def read_header(path: str) -> Header:
 
 
 def _read(path: str, file: BinaryIO, size: int) -> Header:
-    head = file.read(_CHUNK)
+    begin = head = file.read(_CHUNK)
     header = Header(path, size=size)
     try:
         start = _identify(header, head)
     except (Malformed, struct.error):
-        raise BadInput("This is not a DICOM, NIfTI, NRRD or MetaImage file", path) from None
+        raise _unknown(path, head) from None
     source: BinaryIO = file
     if header.syntax == DEFLATED_LE:
         data, whole = inflate(file, start, path, MAX_HEADER_BYTES)
@@ -101,8 +101,15 @@ def _read(path: str, file: BinaryIO, size: int) -> Header:
             raise BadInput("The compressed data inflate far too strongly", path) from None
         _walk_slowly(header)
     if not (header.text(0x00080016) or header.text(0x00080018) or header.media_class):
-        raise BadInput("This is not a DICOM, NIfTI, NRRD or MetaImage file", path)
+        raise _unknown(path, begin)
     return header
+
+
+def _unknown(path: str, head: bytes) -> BadInput:
+    """What to say of a file that could not be understood as DICOM."""
+    if head[128:132] == b"DICM":
+        return BadInput("The header of the DICOM file is damaged", path)
+    return OtherFile("This is not a DICOM, NIfTI, NRRD or MetaImage file", path)
 
 
 def identified(path: str) -> Header:
@@ -115,10 +122,11 @@ def identified(path: str) -> Header:
     """
     with open(path, "rb") as file:
         header = Header(path, size=os.fstat(file.fileno()).st_size)
+        head = file.read(_CHUNK)
         try:
-            start = _identify(header, file.read(_CHUNK))
+            start = _identify(header, head)
         except (Malformed, struct.error):
-            raise BadInput("This is not a DICOM, NIfTI, NRRD or MetaImage file", path) from None
+            raise _unknown(path, head) from None
     header.start = 0 if header.syntax == DEFLATED_LE else start
     return header
 

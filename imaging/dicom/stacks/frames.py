@@ -8,7 +8,7 @@ from dataclasses import replace
 from imaging.dicom.header.tags import Header
 from imaging.dicom.header.vetting import safe_uid
 from imaging.dicom.pixels.encoding import checked_encoding
-from imaging.errors import BadInput
+from imaging.errors import BadInput, OtherFile
 from imaging.orientation import ORTHOGONAL_TOLERANCE
 from imaging.series import Encoding, Frame
 from imaging.volume import Window
@@ -93,11 +93,12 @@ def _refuse_other_objects(header: Header) -> None:
         if sop_class.startswith(family):
             name = family_name
     if name:
-        raise BadInput(f"The file holds {name}, not an image", header.path)
+        raise OtherFile(f"The file holds {name}, not an image", header.path)
     if header.pixels is None:
         promised = header.cut or 0x00280010 in header.values
-        reason = "The file is cut off or its header is damaged" if promised else ""
-        raise BadInput(reason or "The file holds no image", header.path)
+        if promised:
+            raise BadInput("The file is cut off or its header is damaged", header.path)
+        raise OtherFile("The file holds no image", header.path)
 
 
 def _single(header: Header, encoding: Encoding) -> Frame:
