@@ -25,6 +25,9 @@ Without a window (each with --help and --json):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the program; returns the exit code."""
+    from imaging.quiet import hush
+
+    hush()
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["--reading-worker"]:  # only where the program is one file: imaging.sandbox
         from imaging.sandbox.worker import main as serve

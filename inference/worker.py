@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TextIO
 
+from imaging.quiet import hush
 from inference.messages import (
     Beat,
     CancelRequest,
@@ -114,6 +115,7 @@ def main() -> None:
     threading.Thread(target=_beat, args=(link,), name="beat", daemon=True).start()
     faulthandler.enable()
     be_polite()
+    hush()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     serve(link, Inbox(sys.stdin))
 

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from imaging.errors import ImagingError
+from imaging.quiet import hush
 from imaging.sandbox import limits, pool
 from imaging.sandbox.messages import (
     Done,
@@ -38,6 +39,7 @@ IDLE_S = 180.0
 
 def main() -> None:
     """Serve until standard input ends."""
+    hush()
     pool.INSIDE = True
     jobs, answers = _private_streams()
     limits.settle()
