@@ -181,6 +181,19 @@ class Workspace:
             changes.append(Change(item.id, frozenset({ADDED})))
         self.case_changed.emit(tuple(changes), "open")
 
+    def replace_volume(self, volume: Volume) -> None:
+        """Take over an image that has more slices now; nothing may lie on its old grid.
+
+        The image of a 4D series that was chosen stays chosen.
+        """
+        known = self._case.volume(volume.id)
+        if volume.repeats is not None and known.repeat < len(volume.repeats):
+            volume = volume.at_repeat(known.repeat)
+        self._case.items[volume.id] = volume
+        parts = frozenset({REMOVED, ADDED, VOXELS, HEADER})
+        change = Change(volume.id, parts, Box.whole(volume.geometry.shape))
+        self.case_changed.emit((change,), "load")
+
     def volume_filled(self, volume_id: str, box: Box) -> None:
         """Say that the loader has filled a block of a volume."""
         if volume_id in self._case.items:

@@ -40,7 +40,10 @@ class Hand:
     def open(self, path: Path) -> None:
         """Drop a path on the window and wait until the first series is whole."""
         self.program.window.dropped.emit([str(path)], False)
-        self.wait(lambda: self.program.workspace.case.volumes and not self.program.cases.loading)
+        self.wait(lambda: self.program.workspace.case.volumes and not self._busy())
+
+    def _busy(self) -> bool:
+        return self.program.cases.loading or self.program.cases.scanning
 
     def view(self, cell: str = "a") -> QWidget:
         """The slice view of a cell."""

@@ -95,8 +95,8 @@ class DicomLoading:
             Slice that is read before all others; the middle one by default.
         on_slab : callable, optional
             Called with the block of voxels that has arrived, first for the first slice, then for
-            slabs around it, outwards; with an empty block where another image than the wanted one
-            has grown. Called on this thread.
+            slabs around it, outwards, but not before one slice could be decoded; with an empty
+            block where another image than the wanted one has grown. Called on this thread.
         cancelled : callable, optional
             Asked between files; True stops and leaves the rest zero.
 
@@ -122,7 +122,7 @@ class DicomLoading:
                     return self._finished(stopped=True)
                 self._read_slab(pool, slab, stop)
                 self._arrived += len(slab)
-                if on_slab is not None:
+                if on_slab is not None and len(self._failed) < self._arrived:
                     on_slab(self._box(slab))
         if len(self._failed) == len(self._voxels):
             raise BadInput(self._failed[middle], self.series.description)
