@@ -11,7 +11,7 @@ from imaging.deidentify.faces import find_faces
 from imaging.deidentify.folder import check_folders, rehearse, run
 from imaging.deidentify.key import Key, default_key_path, load_key, new_key
 from imaging.deidentify.options import Options
-from imaging.deidentify.report import TEXT_NAME, Report
+from imaging.deidentify.report import Report
 from imaging.deidentify.survey import Survey, look
 from imaging.errors import BadInput
 
@@ -100,5 +100,5 @@ def _tell(report: Report, target: Path, output: Output) -> None:
             [(title, action, count) for (title, action), count in sorted(report.actions.items())],
         )
     else:
-        output.say(f"Report: {target / TEXT_NAME}")
+        output.say(f"Report: {report.saved or target}")
     output.result({**report.table(names=True), "target": str(target)})

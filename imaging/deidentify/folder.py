@@ -1,11 +1,13 @@
 """De-identifies everything under a path, file by file, in limited processes on all cores.
 
 A run that was stopped goes on where it was: a list in the target folder knows, under keyed hashes,
-which sources have their copies already.
+which sources have their copies already. Nothing in the target is ever replaced or deleted: a source
+whose name there belongs to another one is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -27,6 +29,7 @@ DONE_NAME = ".isocenter-deidentified.jsonl"
 SECONDS = 600.0
 _LEAST_MEMORY = 1 << 30
 #: What :mod:`imaging.atomic` says where going on makes no sense.
+_TAKEN = "A copy of another file that looks like this one is in the target folder already"
 _NO_ROOM = ("The disk is full", "Your disk quota is used up", "The disk is read-only")
 
 
@@ -136,19 +139,20 @@ class _Run:
         self.report = _started(survey, options, key)
         self.names = targets(survey, key)
         self.lock = threading.Lock()
-        self.done = self._begin()
-        if self.done:
-            self.report.go_on(self.target)
+        #: Source to copy of what is done; copy to source of what was begun as well.
+        self.done: dict[str, str] = {}
+        self.claims: dict[str, str] = {}
+        self._begin()
 
-    def _begin(self) -> dict[str, str]:
-        """The list of an earlier run with the same options and key, or a new one."""
+    def _begin(self) -> None:
+        """Read the list of an earlier run with the same options and key, or make a new one."""
         made_with = {"options": self.options.table(), "key": self.key.fingerprint}
         path = self.target / DONE_NAME
         try:
             self.target.mkdir(parents=True, exist_ok=True)
             if not path.exists():
                 path.write_text(json.dumps(made_with) + "\n", encoding="utf-8")
-                return {}
+                return
             lines = path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise WorldFailed("The target folder cannot be used", str(self.target)) from error
@@ -159,7 +163,11 @@ class _Run:
                 str(self.target),
                 "Choose an empty folder",
             )
-        return {str(row["source"]): str(row["copy"]) for row in rows[1:] if "copy" in row}
+        for row in rows[1:]:
+            copy = str(row.get("copy", ""))
+            if "source" in row:
+                self.done[str(row["source"])] = copy
+            self.claims.setdefault(copy, str(row.get("source") or row.get("begun") or ""))
 
     def go(self, on_progress: OnProgress, cancelled: Callable[[], bool]) -> None:
         items, finished = self.survey.items, 0
@@ -179,16 +187,16 @@ class _Run:
         self.report.refused.sort()
 
     def _one(self, item: Item, done) -> None:
-        source = self._stamp(item)
         name = self.names[item.number]
-        there = self.done.get(source)
-        if there is not None and there == str(name) and (self.target / there).is_file():
-            with self.lock:
-                self.report.already += 1
-                self.report.patients.add(name.parts[0])
-            return
         try:
+            source = self._stamp(item)
+            if self._is_there(source, name, done):
+                with self.lock:
+                    self.report.already += 1
+                    self.report.patients.add(name.parts[0])
+                return
             face = self.faces.of(item) if self.faces is not None else None
+            self._claim(source, name, done)
             found = self._write(item, self.target / name, face)
         except ImagingError as error:
             why = ". ".join(filter(None, (error.what, error.advice)))
@@ -202,14 +210,37 @@ class _Run:
             self.report.defaced += face is not None
             self.report.patients.add(name.parts[0])
             self.report.add(found["actions"])
-            done.write(json.dumps({"source": source, "copy": str(name)}) + "\n")
-            done.flush()
+            self._note(done, source=source, copy=name.as_posix())
+
+    def _is_there(self, source: str, name: Path, done) -> bool:
+        """True where an earlier run has made the copy of this very source."""
+        there = self.done.get(source)
+        if there and Path(there).parts[0] == name.parts[0] and (self.target / there).is_file():
+            return True
+        # files get their names whole, so one that was begun and is there needs only to be noted
+        if self.claims.get(name.as_posix()) != source or not (self.target / name).is_file():
+            return False
+        with self.lock:
+            self._note(done, source=source, copy=name.as_posix())
+        return True
+
+    def _claim(self, source: str, name: Path, done) -> None:
+        """Note what is about to be written; a name that is another file's stays that file's."""
+        with self.lock:
+            owner = self.claims.get(name.as_posix(), "")
+            if (self.target / name).exists() or (owner and owner in self.done and owner != source):
+                raise BadInput(_TAKEN, "", "Choose another target folder")
+            self.claims[name.as_posix()] = source
+            self._note(done, begun=source, copy=name.as_posix())
+
+    @staticmethod
+    def _note(done, **row: str) -> None:
+        done.write(json.dumps(row) + "\n")
+        done.flush()
 
     def _write(self, item: Item, path: Path, face: dict[str, Any] | None) -> dict[str, Any]:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            if path.exists():  # of a run that ended before it could note it
-                path.unlink()
         except OSError as error:
             raise WorldFailed("The target folder cannot be used", str(path.parent)) from error
         chosen = self.key.pseudonyms.get(item.patient)
@@ -228,11 +259,13 @@ class _Run:
         )
 
     def _stamp(self, item: Item) -> str:
-        """Stands for a source as it is now."""
-        facts = os.stat(item.path)
-        when = facts.st_mtime_ns if not self.survey.archives else 0
-        text = f"{item.instance or item.shown}\0{facts.st_size}\0{when}"
-        return self.key.token("source", text, 26)
+        """Stands for a source with this very content, wherever it lies."""
+        try:
+            with open(item.path, "rb") as file:
+                content = hashlib.file_digest(file, "blake2b").hexdigest()
+        except OSError as error:
+            raise WorldFailed("The file cannot be read", item.path) from error
+        return self.key.token("source", f"{item.instance or item.shown}\0{content}", 26)
 
 
 def _started(survey: Survey, options: Options, key: Key, dry: bool = False) -> Report:

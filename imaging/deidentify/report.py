@@ -48,18 +48,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     dry: bool = False
     stopped: bool = False
-
-    def go_on(self, folder: Path) -> None:
-        """Take over what an earlier run into the same folder has counted."""
-        try:
-            before = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
-            for row in before["actions"]:
-                self.actions[row["attribute"], row["action"]] += int(row["count"])
-            self.defaced += int(before["defaced"])
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError):
-            self.warnings.append("The counts of an earlier run could not be read.")
+    saved: Path | None = None
 
     def add(self, actions: list[list[Any]]) -> None:
         """Count what was done to one more file."""
@@ -122,8 +111,13 @@ class Report:
         ]
         return "\n".join(lines) + "\n"
 
-    def save(self, folder: Path) -> None:
-        """Write both forms into the target folder, in place of those of an earlier run.
+    def save(self, folder: Path) -> Path:
+        """Write both forms into the target folder, beside those of earlier runs, and number them.
+
+        Returns
+        -------
+        Path
+            The page for people.
 
         Raises
         ------
@@ -131,8 +125,14 @@ class Report:
             Where the disk refuses.
         """
         content = json.dumps(self.table(), indent=2, ensure_ascii=False) + "\n"
+        number = 1
+        while any((folder / _numbered(name, number)).exists() for name in (JSON_NAME, TEXT_NAME)):
+            number += 1
         for name, text in ((JSON_NAME, content), (TEXT_NAME, self.text())):
-            write_atomic(folder / name, lambda aside, text=text: _write(aside, text))
+            path = folder / _numbered(name, number)
+            write_atomic(path, lambda aside, text=text: _write(aside, text))
+        self.saved = folder / _numbered(TEXT_NAME, number)
+        return self.saved
 
 
 def _listed(rows: list[tuple[int, str, str]], names: bool) -> list[dict[str, Any]]:
@@ -140,6 +140,11 @@ def _listed(rows: list[tuple[int, str, str]], names: bool) -> list[dict[str, Any
         {"file_number": number, **({"file": name} if names else {}), "why": why}
         for number, name, why in rows
     ]
+
+
+def _numbered(name: str, number: int) -> str:
+    stem, dot, ending = name.rpartition(".")
+    return name if number == 1 else f"{stem}-{number}{dot}{ending}"
 
 
 def _write(path: Path, text: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -12,18 +11,13 @@ from typing import Any
 
 from imaging.deidentify.key import Key
 from imaging.deidentify.options import Options
-from imaging.deidentify.volume_files import ENDINGS, TABLE
+from imaging.deidentify.volume_names import safe_name, volume_targets
 from imaging.errors import BadInput
 from imaging.sandbox import stream_limited, workers
 from imaging.storage.archive import Unpacked, is_zip, unpack
 
 _AT_ONCE = 100
 NO_IMAGE = "No image of a kind that can be de-identified"
-#: Words at the end of a BIDS name that say what an image is, and no more.
-_SUFFIXES = frozenset(
-    ("T1w", "T2w", "FLAIR", "PDw", "T2star", "dwi", "bold", "asl", "swi", "epi", "mask", "dseg",
-     "probseg", "T1map", "T2map", "angio", "sbref", "magnitude1", "magnitude2", "phasediff")
-)  # fmt: skip
 OnProgress = Callable[[int, int, str], None]
 
 
@@ -187,7 +181,11 @@ def _take(survey: Survey, number: int, path: str, shown: str, fact, seen: set[st
 
 
 def targets(survey: Survey, key: Key) -> dict[int, Path]:
-    """Number of each item to the relative path of its clean copy: pseudonyms and counters only."""
+    """Number of each item to the relative path of its clean copy.
+
+    Pseudonyms, the number that stands in the header and keyed tokens: the same image always has the
+    same name, and another one never.
+    """
     named: dict[int, Path] = {}
     for (patient, study, series), items in survey.series().items():
         folder = Path(
@@ -195,35 +193,8 @@ def targets(survey: Survey, key: Key) -> dict[int, Path]:
             f"study-{key.token('study', study, 6)}",
             f"series-{key.token('series', series, 6)}",
         )
-        for n, item in enumerate(items, start=1):
-            named[item.number] = folder / f"{n:04d}.dcm"
-    named.update(_volume_targets(survey, key))
+        for item in items:
+            token = key.token("instance", item.instance, 12)
+            named[item.number] = folder / f"{max(0, item.order):04d}-{token}.dcm"
+    named.update(volume_targets(survey, key))
     return named
-
-
-def _volume_targets(survey: Survey, key: Key) -> dict[int, Path]:
-    """Files without a patient in them are grouped by the folder in which they lie."""
-    named: dict[int, Path] = {}
-    counters: dict[Path, dict[str, int]] = {}
-    for item in survey.items:
-        if item.kind == "dicom":
-            continue
-        parent, _, name = item.shown.replace("\\", "/").rpartition("/")
-        top, _, rest = parent.partition("/")
-        folder = Path("ANON-" + key.token("folder", top))
-        folder = folder / f"volumes-{key.token('folder', rest, 6)}" if rest else folder / "volumes"
-        stem = name.split(".")[0]
-        stems = counters.setdefault(folder, {})
-        number = stems.setdefault(stem, len(stems) + 1)
-        suffix = stem.rpartition("_")[2]
-        ending = ENDINGS.get(item.kind, os.path.splitext(name)[1].lower())
-        if item.kind == TABLE and ending not in (".bval", ".bvec"):
-            ending = ".txt"
-        middle = f"_{suffix}" if suffix in _SUFFIXES else ""
-        named[item.number] = folder / f"{number:04d}{middle}{ending}"
-    return named
-
-
-def safe_name(name: str) -> str:
-    """A pseudonym as the name of a folder, whatever its maker typed."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name).strip(".") or "ANON"

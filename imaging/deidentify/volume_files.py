@@ -1,7 +1,8 @@
 """NIfTI, NRRD and MetaImage files without their texts; what is not on a list does not go along.
 
 Numbers that place and scale the voxels stay as they are, bit for bit; free texts, extensions,
-comments and unknown fields go. Numbers in the sidecars of BIDS go along, words only from a list.
+comments and unknown fields go. Numbers in the sidecars of BIDS go along, words only from a list;
+of files that name labels the numbers, the colours and the known words.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from typing import Any
 import numpy as np
 
 from imaging.atomic import write_atomic
+from imaging.deidentify.label_texts import clean_label, clean_labels, names_labels
 from imaging.deidentify.plane import Plane
+from imaging.deidentify.terms import are_terms, is_defined
 from imaging.deidentify.text import is_common
 from imaging.errors import BadInput, WorldFailed
 from imaging.orientation import LPS_TO_RAS
 from imaging.storage.file_head import read_head
 from imaging.storage.formats import format_of
 
-NIFTI, NRRD, METAIMAGE, SIDECAR, TABLE = "nifti", "nrrd", "metaimage", "json", "numbers"
+NIFTI, NRRD, METAIMAGE, SIDECAR = "nifti", "nrrd", "metaimage", "json"
+TABLE, LABELS = "numbers", "labels"
 ENDINGS = {NIFTI: ".nii.gz", NRRD: ".nrrd", METAIMAGE: ".mha", SIDECAR: ".json"}
 MAX_BYTES, _BLOCK = 4 << 30, 8 << 20
 MAX_SIDECAR_BYTES = 4 << 20
@@ -48,18 +52,43 @@ _META_FIELDS = frozenset(
 )  # fmt: skip
 #: Keys of BIDS sidecars that hold scan parameters. Source: BIDS specification 1.10, MRI.
 _SIDECAR_KEYS = frozenset(
-    ("AcquisitionMatrixPE", "BandwidthPerPixelPhaseEncode", "BaseResolution", "ConversionSoftware",
-     "DiffusionScheme", "DwellTime", "EchoNumber", "EchoTime", "EchoTime1", "EchoTime2",
-     "EchoTrainLength", "EffectiveEchoSpacing", "FlipAngle", "ImagingFrequency",
-     "InPlanePhaseEncodingDirectionDICOM",
-     "InversionTime", "MRAcquisitionType", "MagneticFieldStrength", "Manufacturer", "Modality",
-     "MTState", "MultibandAccelerationFactor", "NumberOfAverages", "ParallelReductionFactorInPlane",
-     "PartialFourier", "PartialFourierDirection", "PercentPhaseFOV", "PercentSampling",
-     "PhaseEncodingAxis", "PhaseEncodingDirection", "PhaseEncodingSteps", "PhaseResolution",
-     "PixelBandwidth", "ReconMatrixPE", "RepetitionTime", "RepetitionTimeExcitation",
-     "RepetitionTimePreparation", "SAR", "ScanOptions", "ScanningSequence", "SequenceVariant",
-     "SliceEncodingDirection", "SliceThickness", "SliceTiming", "SpacingBetweenSlices",
-     "SpoilingState", "TotalReadoutTime", "VariableFlipAngleFlag", "WaterFatShift", "Units")
+    ("AcquisitionDuration", "AcquisitionMatrixPE", "AcquisitionVoxelSize",
+     "ArterialSpinLabelingType", "B0ShimmingTechnique", "B1ShimmingTechnique",
+     "BackgroundSuppression", "BackgroundSuppressionNumberPulses",
+     "BackgroundSuppressionPulseTime", "BandwidthPerPixelPhaseEncode", "BaseResolution",
+     "BolusCutOffDelayTime", "BolusCutOffFlag", "BolusCutOffTechnique", "CASLType",
+     "CoilCombinationMethod", "ConversionSoftware", "DelayAfterTrigger", "DelayTime",
+     "DerivedVendorReportedEchoSpacing", "DiffusionScheme", "DwellTime", "EchoNumber",
+     "EchoTime", "EchoTime1", "EchoTime2", "EchoTime3", "EchoTrainLength",
+     "EffectiveEchoSpacing", "EstimatedEffectiveEchoSpacing", "EstimatedTotalReadoutTime",
+     "FlipAngle", "FrameAcquisitionDuration", "GradientSetType",
+     "ImageOrientationPatientDICOM", "ImageType", "ImagingFrequency",
+     "InPlanePhaseEncodingDirectionDICOM", "InversionTime", "LabelingDistance",
+     "LabelingDuration", "LabelingEfficiency", "LabelingPulseAverageB1",
+     "LabelingPulseAverageGradient", "LabelingPulseDuration", "LabelingPulseFlipAngle",
+     "LabelingPulseInterval", "LabelingPulseMaximumGradient", "LabelingSlabThickness",
+     "LookLocker", "M0Estimate", "M0Type", "MRAcquisitionType", "MTFlipAngle",
+     "MTNumberOfPulses", "MTOffsetFrequency", "MTPulseBandwidth", "MTPulseDuration",
+     "MTPulseShape", "MTState", "MagneticFieldStrength", "Manual", "Manufacturer",
+     "MatrixCoilMode", "MixingTime", "Modality", "MultibandAccelerationFactor",
+     "NonlinearGradientCorrection", "NumberOfAverages", "NumberOfVolumesDiscardedByScanner",
+     "NumberOfVolumesDiscardedByUser", "NumberShots", "PASLType", "PCASLType",
+     "ParallelAcquisitionTechnique", "ParallelReductionFactorInPlane",
+     "ParallelReductionFactorOutOfPlane", "PartialFourier", "PartialFourierDirection",
+     "PercentPhaseFOV", "PercentSampling", "PhaseEncodingAxis", "PhaseEncodingDirection",
+     "PhaseEncodingPolarityGE", "PhaseEncodingSteps", "PhaseEncodingStepsNoPartialFourier",
+     "PhaseEncodingStepsOutOfPlane", "PhaseOversampling", "PhaseResolution",
+     "PhilipsRWVIntercept", "PhilipsRWVSlope", "PhilipsRescaleIntercept",
+     "PhilipsRescaleSlope", "PhilipsScaleSlope", "PixelBandwidth", "PostLabelingDelay",
+     "PulseSequenceType", "ReconFilterSize", "ReconMatrixPE", "RefLinesPE", "RepetitionTime",
+     "RepetitionTimeExcitation", "RepetitionTimeInversion", "RepetitionTimePreparation",
+     "SAR", "ScanOptions", "ScanningSequence", "SequenceVariant", "ShimSetting",
+     "SkullStripped", "SliceEncodingDirection", "SliceThickness", "SliceTiming",
+     "SpacingBetweenSlices", "SpoilingGradientDuration", "SpoilingGradientMoment",
+     "SpoilingRFPhaseIncrement", "SpoilingState", "SpoilingType", "TotalAcquiredPairs",
+     "TotalReadoutTime", "TxRefAmp", "Type", "Units", "UsePhilipsFloatNotDisplayScaling",
+     "VariableFlipAngleFlag", "VascularCrushing", "VascularCrushingVENC", "VolumeTiming",
+     "WaterFatShift")
 )  # fmt: skip
 
 
@@ -70,7 +99,9 @@ def kind_of(path: str) -> str:
     if known is not None and known.name in ("NIfTI", "NRRD", "MetaImage"):
         return known.name.lower()
     if path.lower().endswith(".json") and head.raw.lstrip()[:1] == b"{":
-        return SIDECAR
+        return SIDECAR if may_stay(Path(path)) else ""
+    if path.lower().endswith((".txt", ".tsv")):
+        return LABELS if names_labels(Path(path)) else ""
     if path.lower().endswith((".bval", ".bvec")):
         return TABLE
     return ""
@@ -95,7 +126,7 @@ def write_clean(source: Path, target: Path, kind: str, plane: Plane | None = Non
     """
     if target.exists():
         raise WorldFailed("There is already something with this name", str(target))
-    if plane is not None and kind not in (NIFTI, SIDECAR, TABLE):
+    if plane is not None and kind not in (NIFTI, SIDECAR, TABLE, LABELS):
         raise BadInput("The face can be taken out of DICOM and NIfTI files only", str(source))
     try:
         content, texts = _CLEANERS[kind](source, plane)
@@ -223,16 +254,28 @@ def _nrrd(source: Path, _plane: Plane | None) -> tuple[bytes, list[str]]:
         if number == 0:
             lines.append(line)
         elif pair and _NRRD_PAIRS.fullmatch(pair[1].strip()):
-            name = pair[1].endswith(("_Name", "_ID"))
-            lines.append(line if not name or is_common(pair[2]) else f"{pair[1]}:=Segment {number}")
-            texts += [] if lines[-1] == line else [pair[2]]
+            value = _pair_value(pair[1].strip(), pair[2].strip())
+            lines += [f"{pair[1]}:={value}"] if value else []
+            texts += [] if value == pair[2].strip() else [pair[2]]
         elif field and not pair and field[1].strip().lower() in ("data file", "datafile"):
             raise BadInput("The voxels lie in a file of their own", "", "Join header and voxels")
-        elif field and not pair and field[1].strip().lower() in _NRRD_FIELDS:
+        elif (
+            field and not pair and field[1].strip().lower() in _NRRD_FIELDS and are_terms(field[2])
+        ):
             lines.append(line)
         else:
             texts.append(line.partition("=" if pair else ":")[2] or line.lstrip("# "))
     return gap.join(line.encode() for line in lines) + gap * 2 + data, texts
+
+
+def _pair_value(key: str, value: str) -> str:
+    """What may stay of a value: the name of a segment in known words, else numbers and terms."""
+    segment = re.fullmatch(r"Segment(\d+)_(Name|ID)", key)
+    if segment and segment[2] == "ID":
+        return value if re.fullmatch(r"Segment_\d+", value) else f"Segment_{segment[1]}"
+    if segment:
+        return value if is_common(value) else clean_label(value, segment[1], kind="Segment")
+    return value if are_terms(value) else ""
 
 
 def _split_header(raw: bytes) -> tuple[list[str], bytes, bytes]:
@@ -251,7 +294,7 @@ def _metaimage(source: Path, _plane: Plane | None) -> tuple[bytes, list[str]]:
     lines, texts = [], []
     for line in raw[: end.end()].decode("utf-8", "replace").splitlines():
         name, _, value = line.partition("=")
-        if name.strip() in _META_FIELDS:
+        if name.strip() in _META_FIELDS and are_terms(value.strip()):
             lines.append(line)
         else:
             texts.append(value)
@@ -259,21 +302,45 @@ def _metaimage(source: Path, _plane: Plane | None) -> tuple[bytes, list[str]]:
 
 
 # --- sidecars ----------------------------------------------------------------------------------
+def may_stay(path: Path) -> bool:
+    """True where anything of a JSON file may stay; a damaged one is told of when it is copied."""
+    try:
+        table = json.loads(path.read_bytes()) if path.stat().st_size <= MAX_SIDECAR_BYTES else {}
+    except (ValueError, RecursionError, OSError):
+        return True
+    return isinstance(table, dict) and any(
+        k in _SIDECAR_KEYS and _harmless(v) for k, v in table.items()
+    )
+
+
 def _sidecar(source: Path, _plane: Plane | None) -> tuple[bytes, list[str]]:
     if source.stat().st_size > MAX_SIDECAR_BYTES:
         raise BadInput("The file is far too large to hold scan parameters")
     table = json.loads(source.read_text(encoding="utf-8"))
     kept = {k: v for k, v in table.items() if k in _SIDECAR_KEYS and _harmless(v)}
-    texts = [str(v) for k, v in table.items() if k not in kept and isinstance(v, str)]
+    texts = [text for k, v in table.items() if k not in kept for text in _inside(v)]
     return (json.dumps(kept, indent=2, sort_keys=True) + "\n").encode(), texts
+
+
+def _inside(value: Any) -> list[str]:
+    """Every text in a value, however deep."""
+    if isinstance(value, (dict, list)):
+        inner = value.values() if isinstance(value, dict) else value
+        return [text for one in inner for text in _inside(one)]
+    return [value] if isinstance(value, str) else []
 
 
 def _harmless(value: Any) -> bool:
     if isinstance(value, list):
         return all(_harmless(one) for one in value)
     if isinstance(value, str):
-        return len(value) <= 4 or is_common(value)
+        return is_defined(value) or is_common(value)
     return isinstance(value, (bool, int, float))
+
+
+def _labels(source: Path, _plane: Plane | None) -> tuple[bytes, list[str]]:
+    text, old = clean_labels(source)
+    return text.encode(), old
 
 
 def _numbers(source: Path, _plane: Plane | None) -> tuple[bytes, list[str]]:
@@ -286,4 +353,5 @@ def _numbers(source: Path, _plane: Plane | None) -> tuple[bytes, list[str]]:
 
 _CLEANERS = {
     NIFTI: _nifti, NRRD: _nrrd, METAIMAGE: _metaimage, SIDECAR: _sidecar, TABLE: _numbers,
+    LABELS: _labels,
 }  # fmt: skip

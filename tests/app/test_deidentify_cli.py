@@ -55,7 +55,7 @@ def test_options_reach_the_files(capsys, source, tmp_path) -> None:
     key = tmp_path / "key.json"
     options = ("--keep-dates", "--keep-uids", "--keep-characteristics", "--key", key)
     typed(capsys, source, tmp_path / "out", *options)
-    ds = dcmread(next((tmp_path / "out").rglob("0001.dcm")))
+    ds = dcmread(next((tmp_path / "out").rglob("0001-*.dcm")))
     assert (ds.StudyDate, ds.PatientSex, ds.StudyInstanceUID) == ("20240229", "M", "1.2.3")
     assert ds.PatientBirthDate == ""
     assert str(ds.PatientName).startswith("ANON-")

@@ -24,10 +24,12 @@ from imaging.deidentify.options import Options
 from imaging.deidentify.report import JSON_NAME, TEXT_NAME
 from imaging.deidentify.survey import look
 from imaging.errors import BadInput
+from imaging.storage.label_file import read_label_file
 
 # pydicom warns of odd values, which is what these files are made of
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 KEY = Key(b"the key of one project, 32 bytes")
+STUDY = {"StudyInstanceUID": "1.2.4"}
 SECRETS = ("quuxington", "ferdinand", "hosp00815", "19510607", "elsewhere", "visit-77")
 
 
@@ -103,7 +105,9 @@ def test_copies_are_called_by_pseudonym_and_number(done):
         assert patient == str(dcmread(path).PatientID)
         assert study.startswith("study-")
         assert series.startswith("series-")
-        assert name in ("0001.dcm", "0002.dcm", "0003.dcm")
+        number, _, token = name.removesuffix(".dcm").partition("-")
+        assert int(number) == dcmread(path).InstanceNumber
+        assert len(token) == 12
 
 
 def test_the_report_counts_and_says_what_was_done(done):
@@ -132,7 +136,7 @@ def test_volumes_keep_their_numbers_and_places(done):
         assert np.array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(two))
         for facts in ("GetOrigin", "GetSpacing", "GetDirection"):
             assert getattr(one, facts)() == getattr(two, facts)()
-    (sidecar,) = (p for p in target.rglob("*.json") if p.name != JSON_NAME)
+    (sidecar,) = (p for p in target.rglob("*_T1w.json"))
     assert json.loads(sidecar.read_text()) == {
         "EchoTime": 0.03, "SliceTiming": [0, 0.5], "Manufacturer": "Siemens",
     }  # fmt: skip
@@ -204,6 +208,141 @@ def test_a_cancelled_run_says_so_and_leaves_whole_files(tmp_path, done):
     assert "Stopped" in report.sentence()
     for path in (tmp_path / "out").rglob("*.dcm"):
         assert dcmread(path).PatientIdentityRemoved == "YES"
+
+
+def clean_copies(source: Path, target: Path, options: Options | None = None):
+    """One run, as from the command line."""
+    survey = look(source, options or Options())
+    report = run(survey, target, options or Options(), KEY)
+    survey.close()
+    return report
+
+
+def test_a_second_part_of_a_series_joins_the_first_and_replaces_nothing(tmp_path):
+    for name, places in (("a", range(6)), ("b", range(6, 10))):
+        (tmp_path / name).mkdir()
+        Maker(tmp_path / name).stack(
+            [float(k) for k in places], PatientID="HOSP1", SeriesInstanceUID="1.2.3", **STUDY
+        )
+    # the second part counts from 1 again, as exports in pieces do
+    assert clean_copies(tmp_path / "a", tmp_path / "out").written == 6
+    first = {p: p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.suffix != ".jsonl"
+             and p.is_file()}  # fmt: skip
+    assert clean_copies(tmp_path / "b", tmp_path / "out").written == 4
+    assert {p: p.read_bytes() for p in first} == first
+    copies = list((tmp_path / "out").rglob("*.dcm"))
+    assert len(copies) == 10
+    assert len({dcmread(p).SOPInstanceUID for p in copies}) == 10
+    assert len({p.parent for p in copies}) == 1
+    again = clean_copies(tmp_path / "a", tmp_path / "out")
+    assert (again.written, again.already, again.refused) == (0, 6, [])
+    assert len(list((tmp_path / "out").glob("deidentification-report*.txt"))) == 3
+
+
+def test_another_file_with_a_name_that_is_there_is_refused(tmp_path):
+    for name, value in (("a", 1), ("b", 2)):
+        (tmp_path / name).mkdir()
+        nib.Nifti1Image(np.full((3, 3, 3), value, np.int16), np.eye(4)).to_filename(
+            tmp_path / name / "scan_t1.nii.gz"
+        )
+    assert clean_copies(tmp_path / "a", tmp_path / "out").written == 1
+    report = clean_copies(tmp_path / "b", tmp_path / "out")
+    assert report.written == 0
+    assert "in the target folder already" in report.refused[0][2]
+    (copy,) = (tmp_path / "out").rglob("*.nii.gz")
+    assert np.asarray(nib.load(copy).dataobj).max() == 1
+
+
+def test_a_copy_that_was_not_noted_before_the_end_counts_as_there(tmp_path):
+    (tmp_path / "a").mkdir()
+    Maker(tmp_path / "a").stack([0.0, 1.0], PatientID="HOSP1", **STUDY)
+    clean_copies(tmp_path / "a", tmp_path / "out")
+    listed = tmp_path / "out" / ".isocenter-deidentified.jsonl"
+    rows = [row for row in listed.read_text().splitlines() if '"source"' not in row]
+    listed.write_text("\n".join(rows) + "\n")
+    again = clean_copies(tmp_path / "a", tmp_path / "out")
+    assert (again.written, again.already, again.refused) == (0, 2, [])
+
+
+def test_volumes_keep_the_words_that_say_what_they_are(tmp_path):
+    source = tmp_path / "source"
+    (source / "case7").mkdir(parents=True)
+    Maker(source / "case7").stack([0.0, 1.0], PatientID="HOSP1", **STUDY)
+    image = nib.Nifti1Image(np.ones((3, 3, 3), np.uint8), np.eye(4))
+    for name in ("Quux-01_t1ce", "Quux-01_seg", "Quux-01_FLAIR", "probability", "gold"):
+        image.to_filename(source / "case7" / f"{name}.nii.gz")
+    (source / "case7" / "Quux-01_seg.label.txt").write_text(
+        '    1   255    0    0        1  1  1    "Lesion Quuxington"\n'
+        '    2   0    255    0        1  1  1    "Quuxington"\n'
+    )
+    (source / "case7" / "Quux-01_seg.tsv").write_text(
+        "index\tname\tcolor\tmapping\n1\tLesion\t#ff0000\tQuuxington\n2\tQuux\tred\t1\n"
+    )
+    (source / "case7" / "notes.json").write_text('{"Reader": "Quux"}')
+    report = clean_copies(source, tmp_path / "out")
+    assert report.refused == []
+    assert len(report.others) == 1
+    patients = [p.name for p in (tmp_path / "out").iterdir() if p.is_dir()]
+    (patient,) = patients
+    assert patient == dcmread(next((tmp_path / "out").rglob("*.dcm"))).PatientID
+    names = [p.name for p in (tmp_path / "out" / patient).rglob("*") if p.suffix != ".dcm"]
+    tails = sorted(n.partition("_")[2] for n in names if "_" in n)
+    assert tails == ["FLAIR.nii.gz", "gold.nii.gz", "probability.nii.gz", "seg.label.txt",
+                     "seg.nii.gz", "seg.tsv", "t1ce.nii.gz"]  # fmt: skip
+    joined = {n.partition("_")[0] for n in names if any(w in n for w in ("seg", "FLAIR", "t1ce"))}
+    assert len(joined) == 1
+    (labels,) = (tmp_path / "out").rglob("*.label.txt")
+    assert [s.name for s in read_label_file(labels)] == ["Lesion", "Label 2"]
+    (table,) = (tmp_path / "out").rglob("*_seg.tsv")
+    assert table.read_text().splitlines() == ["index\tname\tcolor", "1\tLesion\t#ff0000",
+                                              "2\tLabel 2\t"]  # fmt: skip
+
+
+def test_no_canary_of_a_volume_file_is_left(tmp_path):
+    """Every place of a file that is no DICOM in which somebody could have typed something."""
+    source, words = tmp_path / "in", iter(f"Canary{n:03d}Quux" for n in range(900))
+    source.mkdir()
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.int16), np.eye(4))
+    for name, size in (("descrip", 80), ("aux_file", 24), ("intent_name", 16), ("db_name", 18)):
+        image.header[name] = next(words)[:size].encode()
+    for code in ("comment", "dicom", "afni", 44):
+        content = next(words).encode()
+        image.header.extensions.append(
+            nib.nifti1.Nifti1Extension(code if code != "dicom" else 6, content)
+        )
+    image.to_filename(source / f"{next(words)}_t1.nii.gz")
+    nib.Nifti2Image(np.ones((3, 4, 5), np.int16), np.eye(4), image.header).to_filename(
+        source / f"{next(words)}_t2.nii"
+    )
+    itk = sitk.GetImageFromArray(np.ones((3, 4, 5), np.int16))
+    for key in ("PatientName", next(words), "Segment0_Tags", "ITK_FileNotes", "Comment"):
+        itk.SetMetaData(key, next(words))
+    for key in ("Segment0_Name", "Segment0_ID", "Segment0_Color", "Segment0_Extent", "modality",
+                "Segmentation_SourceRepresentation", "DWMRI_b-value",
+                "Segmentation_ContainedRepresentationNames"):  # fmt: skip
+        itk.SetMetaData(key, next(words))
+    for ending in (".nrrd", ".mha"):
+        sitk.WriteImage(itk, str(source / f"{next(words)}{ending}"))
+    raw = (source / next(source.glob("*.nrrd")).name).read_bytes()
+    next(source.glob("*.nrrd")).write_bytes(
+        raw.replace(b"encoding:", f"# {next(words)}\ncontent: {next(words)}\nencoding:".encode(), 1)
+    )
+    facts = {"EchoTime": 0.03, "ScanOptions": next(words), "Type": next(words),
+             next(words): next(words), "SeriesDescription": [next(words), {"a": next(words)}],
+             "ImageType": ["ORIGINAL", next(words)], "SequenceVariant": "Anna"}  # fmt: skip
+    (source / "x_t1.json").write_text(json.dumps(facts))
+    (source / "x.label.txt").write_text(f'# {next(words)}\n1 2 3 4 1 1 1 "{next(words)}"\n')
+    (source / "x.tsv").write_text(
+        f"index\tname\tcolor\t{next(words)}\n1\t{next(words)}\t{next(words)}\t{next(words)}\n"
+    )
+    report = clean_copies(source, tmp_path / "out")
+    assert report.refused == []
+    assert report.written == 7
+    for path in (tmp_path / "out").rglob("*"):
+        assert "quux" not in str(path.relative_to(tmp_path / "out")).lower()
+        if path.is_file():
+            low = written_bytes(path).lower()
+            assert (b"quux" in low, b"canary" in low, b"anna" in low) == (False,) * 3, path.name
 
 
 @pytest.mark.parametrize("target", ["source", "source/inside", "."])
