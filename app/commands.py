@@ -3,7 +3,7 @@
 A row names keys for a mode: in ``read`` mode digits choose a window, in ``edit`` mode they choose
 a tool, so a key never means two things at once. ``scope`` says where a key works: ``window``
 everywhere, ``views`` only while the hand is over the images (arrow keys must stay usable in
-lists).
+lists), ``lesions`` there and in the list of lesions (Return must stay usable in editors).
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Command:
     mode : str
         ``any``, ``read`` or ``edit``: when the keys hold.
     scope : str
-        ``window`` or ``views``.
+        ``window``, ``views`` or ``lesions``.
     why_not : callable
         Returns a sentence where the command cannot run now, else an empty string.
     menu : bool
@@ -137,7 +137,7 @@ def _rows() -> list[Command]:
     lesion = [
         row("lesion.next", "Next lesion", "Lesion", lambda p: p.findings.step(1), ("N",), why_not=needs_mask),
         row("lesion.previous", "Previous lesion", "Lesion", lambda p: p.findings.step(-1), ("P",), why_not=needs_mask),
-        row("lesion.accept", "Accept lesion", "Lesion", lambda p: p.findings.accept(), ("Return", "Enter"), why_not=needs_lesion),
+        row("lesion.accept", "Accept lesion", "Lesion", lambda p: p.findings.accept(), ("Return", "Enter"), scope="lesions", why_not=needs_lesion),
         row("lesion.delete", "Delete lesion", "Lesion", lambda p: p.findings.delete(), ("Del",), why_not=needs_lesion),
         row("lesion.accept_all", "Accept all lesions", "Lesion", lambda p: p.findings.accept_all(), ("Ctrl+Return",), why_not=needs_mask),
     ]

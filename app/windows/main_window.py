@@ -138,8 +138,10 @@ class MainWindow(QMainWindow):
         below.addWidget(self.repeats)
         self._stack.addWidget(self._views)
         for row in COMMANDS:
-            if row.scope == "views":
+            if row.scope in ("views", "lesions"):
                 grid.addAction(self._actions[row.id])
+            if row.scope == "lesions":
+                self.findings.view.addAction(self._actions[row.id])
         grid.installEventFilter(self)
 
     def _arrange(self) -> None:
@@ -194,7 +196,7 @@ class MainWindow(QMainWindow):
         action.setObjectName(row.id)
         action.setShortcuts(self._shortcuts(row))
         action.triggered.connect(lambda _checked=False, row=row: self._run(row))
-        if row.scope == "views":
+        if row.scope in ("views", "lesions"):
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         else:
             self.addAction(action)
