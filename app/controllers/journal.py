@@ -195,11 +195,16 @@ class CaseJournal(QObject):
         self.said.emit(report.sentence)
 
     def _discard(self, recovery: Recovery) -> None:
-        from imaging.storage.recovery import discard
+        from imaging.storage.recovery import KEPT_DAYS, discard
 
-        self._asked.discard(recovery.path)
-        discard(recovery.path)
-        self.said.emit("The unsaved work was discarded")
+        try:
+            folder = discard(recovery.path)
+        except OSError as error:
+            self.said.emit(f"The unsaved work could not be discarded: {sentence(error)}")
+            return
+        finally:
+            self._asked.discard(recovery.path)
+        self.said.emit(f"Unsaved work discarded: it is kept for {KEPT_DAYS} days in {folder}")
 
 
 def _key(case: Case) -> str:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
@@ -36,6 +37,9 @@ from imaging.storage.journal_file import (
     side_files,
 )
 from imaging.volume import Volume
+
+#: Folder below that of the journals where discarded ones are kept, and for how long.
+DISCARDED, KEPT_DAYS = "discarded", 30
 
 Lookup = Callable[[VolumeRef], Volume | None]
 
@@ -121,8 +125,9 @@ class _Replayed:
 def recoverable(folder: Path) -> list[Recovery]:
     """The journals of a folder that hold unsaved work and are not open anywhere, newest first.
 
-    Journals without unsaved work are removed on the way.
+    Journals without unsaved work are removed on the way, and discarded ones when they are old.
     """
+    _forget_discarded(Path(folder))
     found = []
     for path in sorted(Path(folder).glob(f"*{SUFFIX}")):
         if is_locked(path.with_name(_stem(path) + ".lock")):
@@ -169,9 +174,35 @@ def recover(
     return items, Report(strokes, until, unreadable, missing)
 
 
-def discard(path: Path) -> None:
-    """Delete a journal the user does not want back."""
-    remove(Path(path))
+def discard(path: Path) -> Path:
+    """Take a journal away that the user does not want back; it is kept aside for a while.
+
+    Work of hours must not be gone with one click on the wrong button: moved back out of its
+    folder, the journal is offered again.
+
+    Returns
+    -------
+    Path
+        The folder it lies in now, below that of the journals; :func:`recoverable` deletes it after
+        ``KEPT_DAYS``.
+    """
+    path = Path(path)
+    folder = path.parent / DISCARDED / f"{datetime.now(UTC):%Y-%m-%d-%H%M%S-%f}"
+    folder.mkdir(parents=True, mode=0o700)
+    for part in side_files(path):
+        if part.exists():
+            part.rename(folder / part.name)
+    return folder
+
+
+def _forget_discarded(folder: Path) -> None:
+    """Delete what was discarded long ago."""
+    for kept in (folder / DISCARDED).glob("*"):
+        try:
+            if time.time() - kept.stat().st_mtime > KEPT_DAYS * 86_400:
+                shutil.rmtree(kept)
+        except OSError:  # in use, or gone already: the next start tries again
+            continue
 
 
 def _inspect(path: Path) -> Recovery:
@@ -255,7 +286,11 @@ def _take(row: Row, done: _Replayed, file: JournalFile, first: bool) -> None:
             item = codec.read_item(part, file.array)
             done.case.items[item.id] = item
     elif row.kind == EDIT:
+        stored = dict(body.get("lesion_numbers", {}))
+        listed = {id: codec.read_numbers(numbers) for id, numbers in stored.items()}
         _apply(body["edit"], row.data, done, file)
+        for mask in done.case.segmentations:
+            mask.lesion_numbers = listed.get(mask.id, mask.lesion_numbers)
 
 
 def _apply(body: codec.Body, data: bytes, done: _Replayed, file: JournalFile) -> None:

@@ -231,11 +231,32 @@ def test_no_folder_no_journals(tmp_path):
     assert recoverable(tmp_path / "nowhere") == []
 
 
-def test_what_is_not_wanted_is_deleted(desk, tmp_path):
+def test_what_is_not_wanted_can_be_had_back_for_a_month(desk, tmp_path):
     desk.paint(1)
     path = crash_copy(desk, tmp_path / "after")
-    discard(path)
-    assert list(path.parent.iterdir()) == []
+    before, _ = recovered(path)
+    kept = discard(path)
+    assert not path.exists()
+    assert recoverable(path.parent) == []
+    assert kept.is_relative_to(path.parent)
+    for part in kept.iterdir():
+        part.rename(path.parent / part.name)
+    (found,) = recoverable(path.parent)
+    assert found.path == path
+    again, _ = recovered(path)
+    assert np.array_equal(again.segmentation("mask").labels, before.segmentation("mask").labels)
+
+
+def test_what_was_discarded_long_ago_is_deleted(desk, tmp_path):
+    desk.paint(1)
+    path = crash_copy(desk, tmp_path / "after")
+    kept = discard(path)
+    recoverable(path.parent)
+    assert list(kept.iterdir())
+    old = kept.stat().st_mtime - 31 * 86_400
+    os.utime(kept, (old, old))
+    recoverable(path.parent)
+    assert not kept.exists()
 
 
 # --- going on -------------------------------------------------------------------------------
@@ -977,3 +998,14 @@ def test_killed_at_any_moment_at_most_the_gesture_in_progress_is_lost():
     assert done.returncode == 0, score
     assert score["kills"] == 10
     assert score["gestures"] > 10
+
+
+def test_recovered_lesions_have_the_numbers_they_had_in_the_list(desk):
+    desk.paint(1)
+    desk.case.segmentation("mask").lesion_numbers = ((107, 1, 2, 3),)  # the list after the stroke
+    desk.paint(2, Box((0, 0, 0), (1, 1, 1)))
+    assert desk.journal.wait(10)
+    items, report = recover(desk.journal.path)
+    assert not report.damaged
+    (mask,) = [item for item in items if item.id == "mask"]
+    assert mask.lesion_numbers == ((107, 1, 2, 3),)
