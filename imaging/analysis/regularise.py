@@ -18,6 +18,8 @@ from imaging.volume import Volume
 
 #: More slices than this are not made: a lone slice far away would be the only reason.
 MAX_SLICES = 2000
+#: More than this share of made-up slices makes no image of the patient.
+MADE_UP_SHARE = 1 / 3
 #: A share of a voxel or of a step that is not worth an interpolation.
 _NOTHING = 1e-3
 
@@ -45,7 +47,24 @@ def why_not_even(volume: Volume) -> str:
     heights = np.sort(_places(volume) @ slice_normal(volume.geometry))
     if np.count_nonzero(np.diff(heights) > SAME_PLACE_MM) < 1:
         return "All slices lie at the same place, so they make no volume"
-    return ""
+    return _mostly_made_up(heights, usual_step(heights))
+
+
+def _mostly_made_up(heights: np.ndarray, step: float) -> str:
+    """Why gaps are too long to be filled, in a sentence; empty where they are not.
+
+    Made up is what lies in a gap, not what lies between two neighbours.
+    """
+    steps = np.diff(heights)
+    gaps = steps[steps > GAP_STEPS * usual_step(heights)]
+    made_up = int((np.ceil(gaps / step - _NOTHING) - 1).clip(0).sum())
+    count = int(np.floor((heights[-1] - heights[0]) / step + 0.5)) + 1
+    if made_up <= MADE_UP_SHARE * count:
+        return ""
+    return (
+        f"{made_up} of the {count} slices of an even volume would be made up, because the slices "
+        f"lie up to {steps.max():.0f} mm apart"
+    )
 
 
 def even_volume(volume: Volume, step_mm: float | None = None) -> Volume:
@@ -68,17 +87,20 @@ def even_volume(volume: Volume, step_mm: float | None = None) -> Volume:
     Raises
     ------
     BadInput
-        Where nobody knows where the slices lie, where there is nothing to even out, or where the
-        volume would be absurdly long.
+        Where nobody knows where the slices lie, where there is nothing to even out, where more
+        than a third of the slices would be made up, or where the volume would be absurdly long.
     """
     if reason := why_not_even(volume):
-        raise BadInput(reason, volume.name)
+        advice = "Read the slices one by one" if "made up" in reason else ""
+        raise BadInput(reason, volume.name, advice)
     normal, places = slice_normal(volume.geometry), _places(volume)
     order, left_out = _distinct(places @ normal)
     heights = places[order] @ normal
     step = float(step_mm or usual_step(heights))
     if not step > 0:
         raise BadInput("The distance between slices must be above zero", volume.name)
+    if heights[-1] - heights[0] > step * MAX_SLICES:
+        raise BadInput(f"An even volume would have more than {MAX_SLICES} slices", volume.name)
     mixes = _mixes(heights, step)
     shifts, geometry = _grid(volume, places[order], heights, step, len(mixes), normal)
     voxels = _filled(volume, order, shifts, geometry, mixes)
@@ -96,6 +118,7 @@ def even_volume(volume: Volume, step_mm: float | None = None) -> Volume:
         places=None,
         even_mm=step,
         drawings=None,
+        made_slices=_what_each_is(heights, mixes, shifts),
     )
 
 
@@ -121,8 +144,6 @@ def _distinct(heights: np.ndarray) -> tuple[np.ndarray, list[int]]:
 
 def _mixes(heights: np.ndarray, step: float) -> list[_Mix]:
     count = int(np.floor((heights[-1] - heights[0]) / step + 0.5)) + 1
-    if count > MAX_SLICES:
-        raise BadInput(f"An even volume would have {count} slices, most of them made up")
     made = []
     for height in heights[0] + step * np.arange(count):
         low = int(np.clip(np.searchsorted(heights, height, "right") - 1, 0, len(heights) - 2))
@@ -210,6 +231,22 @@ def _shifted(
     return ndimage.shift(wide, shift, order=1, mode="constant", cval=background)
 
 
+def _what_each_is(heights: np.ndarray, mixes: list[_Mix], shifts: np.ndarray) -> tuple[str, ...]:
+    """What every new slice is: empty for a copy of an old one."""
+    moved = np.abs(shifts - np.rint(shifts)).max(axis=1) > _NOTHING
+    wide = GAP_STEPS * usual_step(heights)
+    words = []
+    for mix in mixes:
+        length = float(heights[mix.high] - heights[mix.low])
+        if 0.0 < mix.share < 1.0 and length > wide:
+            words.append(f"made up (gap of {length:.3g} mm)")
+        elif not mix.exact or moved[mix.low + (mix.share == 1.0)]:
+            words.append("interpolated")
+        else:
+            words.append("")
+    return tuple(words)
+
+
 def _notes(
     volume: Volume,
     heights: np.ndarray,
@@ -220,8 +257,7 @@ def _notes(
 ) -> list[str]:
     """What was made from what."""
     was = "sheared" if volume.even else "uneven"
-    moved = np.abs(shifts - np.rint(shifts)).max(axis=1) > _NOTHING
-    mixed = sum(not m.exact or bool(moved[m.low + (m.share == 1.0)]) for m in mixes)
+    mixed = sum(bool(words) for words in _what_each_is(heights, mixes, shifts))
     notes = [
         f"Made from the {len(heights)} {was} slices of {volume.title}: {len(mixes)} slices every "
         f"{step:.2f} mm, {mixed} of them interpolated."

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_uneven import rotation, stack
 
@@ -51,6 +51,7 @@ def assert_in_place(volume: Volume, within: float, rim: int = 0) -> None:
 )
 def test_values_lie_where_they_did(angles, steps, wanted) -> None:
     volume = uneven(np.cumsum([0.0, *steps]), rotation(*angles))
+    assume("made up" not in why_not_even(volume))
     made = even_volume(volume, wanted)
     assert made.even
     assert made.geometry.orthogonal
@@ -150,6 +151,22 @@ def test_what_cannot_be_made_even_says_why(volume, words) -> None:
 def test_a_lone_slice_far_away_makes_no_endless_volume() -> None:
     with pytest.raises(BadInput, match="made up"):
         even_volume(uneven([0, 1, 2, 9000]))
+
+
+def test_a_volume_that_would_be_mostly_made_up_is_refused_with_numbers() -> None:
+    volume = uneven([0, 1.25, 2.5, 204.5])
+    words = "161 of the 165 slices of an even volume would be made up"
+    assert words in why_not_even(volume)
+    with pytest.raises(BadInput, match=words) as refused:
+        even_volume(volume)
+    assert refused.value.advice == "Read the slices one by one"
+
+
+def test_a_third_of_made_up_slices_is_still_made() -> None:
+    made = even_volume(uneven([0, 3, 6, 9, 18]))  # two of seven
+    assert made.geometry.shape[0] == 7
+    assert "1 of the" not in why_not_even(uneven([0, 3, 6, 12]))
+    assert why_not_even(uneven([0, 3, 6, 18])).startswith("3 of the 7 slices")
 
 
 def test_of_a_4d_series_the_chosen_image_is_made_even() -> None:
