@@ -11,7 +11,9 @@ from __future__ import annotations
 import csv
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,8 @@ from imaging.storage.bids_json import with_end
 from imaging.storage.label_file import label_rows
 
 MAX_BYTES = 4 << 20
+#: A folder changed later than this may change again within one tick of its clock.
+_SETTLED_NS = 2_000_000_000
 _ENDS = (".seg.nrrd", ".nrrd", ".nhdr", ".mha", ".mhd")
 _ALGORITHM_TYPES = (AUTOMATIC, SEMIAUTOMATIC, MANUAL)
 
@@ -166,14 +170,32 @@ def _label_files(path: str, stem: str) -> Iterable[tuple[str, bool]]:
     """Candidates for a label description, and whether they bear the name of the mask."""
     yield stem + ".label.txt", True
     folder = os.path.dirname(path)
-    try:
-        every = os.listdir(folder or os.curdir)
-    except OSError:
-        every = []
-    names = [name for name in every if name.endswith(".label.txt")]
-    if len(names) == 1 and not _of_another(names[0], every):
-        yield os.path.join(folder, names[0]), False
+    if name := _name_for_all(folder or os.curdir):
+        yield os.path.join(folder, name), False
     yield os.path.join(folder, "labels.txt"), False
+
+
+def _name_for_all(folder: str) -> str:
+    """The only label description of a folder, where it bears no image's name; else empty."""
+    try:
+        changed = os.stat(folder).st_mtime_ns
+        if time.time_ns() - changed < _SETTLED_NS:
+            return _look_into(folder)
+        return _looked_into(folder, changed)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=256)
+def _looked_into(folder: str, changed: int) -> str:
+    """The same for a folder as it was then: hundreds of masks of one folder look once."""
+    return _look_into(folder)
+
+
+def _look_into(folder: str) -> str:
+    every = os.listdir(folder)
+    names = [name for name in every if name.endswith(".label.txt")]
+    return names[0] if len(names) == 1 and not _of_another(names[0], every) else ""
 
 
 def _of_another(label_file: str, every: list[str]) -> bool:

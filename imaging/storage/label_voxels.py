@@ -28,7 +28,7 @@ from imaging.storage import nrrd_read
 from imaging.storage.grid_file import GridFile, display_name, grid_series
 from imaging.storage.grid_load import GridLoading
 from imaging.storage.label_names import Names, names_beside, plain_segment, slicer_names
-from imaging.storage.packing import TEXT, open_stream
+from imaging.storage.packing import RAW, TEXT, open_stream
 from imaging.volume import Source
 
 MAX_LABELS = 255
@@ -36,6 +36,10 @@ MAX_LABELS = 255
 MAX_GUESSED_LABELS = 40
 _WHOLE = 1e-3
 _CHUNK = 1 << 20
+#: Smaller files are read in no time.
+_LARGE = 2 << 20
+#: Images pack to a half or a tenth, with empty surroundings to a twentieth; masks to hundredths.
+_LABELS_PACK = 50
 _MASK_NAME = re.compile(
     r"(?<![a-z])(d?seg(mentation)?s?|(brain|lesion|head)?mask(s|e)?|labels?|label ?map|rois?|"
     r"lesions?|gt|ground ?truth|gold ?standard|consensus|(a|a2009s)?parc|aparc|aseg|annotation)"
@@ -55,7 +59,9 @@ def find_labels(grid: GridFile, shown: str = "") -> FoundObject | None:
     """The mask a file is, None where it is an image.
 
     A file is a mask where its header says so (NIfTI label intent, ``.seg.nrrd``), or where its
-    name speaks of a mask and all its voxels are a few whole numbers from 0 to 255.
+    name speaks of a mask and all its voxels are a few whole numbers from 0 to 255. A large file
+    of bytes that is packed as only label images can be is not read: how many labels it holds is
+    not known then.
     """
     name = display_name(shown or grid.path)
     if grid.says_labels and grid.kind == "nrrd":
@@ -64,6 +70,8 @@ def find_labels(grid: GridFile, shown: str = "") -> FoundObject | None:
     words = re.sub(r"[^a-z0-9]+", " ", name.lower())
     if grid.images > 1 or not (grid.says_labels or _MASK_NAME.search(words)):
         return None
+    if _too_small_for_an_image(grid):
+        return _found(grid, shown)
     try:
         most = MAX_LABELS if grid.says_labels else MAX_GUESSED_LABELS
         labels = _labels_in(_in_file(grid), grid, most)
@@ -89,7 +97,15 @@ def taken_as_labels(grid: GridFile, shown: str = "") -> FoundObject:
     return _found(grid, shown, len(_labels_in(_in_file(grid), grid)), "label")
 
 
-def _found(grid: GridFile, shown: str, count: int, word: str) -> FoundObject:
+def _too_small_for_an_image(grid: GridFile) -> bool:
+    """True for bytes that are packed so strongly that they are large areas of the same number."""
+    if grid.dtype != np.uint8 or (grid.slope, grid.intercept) != (1.0, 0.0):
+        return False
+    large = grid.packing not in (RAW, TEXT) and grid.image_bytes >= _LARGE
+    return large and grid.image_bytes > _LABELS_PACK * (os.path.getsize(grid.data) - grid.packed_at)
+
+
+def _found(grid: GridFile, shown: str, count: int = -1, word: str = "") -> FoundObject:
     key = f"{shown or os.path.abspath(grid.path)}|labels".encode(errors="replace")
     title = display_name(shown or grid.path)
     return FoundObject(
@@ -97,7 +113,7 @@ def _found(grid: GridFile, shown: str, count: int, word: str) -> FoundObject:
         kind=LABELS,
         path=grid.path,
         title=title.removesuffix(".seg"),
-        details=f"{count} {word}" + ("" if count == 1 else "s"),
+        details="" if count < 0 else f"{count} {word}" + ("" if count == 1 else "s"),
         source=Source(
             grid.kind,
             files=(grid.path,),
@@ -255,11 +271,19 @@ def _labels_in(parts: Iterable[np.ndarray], grid: GridFile, most: int = MAX_LABE
 
 def _different(part: np.ndarray) -> np.ndarray:
     """The different numbers of a part; what is no finite number counts as 0, as in loading."""
-    marked = part[part != 0]
+    marked = _not_zero(part)
     if marked.dtype.kind == "f":
         marked = marked[np.isfinite(marked)]
     distinct = np.unique(marked) if marked.size else marked
     return np.append(distinct, distinct.dtype.type(0)) if marked.size < part.size else distinct
+
+
+def _not_zero(part: np.ndarray) -> np.ndarray:
+    """All numbers but 0; most of a mask is 0 and is left out by eight bytes at a time."""
+    whole = part.nbytes // 8 * 8 // part.itemsize
+    words = np.ascontiguousarray(part[:whole]).view(np.uint64)
+    some = np.concatenate((words[words != 0].view(part.dtype), part[whole:]))
+    return some[some != 0]
 
 
 def _numbers(values: list[int]) -> tuple[dict[int, int], tuple[str, ...]]:
