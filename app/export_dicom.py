@@ -52,7 +52,8 @@ def _mask_seg(m: Material) -> list[Path]:
             kind=kind,  # type: ignore[arg-type]
             compression="RLE" if "RLE" in rest else "",
             probability=m.probability if kind == "FRACTIONAL" else None,
-            segments=m.labels,
+            # the map is the model's: the ticks of labels do not apply to it
+            segments=None if kind == "FRACTIONAL" else m.labels,
             lesions=m.listed if "LESIONS" in rest else (),
             content_creator=m.signer,
         )

@@ -198,6 +198,22 @@ def generic_words(segments: list[Segment]) -> str:
     return f"{listed} {goes} written as plain Lesion (SCT 52988006)."
 
 
+def probability_words(choice: ExportChoice, mask: Segmentation | None) -> str:
+    """A caution where a map goes out that the ticks of labels do not apply to; else empty."""
+    if mask is None or not mask.segments or choice.labels is None:
+        return ""
+    own = mask.segments[0]
+    as_seg = "mask_seg" in choice.kinds and choice.options.seg_form.startswith("FRACTIONAL")
+    as_bids = "bids" in choice.kinds and mask.probability_id in choice.heatmap_ids
+    if not (as_seg or (as_bids and mask.probability_id)) or set(choice.labels) == {own.number}:
+        return ""
+    if as_seg:
+        return f"A probability is of the model's own label, “{own.name}”; ticks do not change it."
+    if own.number in choice.labels:
+        return ""
+    return f"The probability map of the draft, “{own.name}”, is written too."
+
+
 def same_subject_words(choice: ExportChoice) -> str:
     """A caution where a BIDS subject is in the data set already; empty where it is new."""
     from imaging.storage.bids import dataset_root

@@ -156,6 +156,7 @@ def _bids(m: Material) -> list[Path]:
         segmentation=m.written_mask,
         maps=[heat for heat in maps if heat.meaning == PROBABILITY],
         with_image=m.options.with_image,
+        proposal=m.mask.segments[0] if m.mask.segments else None,
     )
     for sentence in report.notes:
         m.note(sentence)

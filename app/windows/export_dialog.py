@@ -30,6 +30,7 @@ from app.export_reasons import (
     channel_volumes,
     generic_words,
     preview,
+    probability_words,
     same_subject_words,
     why_no_kind,
     why_not,
@@ -286,7 +287,12 @@ class ExportDialog(QDialog):
         """What does not stop the export and should be known before it."""
         segments = self._mask.segments if self._mask and writes_codes(choice.kinds) else ()
         chosen = [segment for segment in segments if segment.number in self.labels.numbers]
-        words = [one for one in (same_subject_words(choice), generic_words(chosen)) if one]
+        found = (
+            same_subject_words(choice),
+            probability_words(choice, self._mask),
+            generic_words(chosen),
+        )
+        words = [one for one in found if one]
         self.cautions.setText(" ".join(words))
         self.cautions.setVisible(bool(words))
 

@@ -89,6 +89,7 @@ def write_derivatives(
     segmentation: Segmentation | None = None,
     maps: Sequence[Heatmap] = (),
     with_image: bool = False,
+    proposal: Segment | None = None,
 ) -> BidsReport:
     """Write a case into the derivative data set of a folder.
 
@@ -104,6 +105,9 @@ def write_derivatives(
         Probability maps become ``_probseg``; BIDS has no place for other maps.
     with_image : bool
         Also a copy of the image.
+    proposal : Segment, optional
+        The label that the map of the mask is about, which may not be among those written; the
+        first of the mask where not given.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def write_derivatives(
         if segmentation is not None and segmentation.segments:
             _write_mask(names, segmentation, source, written)
         for heat in maps:
-            _write_map(names, heat, segmentation, source, written, notes)
+            _write_map(names, heat, segmentation, proposal, source, written, notes)
     return BidsReport(root, tuple(written), tuple(notes))
 
 
@@ -201,6 +205,7 @@ def _write_map(
     names: _Names,
     heat: Heatmap,
     mask: Segmentation | None,
+    proposal: Segment | None,
     source: str,
     written: list[Path],
     notes: list[str],
@@ -208,14 +213,17 @@ def _write_map(
     if heat.meaning != PROBABILITY:
         notes.append(f"BIDS has no place for a map of this kind ({heat.meaning}); it was left out")
         return
-    of_mask = mask is not None and mask.probability_id == heat.id and mask.segments
-    word = distinct_words(mask.segments)[mask.segments[0].number] if mask and of_mask else "Finding"
+    of_mask = mask is not None and mask.probability_id == heat.id
+    about = (proposal or next(iter(mask.segments), None)) if mask and of_mask else None
+    word = distinct_words((about,))[about.number] if about else "Finding"
     path = names.path(f"space-orig_label-{word}_", "probseg", ".nii.gz")
     if path in written:
         notes.append("A second probability map of the same label was left out")
         return
     written.append(nifti.write_array(path, heat.values, heat.geometry))
     body = {**_sidecar(source, heat.provenance, ()), "Manual": False}
+    if about is not None:
+        body["LabelDescription"] = f"{one_line(about.name) or word} probability"
     written.append(write_json(nifti.json_path(path), body))
 
 

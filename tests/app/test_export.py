@@ -320,3 +320,19 @@ def test_a_picture_is_read_back_and_never_overwritten(tmp_path, monkeypatch) -> 
     with pytest.raises(WorldFailed, match="not the one"):
         write_png(tmp_path / "b.png", picture)
     assert not (tmp_path / "b.png").exists()
+
+
+def test_a_probability_is_of_the_draft_whatever_is_ticked(desk, tmp_path) -> None:
+    from pydicom import dcmread
+
+    accepted = accepted_labels(desk.mask)
+    assert accepted == (2,)
+    options = ExportOptions(seg_form="FRACTIONAL", subject="07", with_image=False)
+    desk.run(tmp_path, "mask_seg", "bids", labels=accepted, options=options)
+    assert not desk.said[-1].startswith("FAILED")
+    (segment,) = dcmread(tmp_path / f"{STEM}-segmentation.dcm").SegmentSequence
+    assert segment.SegmentLabel == "Lesion probability"
+    assert segment.TrackingUID not in {one.tracking_uid for one in desk.mask.segments}
+    anat = tmp_path / "isocenter-bids" / "sub-07" / "anat"
+    assert (anat / "sub-07_space-orig_label-Lesion_probseg.nii.gz").exists()
+    assert not (anat / "sub-07_space-orig_label-AcceptedLesion_probseg.nii.gz").exists()
