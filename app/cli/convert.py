@@ -43,12 +43,15 @@ def convert(
             written = _write(out, volume)
     grid = volume.geometry
     shape = "×".join(map(str, reversed(grid.shape)))
-    output.say(f"{written[0]}: {shape} voxels, written and read back")
+    images = 1 if volume.repeats is None else len(volume.repeats)
+    times = f" × {images} images" if images > 1 else ""
+    output.say(f"{written[0]}: {shape} voxels{times}, written and read back")
     output.result(
         {
             "written": [str(file) for file in written],
             "series_uid": volume.source.series_uid,
             "shape_ijk": list(reversed(grid.shape)),
+            "images": images,
             "spacing_ijk_mm": [round(s, 4) for s in reversed(grid.spacing)],
             "notes": list(dict.fromkeys((*series.problems, *volume.notes))),
         }

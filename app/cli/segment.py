@@ -14,6 +14,7 @@ from app.cli.one_image import one_image
 from app.cli.output import Advance, Output
 from app.cli.scan import chosen_series, found
 from app.lesion_table import TABLE_HEADER, lesion_row
+from app.messages import counted
 from imaging.atomic import next_version, write_atomic
 from imaging.errors import BadInput, WorldFailed
 from imaging.heatmap import Heatmap
@@ -86,6 +87,8 @@ def segment(path: Path, out: Path, wish: Wish, output: Output) -> None:
         series = chosen_series(result, wish.series, path)
         if not series.volumetric and not (wish.even and series.geometry is not None):
             reason = " ".join(series.problems) or "It has too few slices or no known position."
+            if not series.regular and series.geometry is not None:
+                reason += " Add --even to have slices at even distances interpolated"
             raise BadInput(
                 "This series is not a volume a model can use", series.description, reason
             )
@@ -283,7 +286,7 @@ def _present(
     output.say(mask.provenance.sentence)
     for note in report["notes"]:
         output.warn(note)
-    found_words = f"{report['lesions']} lesions, {report['volume_ml']:.2f} ml"
+    found_words = f"{counted(report['lesions'], 'lesion')}, {report['volume_ml']:.2f} ml"
     output.say(f"{found_words} above a probability of {report['threshold']:g}")
     output.table(
         ("#", "ml", "longest mm", "mean p", "place"),

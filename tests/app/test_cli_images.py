@@ -74,7 +74,9 @@ def test_scan_claims_no_grid_for_uneven_slices(run, gap) -> None:
 
 
 def test_convert_writes_all_images_or_the_one_that_is_asked_for(run, times, tmp_path) -> None:
-    assert run("convert", times, "-o", tmp_path / "all.nii.gz")[0] == 0
+    code, said, _ = run("convert", times, "-o", tmp_path / "all.nii.gz")
+    assert code == 0
+    assert "9×8×6 voxels × 2 images" in said
     everything = np.asanyarray(nib.load(tmp_path / "all.nii.gz").dataobj)
     assert everything.shape == (9, 8, 6, 2)
     assert [int(everything[..., n].min()) for n in (0, 1)] == [1000, 2000]
@@ -131,3 +133,21 @@ def test_text_of_files_that_name_no_script_is_read_as_asked(run, tmp_path):
     assert code == 1
     assert "There is no script called 'klingon'" in err
     assert "korean" in err
+
+
+def test_a_model_says_how_uneven_slices_become_even(run, gap, tmp_path) -> None:
+    pytest.importorskip("torch")
+    code, _, err = run("segment", gap, "--model", "flair-wml", "-o", tmp_path / "out")
+    assert code == 2
+    assert "--even" in err
+
+
+def test_a_folder_of_other_files_says_that_all_are(run, tmp_path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text("words " * 40)
+    (tmp_path / "empty.dcm").touch()
+    assert "3 of 4 files: This is not a DICOM" in run("convert", tmp_path, "-o", "x.nii")[2]
+    (tmp_path / "empty.dcm").unlink()
+    err = run("convert", tmp_path, "-o", "x.nii")[2]
+    assert "All 3 files: This is not a DICOM" in err
+    assert "About" not in err
