@@ -125,9 +125,10 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window, views, cases = program.window, program.views, program.cases
     tools, models, findings = program.tools, program.models, program.findings
     objects = program.objects
-    for part in (cases, objects, views, tools, findings, models, program.export, program.journal,
+    for part in (cases, objects, views, tools, findings, models, program.journal,
                  program.names, program.sequences, program.even, program.deidentify):  # fmt: skip
         part.said.connect(window.jobs.say)
+    program.export.said.connect(lambda words: window.jobs.say(words, stays=True))
     for part in (cases, objects, program.names, program.export, program.even, program.drawings,
                  program.deidentify):  # fmt: skip
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))

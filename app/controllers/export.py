@@ -215,7 +215,7 @@ class ExportController(QObject):
     def _done(self, folder: Path, outcome: Outcome) -> None:
         self.job.emit("export", "", 1.0)
         words = outcome_words(folder, outcome)
-        (self.failed if outcome.failures else self.said).emit(words)
+        (self.failed if outcome.failures or outcome.left else self.said).emit(words)
         if outcome.files:
             self.exported.emit([str(path) for path in outcome.files])
 
@@ -240,22 +240,36 @@ class ExportController(QObject):
 
 
 def outcome_words(folder: Path, outcome: Outcome) -> str:
-    """How an export ended, in sentences: what is saved, what is not and why, what to know."""
-    parts = []
-    if outcome.files:
-        names = ", ".join(path.name for path in outcome.files[:4])
-        more = len(outcome.files) - 4
-        parts.append(
-            f"Saved and read back in {folder}: {names}" + (f" and {more} more" if more > 0 else "")
-        )
+    """How an export ended, worst first, for the end of a line may not fit on the screen.
+
+    What could not be written and why, what was not begun, how much is saved, what to know, and
+    last the names of the files.
+    """
+    parts = [
+        f"The {words} could not be written. {sentence(error).rstrip('.')}"
+        for words, error in outcome.failures
+    ]
     if outcome.left:
         parts.append(f"Cancelled before {_listed(outcome.left)}")
-    for words, error in outcome.failures:
-        parts.append(f"The {words} could not be written. {sentence(error).rstrip('.')}")
+    if outcome.files:
+        parts.append(f"{_counted(outcome.files)} saved and read back in {folder}")
+    elif parts:
+        parts.append("Nothing was saved")
     parts += outcome.notes
     if not parts:
         return "Nothing was exported."
-    return parts[0] if len(parts) == 1 else ". ".join(part.rstrip(".") for part in parts) + "."
+    if outcome.files:
+        names = ", ".join(path.name for path in outcome.files[:4])
+        more = len(outcome.files) - 4
+        parts.append(names + (f" and {more} more" if more > 0 else ""))
+    return ". ".join(part.rstrip(".") for part in parts) + "."
+
+
+def _counted(paths: Sequence[Path]) -> str:
+    """``"22 files"``, ``"1 file and 1 folder"``."""
+    folders = sum(path.is_dir() for path in paths)
+    numbers = ((len(paths) - folders, "file"), (folders, "folder"))
+    return " and ".join(f"{n} {word}{'s' if n > 1 else ''}" for n, word in numbers if n)
 
 
 def _listed(words: Sequence[str]) -> str:

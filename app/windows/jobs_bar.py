@@ -117,13 +117,14 @@ class JobsBar(QStatusBar):
         """Position in mm, value and label under the cursor, as one line."""
         self.place.setText(text)
 
-    def say(self, sentence: str, role: str = "dim") -> None:
+    def say(self, sentence: str, role: str = "dim", *, stays: bool = False) -> None:
         """The last thing that happened: done, cancelled, or failed because …
 
-        A sentence fades after ``FADE_MS``; a warning or a failure stays until the next sentence.
+        A sentence fades after ``FADE_MS``; a warning or a failure stays until the next sentence,
+        and so does one that ``stays``.
         """
         self._write(sentence, role)
-        if sentence and role not in LASTING:
+        if sentence and role not in LASTING and not stays:
             self._fade.start(FADE_MS)
         else:
             self._fade.stop()

@@ -90,7 +90,7 @@ def test_files_are_written_and_said_to_be(desk, tmp_path) -> None:
         f"{STEM}-surface-AcceptedLesion.stl",
         f"{STEM}-surface-Lesion.stl",
     ]
-    assert desk.said[-1].startswith("Saved and read back")
+    assert desk.said[-1].startswith(f"4 files saved and read back in {tmp_path}. ")
     with open(tmp_path / f"{STEM}-lesions.csv", newline="") as file:
         rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
     assert [row["state"] for row in rows].count("accepted") == 1
@@ -166,8 +166,8 @@ def test_one_kind_that_fails_does_not_stop_the_others(desk, tmp_path, monkeypatc
     assert f"{STEM}-mask.nii.gz" in files
     assert f"{STEM}-lesions.csv" in files
     (words,) = desk.said
-    assert words.startswith("FAILED Saved and read back in")
-    assert "The MetaImage mask could not be written. The disk is full: there." in words
+    assert words.startswith("FAILED The MetaImage mask could not be written. The disk is full: ")
+    assert f"4 files saved and read back in {tmp_path}. " in words
 
 
 def test_a_mistake_of_ours_is_named_without_its_words(desk, tmp_path, monkeypatch) -> None:
@@ -201,7 +201,9 @@ def test_cancel_stops_after_the_file_that_is_being_written(desk, tmp_path, monke
     threading.Thread(target=stop).start()
     files = desk.run(tmp_path, "mask_mha", "mask_nifti", "lesions_csv")
     assert files == [f"{STEM}-mask.label.txt", f"{STEM}-mask.mha"]
-    assert "Cancelled before the NIfTI mask and the lesion table." in desk.said[-1]
+    assert desk.said[-1].startswith(
+        "FAILED Cancelled before the NIfTI mask and the lesion table. 2 files saved"
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == files
 
 

@@ -97,6 +97,15 @@ def test_a_sentence_fades_and_a_warning_stays(qtbot, bar, monkeypatch) -> None:
     assert bar.message.toolTip() == ""
 
 
+def test_a_failure_goes_with_its_study_and_a_success_stays(bar) -> None:
+    bar.say("Slices are missing", "danger")
+    bar.forget_failure()
+    assert bar.message.text() == ""
+    bar.say("Saved")
+    bar.forget_failure()
+    assert bar.message.text() == "Saved"
+
+
 def test_an_older_sentence_does_not_take_a_warning_with_it(qtbot, bar, monkeypatch) -> None:
     monkeypatch.setattr(jobs_bar, "FADE_MS", 30)
     bar.say("Loaded")
@@ -330,3 +339,10 @@ def test_the_label_that_is_painted_can_be_chosen(tools, workspace) -> None:
     brush = workspace.display.brush
     assert (brush.segmentation_id, brush.label) == ("hand", 2)
     assert tools.label.currentText() == "Vessel"
+
+
+def test_what_an_export_wrote_stays_until_the_next_sentence(bar) -> None:
+    bar.say("22 files saved", stays=True)
+    assert not bar._fade.isActive()
+    bar.say("Lesion 1 accepted")
+    assert bar._fade.isActive()
