@@ -155,11 +155,12 @@ class Material:
     @cached_property
     def listed(self) -> list[Lesion]:
         """The lesions of the labels to write."""
-        from imaging.analysis.lesions import find_lesions
+        from imaging.analysis.lesions import find_lesions, numbered_as
 
-        lesions = (
-            find_lesions(self.mask, self.probability) if self.lesions is None else self.lesions
-        )
+        lesions = self.lesions
+        if lesions is None:
+            kept = self.case.segmentation(self.choice.segmentation_id).lesion_numbers
+            lesions = numbered_as(find_lesions(self.mask, self.probability), kept)
         wanted = set(self.labels)
         return [lesion for lesion in lesions if lesion.label in wanted]
 

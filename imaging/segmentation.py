@@ -159,6 +159,9 @@ class Segmentation:
     hand_work : bytes
         For a draft whose threshold was moved: the voxels a person had touched before, packed by
         :mod:`imaging.edits.hand_work`; a later move leaves them alone. Empty if none.
+    lesion_numbers : tuple of (number, k, j, i)
+        Numbers of the lesion list, each with a voxel of its lesion; of lesions that are gone, too,
+        behind the others. Never undone: a number once shown stays with its lesion.
     """
 
     id: str
@@ -172,6 +175,7 @@ class Segmentation:
     probability_id: str = ""
     revision: int = 0
     hand_work: bytes = field(default=b"", repr=False)
+    lesion_numbers: tuple[tuple[int, int, int, int], ...] = field(default=(), repr=False)
     _labels: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.uint8), repr=False)
 
     def __post_init__(self) -> None:

@@ -142,6 +142,12 @@ class FindingsController(QObject):
         if mask_id != self._listed:
             self._listed, self._lesions = mask_id, []
             self._known.clear()
+            mask = self.mask
+            if mask is not None and mask.lesion_numbers:
+                from imaging.analysis.lesions import anchored_lesions
+
+                kept = anchored_lesions(mask.geometry, mask.lesion_numbers)
+                self._known |= {lesion.number: lesion for lesion in kept}
             self._workspace.select(None)
 
     def _take(self, mask_id: str, lesions: list[Lesion]) -> None:
@@ -150,6 +156,8 @@ class FindingsController(QObject):
         self._lesions = lesions
         chosen = self.chosen
         mask = self.mask
+        if mask is not None and mask_id:
+            mask.lesion_numbers = _anchors(lesions, self._known)
         accepted = {x.number for x in lesions if mask and self.accepted(mask, x)}
         if chosen is not None:
             again = next((x for x in lesions if x.number == chosen.number), None)
@@ -306,6 +314,18 @@ def kept_numbers(
         known[number] = lesion
         result.append(lesion)
     return sorted(result, key=lambda lesion: lesion.number)
+
+
+def _anchors(
+    lesions: Sequence[Lesion], known: dict[int, Lesion]
+) -> tuple[tuple[int, int, int, int], ...]:
+    """What the mask keeps of its list: the lesions that are there first, then those gone."""
+    if not known:
+        return ()
+    from imaging.analysis.lesions import lesion_anchors
+
+    there = {lesion.number for lesion in lesions}
+    return lesion_anchors([*lesions, *(x for n, x in known.items() if n not in there)])
 
 
 def _number_of(lesion: Lesion, known: dict[int, Lesion], taken: set[int]) -> int:

@@ -97,6 +97,40 @@ def lesion_uid(segmentation: Segmentation, lesion: Lesion) -> str:
     return mask_uid(segmentation.id, lesion.geometry, created, f"lesion at {k} {j} {i}")
 
 
+def lesion_anchors(lesions: Sequence[Lesion]) -> tuple[tuple[int, int, int, int], ...]:
+    """The numbers of lesions, each with a voxel inside it: what a mask keeps of its list."""
+    return tuple((lesion.number, *lesion.peak_index) for lesion in lesions)
+
+
+def anchored_lesions(
+    geometry: Geometry, numbers: Sequence[tuple[int, int, int, int]]
+) -> list[Lesion]:
+    """Lesions of one voxel for :func:`lesion_anchors`, which give their numbers to what lies there.
+
+    Parameters
+    ----------
+    numbers : sequence of (number, k, j, i)
+        A voxel outside the grid is left out.
+    """
+    voxel = np.ones((1, 1, 1), bool)
+    voxel.flags.writeable = False
+    found = []
+    for number, *place in numbers:
+        box = Box(_triple(np.array(place)), _triple(np.add(place, 1)))
+        if box.clipped(geometry.shape) == box:
+            found.append(Lesion(number, 0, geometry, box, voxel, None, box.start))
+    return found
+
+
+def numbered_as(
+    lesions: Sequence[Lesion], numbers: Sequence[tuple[int, int, int, int]]
+) -> list[Lesion]:
+    """Lesions with the numbers that a mask kept for them; others come after all of those."""
+    if not numbers or not lesions:
+        return list(lesions)
+    return _number(list(lesions), anchored_lesions(lesions[0].geometry, numbers))
+
+
 def find_lesions(
     segmentation: Segmentation,
     probability: Heatmap | None = None,

@@ -302,6 +302,8 @@ def item_body(item: Item, arrays: Arrays) -> Body:
     if isinstance(item, Segmentation):
         header = _identified(item.header(), item.id, item.geometry)
         body |= {"kind": "segmentation", "header": header_body(header)}
+        if item.lesion_numbers:
+            body |= {"lesion_numbers": [list(one) for one in item.lesion_numbers]}
         return body | {"labels": _keep(item.labels, arrays)}
     body |= {"kind": "heatmap", "name": item.name, "meaning": item.meaning, "about": item.about}
     body |= {"provenance": provenance_body(item.provenance)}
@@ -317,6 +319,7 @@ def read_item(body: Body, fetch: Fetch) -> Segmentation | Heatmap:
         labels = fetch(_text(body, "labels"), np.dtype(np.uint8), geometry.shape)
         item = Segmentation.from_labels(id, header.name, geometry, volume_id, labels)
         item.set_header(header)
+        item.lesion_numbers = read_numbers(body.get("lesion_numbers", []))
         item.revision = 0
         return item
     if body["kind"] != "heatmap":
@@ -326,6 +329,16 @@ def read_item(body: Body, fetch: Fetch) -> Segmentation | Heatmap:
         id, _text(body, "name"), values, _text(body, "meaning"), geometry, volume_id,
         read_provenance(body["provenance"]), _text(body, "about"),
     )  # fmt: skip
+
+
+def read_numbers(stored: list[list[int]]) -> tuple[tuple[int, int, int, int], ...]:
+    """Numbers of a lesion list, each with its voxel; old files have none."""
+    read = []
+    for number, k, j, i in stored:
+        if any(type(value) is not int or value < 0 for value in (number, k, j, i)) or not number:
+            raise BadInput("A stored number of a lesion is none")
+        read.append((number, k, j, i))
+    return tuple(read)
 
 
 def _identified(header: SegmentationHeader, mask_id: str, geometry: Geometry) -> SegmentationHeader:
@@ -424,6 +437,7 @@ def frozen_item(item: Item) -> Item:
         item.id, item.name, item.geometry, item.volume_id, item.labels, revision=item.revision
     )
     copy.set_header(item.header())
+    copy.lesion_numbers = item.lesion_numbers
     return copy
 
 

@@ -153,6 +153,7 @@ class Journal:
         self._closing = False
         self._state = _SAVING
         self._since_base = 0
+        self._noted: dict[str, tuple[tuple[int, int, int, int], ...]] = {}
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
 
     @classmethod
@@ -269,9 +270,16 @@ class Journal:
         fresh = [volume for volume in case.volumes if volume.id not in self._known]
         if fresh:
             self._hand_over(_Entry(VOLUMES, "", "", volumes=self._note(fresh)))
-        entry = _Entry(EDIT, how, edit.name, edit=codec.frozen(edit))
+        entry = _Entry(EDIT, how, edit.name, edit=codec.frozen(edit), remark=self._numbers(case))
         self._since_base += 1
         return self._hand_over(entry)
+
+    def _numbers(self, case: Case) -> dict[str, object]:
+        """Numbers of the lesion lists that have changed since they were last noted."""
+        now = {mask.id: mask.lesion_numbers for mask in case.segmentations}
+        fresh = {id: numbers for id, numbers in now.items() if numbers != self._noted.get(id, ())}
+        self._noted = now
+        return {"lesion_numbers": fresh} if fresh else {}
 
     def compact(self, case: Case) -> Ticket:
         """Store all items as they stand, so that replay can start here. For idle moments."""

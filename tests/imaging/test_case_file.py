@@ -420,3 +420,23 @@ def test_nothing_stored_can_run_code():
         text = module.read_text(encoding="utf-8").replace("No pickle", "")
         assert "pickle" not in text
         assert "np.load" not in text
+
+
+def test_lesions_keep_their_numbers_and_files_without_any_open(tmp_path):
+    case = small_case()
+    case.segmentation("mask").lesion_numbers = ((107, 1, 2, 3), (5, 0, 0, 4))
+    again, _ = opened(save_case(tmp_path / "case", snapshot(case)), case)
+    assert again.segmentation("mask").lesion_numbers == ((107, 1, 2, 3), (5, 0, 0, 4))
+    plain, _ = opened(save_case(tmp_path / "plain", small_case()), case)
+    assert plain.segmentation("mask").lesion_numbers == ()
+
+
+@pytest.mark.parametrize(
+    "numbers", [[[0, 1, 1, 1]], [[1, -1, 0, 0]], [[1, 2]], [["1", 0, 0, 0]], 7]
+)
+def test_numbers_that_are_none_are_damage(tmp_path, numbers):
+    case = small_case()
+    arrays: codec.Arrays = {}
+    body = codec.item_body(case.segmentation("mask"), arrays) | {"lesion_numbers": numbers}
+    with pytest.raises((BadInput, TypeError, ValueError)):
+        codec.read_item(body, lambda name, dtype, shape: arrays[name])
