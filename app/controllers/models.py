@@ -104,6 +104,7 @@ class ModelController(QObject):
             return
         model = self._installed[model_id]
         volume = self._workspace.case.volume(volume_id)
+        self._panel.choose_series(volume_id)
         self._panel.set_progress("Starting", -1.0, None)
         self._run = self._start(
             lambda client: client.segment(
@@ -166,8 +167,13 @@ class ModelController(QObject):
             self._run.cancel()
 
     def _case_changed(self, _changes, origin: str) -> None:
-        if origin == "close":  # nobody waits for this answer any more
+        if origin != "close":
+            return
+        if self.running:  # nobody waits for this answer any more
             self.cancel()
+        else:  # how the last run ended is no news of the next study
+            self._panel.set_idle("")
+            self._explain.set_idle("")
 
     def close(self) -> None:
         """Stop the worker process."""

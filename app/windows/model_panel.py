@@ -122,6 +122,10 @@ class ModelPanel(QWidget):
         self.device.setCurrentIndex(max(0, self.device.findData(device)))
         self.explain.setChecked(explain)
 
+    def choose_series(self, volume_id: str) -> None:
+        """Name the image that a run looks at, where it is another than the one chosen."""
+        self.series.setCurrentIndex(max(0, self.series.findData(volume_id)))
+
     def set_progress(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
         """A run is on; ``fraction`` is 0 to 1, or below 0 where it is not known yet."""
         if not self._running:
@@ -269,12 +273,13 @@ class ModelPanel(QWidget):
                 self._choose_fitting_series()
 
     def _on_display(self, old, new) -> None:
-        """The series of the cell that was made active is the one meant, if it fits."""
-        if old.active == new.active:
+        """The series that the active cell shows now is the one meant, if it fits."""
+        cell, before = new.cell(new.active), old.cell(old.active)
+        shown = (old.active, before.volume_id if before else "")
+        if cell is None or shown == (new.active, cell.volume_id):
             return
-        cell = new.cell(new.active)
-        if cell is not None and self._fit_of(cell.volume_id)[0]:
-            self.series.setCurrentIndex(max(0, self.series.findData(cell.volume_id)))
+        if self._fit_of(cell.volume_id)[0]:
+            self.choose_series(cell.volume_id)
 
 
 def _combo(tip: str) -> QComboBox:

@@ -155,12 +155,14 @@ class StudyBrowser(QWidget):
         self.not_read.add(path, reason, damaged)
 
     def set_current(self, key: str) -> None:
-        """Mark the series that the active view shows; empty for none."""
+        """Mark the series that the active view shows, and bring it into sight; empty for none."""
         for other in (self._current, key):
             item = self._series.get(other)
             if item is not None:
                 item.setData(0, CURRENT_ROLE, other == key)
         self._current = key
+        if key in self._series:
+            self.tree.scrollToItem(self._series[key])
 
     def set_names_as(self, script: str) -> None:
         """Say in which script names are read where files do not say it; empty where none chose."""

@@ -24,6 +24,10 @@ class Panel(QObject):
     def __init__(self) -> None:
         super().__init__()
         self.words = "idle"
+        self.series = ""
+
+    def choose_series(self, volume_id) -> None:
+        self.series = volume_id
 
     def set_progress(self, stage, _fraction, _left) -> None:
         self.words = stage
@@ -182,6 +186,7 @@ def test_a_model_is_not_asked_about_slices_that_have_to_be_made_even_first(desk)
     assert volume_id == "flair"
     then("t1")  # the even volume is there
     assert desk.client.asked[0]["volume"].id == "t1"
+    assert desk.models._panel.series == "t1"  # what the panel names is what the model looks at
 
 
 def test_an_answer_remembers_which_image_of_a_series_the_model_has_seen(desk) -> None:
@@ -195,3 +200,12 @@ def test_an_answer_remembers_which_image_of_a_series_the_model_has_seen(desk) ->
     desk.end(answer())
     [mask] = desk.workspace.case.segmentations
     assert ("image", "TE 20 ms") in mask.provenance.settings
+
+
+def test_how_a_run_ended_is_forgotten_with_its_study(desk) -> None:
+    desk.run()
+    desk.end(Failed("t", "The worker died", "Try again"))
+    assert "died" in desk.models._panel.words
+    desk.workspace.replace_case(Case(), desk.workspace.display, "close")
+    assert desk.models._panel.words == ""
+    assert desk.models._explain.words == ""

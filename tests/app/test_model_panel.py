@@ -112,6 +112,14 @@ def test_a_series_that_is_named_anew_is_taken_where_it_fits(ready, workspace) ->
     assert "expects" in ready.fit.text()
 
 
+def test_the_series_that_comes_into_the_active_view_is_meant_where_it_fits(ready, workspace):
+    cell = workspace.display.cell(workspace.display.active)
+    workspace.show(workspace.display.with_cell(replace(cell, volume_id="t1")))
+    ready.choose_series("t1")
+    workspace.show(workspace.display.with_cell(replace(cell, volume_id="flair")))
+    assert ready.volume_id == "flair"
+
+
 def test_another_series_is_doubted_in_words_but_may_run(qtbot, ready) -> None:
     ready.series.setCurrentIndex(ready.series.findData("t1"))
     assert "T1w" in ready.fit.text()

@@ -87,6 +87,9 @@ def test_what_a_row_says() -> None:
     assert size_text(series(shape=(1, 512, 256))) == "256×512×1"
     assert spacing_text(series()) == "2×2×3.2 mm"
     assert spacing_text(series(geometry=None)) == "no position"
+    shifted = GRID.affine.copy()
+    shifted[:3, 0] += 2.0 * GRID.directions[:, 1]  # each slice 2 mm further along its columns
+    assert spacing_text(series(geometry=Geometry(SHAPE, shifted))) == "2×2×3.2 mm"
     assert warning_text(series()) == ""
     assert warning_text(series(problems=("A slice is missing",))) == "A slice is missing."
     assert "uneven" in warning_text(series(regular=False))
@@ -152,6 +155,15 @@ def test_the_current_series_is_marked_alone(browser) -> None:
     browser.set_current("b")
     browser.set_current("c")
     assert [bool(row.data(0, CURRENT_ROLE)) for row in rows(browser)] == [False, False, True]
+
+
+def test_the_current_series_is_brought_into_sight(browser) -> None:
+    for n in range(30):
+        browser.add_series(series(f"s{n}"))
+    browser.set_current("s29")
+    assert browser.tree.viewport().rect().contains(spot(browser, 29))
+    browser.set_current("s0")
+    assert browser.tree.viewport().rect().contains(spot(browser, 0))
 
 
 def test_what_was_not_read_is_counted_by_reason(qtbot, browser) -> None:
