@@ -145,6 +145,22 @@ def uneven_words(geometry: Geometry, places: np.ndarray) -> str:
     return "lie at even distances but not on a straight line"
 
 
+def gap_words(geometry: Geometry, places: np.ndarray, k: int) -> str:
+    """The gaps beside a slice of an uneven stack: ``"gap of 12 mm (to slice 7)"``; else empty.
+
+    Parameters
+    ----------
+    geometry : Geometry
+        Gives the normal.
+    places : ndarray, shape (k, 3)
+    """
+    heights = places @ slice_normal(geometry)
+    wide = GAP_STEPS * usual_step(heights)
+    beside = [n for n in (k - 1, k + 1) if 0 <= n < len(heights)]
+    gaps = [(abs(float(heights[n] - heights[k])), n + 1) for n in beside]
+    return " · ".join(f"gap of {mm:.3g} mm (to slice {n})" for mm, n in gaps if mm > wide)
+
+
 def true_place(geometry: Geometry, places: np.ndarray, world: ArrayLike) -> np.ndarray:
     """Where a point seen on a slice of an uneven stack lies in the patient, LPS mm, shape (3,).
 

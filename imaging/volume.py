@@ -159,6 +159,9 @@ class Volume:
     sides_known : bool
         False where the file does not say which way the axes run in the patient: left and right,
         front and back, above and below are as they would be by default, and may be wrong.
+    made_slices : tuple of str
+        For an image made from uneven or sheared slices: what each slice is, empty for an exact
+        copy of an acquired one, else ``"interpolated"`` or ``"made up (gap of 12 mm)"``.
     """
 
     id: str
@@ -182,6 +185,7 @@ class Volume:
     even_mm: float = 0.0
     drawings: Drawings | None = field(default=None, repr=False)
     sides_known: bool = True
+    made_slices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.shape != self.geometry.shape:

@@ -643,12 +643,14 @@ class CaseController(QObject):
 
     def _list_made(self, made: Volume) -> None:
         """A volume that was made stands in the list of series like those that were found."""
+        from imaging.dicom.stacks.split import plane_of
         from imaging.open import volume_thumbnail
         from imaging.series import Series
 
         series = Series(
             made.id, "made", made.source, made.name, made.geometry.shape, made.geometry, (),
             problems=made.notes, sequence=made.source.sequence,
+            plane=plane_of((*made.geometry.directions[:, 2], *made.geometry.directions[:, 1])),
         )  # fmt: skip
         self._volume_of[made.id] = made.id
         self._series[made.id] = series

@@ -22,6 +22,7 @@ from app.windows.controls import (
 from app.windows.findings_model import COLUMNS, LESION_ROLE, SORT_ROLE, LesionTable, PlaceDelegate
 from app.windows.listening import REHEARSAL, listen
 from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.windows.tools_panel import middle_cut
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
 
@@ -258,7 +259,7 @@ class FindingsPanel(QWidget):
         with QSignalBlocker(self.mask_choice):
             self.mask_choice.clear()
             for mask in self._workspace.case.segmentations:
-                self.mask_choice.addItem(list_name(mask), mask.id)
+                self.mask_choice.addItem(middle_cut(list_name(mask)), mask.id)
             last = self.mask_choice.count() - 1
             at = self.mask_choice.findData(prefer or before)
             self.mask_choice.setCurrentIndex(at if at >= 0 else last)

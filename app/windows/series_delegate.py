@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem
 
 from app.windows.icons import icon
 from app.windows.series_text import (
+    images_text,
     kind_text,
     object_text,
     size_text,
@@ -29,6 +30,8 @@ OBJECT_ICONS = {
     "labels": "layers",
 }
 PICTURE, ICON = 52, 22
+#: Names of one study often begin alike: their ends tell them apart.
+ELIDE = Qt.TextElideMode.ElideMiddle
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -80,10 +83,26 @@ class SeriesDelegate(QStyledItemDelegate):
         for number, (words, font, colour) in enumerate(rows):
             self._line(painter, QRect(left, top + number * step, width, step), words, font, colour)
 
-    def _line(self, painter: QPainter, place: QRect, words: str, font: QFont, colour: str) -> None:
+    def _line(
+        self,
+        painter: QPainter,
+        place: QRect,
+        words: str,
+        font: QFont,
+        colour: str,
+        tail: str = "",
+    ) -> None:
         painter.setFont(font)
         painter.setPen(QColor(colour))
-        words = painter.fontMetrics().elidedText(words, Qt.TextElideMode.ElideRight, place.width())
+        metrics = painter.fontMetrics()
+        if tail:  # a count is never cut
+            wide = metrics.horizontalAdvance(tail)
+            end = QRect(place.right() + 1 - wide, place.top(), wide, place.height())
+            room = place.width() - wide
+            end.moveLeft(place.left() + min(room, metrics.horizontalAdvance(words)))
+            painter.drawText(end, Qt.AlignmentFlag.AlignVCenter, tail)
+            place = place.adjusted(0, 0, -wide, 0)
+        words = metrics.elidedText(words, ELIDE, place.width())
         painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, words)
 
     def _ground(self, painter, option, area: QRect, current: bool) -> None:
@@ -122,13 +141,14 @@ class SeriesDelegate(QStyledItemDelegate):
         lines = (
             (series.description or "Series without a name", bold, shown),
             (kind_text(series), painter.font(), DARK.text if series.viewable else DARK.disabled),
-            (size_text(series), painter.font(), DARK.dim),
+            (size_text(series, count=False), painter.font(), DARK.dim),
             (spacing_text(series), painter.font(), DARK.dim),
         )
         for number, (words, font, colour) in enumerate(lines):
             room = width - (22 if warning and number == 1 else 0)
             line = QRect(left, area.top() + SMALL_GAP + number * step, room, step)
-            self._line(painter, line, words, font, colour)
+            tail = images_text(series) if number == 0 else ""
+            self._line(painter, line, words, font, colour, tail)
         if warning:
             spot = QRect(area.right() - 22, area.top() + SMALL_GAP + step, 18, step)
             icon("warning", DARK.warning).paint(painter, spot)

@@ -55,10 +55,10 @@ def object_tooltip(found: FoundObject, shown: bool) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def size_text(series: Series) -> str:
+def size_text(series: Series, count: bool = True) -> str:
     """Columns, rows, slices and images: ``"256×256×192 ×3 echoes"``."""
     k, j, i = series.shape
-    return f"{i}×{j}×{k}{images_text(series)}"
+    return f"{i}×{j}×{k}{images_text(series) if count else ''}"
 
 
 _IMAGES = {"echo time": "echoes", "echo": "echoes", "time point": "times",
@@ -75,7 +75,7 @@ def spacing_text(series: Series) -> str:
     """Distances of voxels in mm along columns, rows and slices; "?" where slices are uneven."""
     if series.geometry is None:
         return "no position"
-    k, j, i = series.geometry.spacing
+    k, (_, j, i) = series.geometry.slice_mm, series.geometry.spacing
     if not series.regular:
         return f"{mm_text(i)}×{mm_text(j)}×? mm"
     return f"{mm_text(i)}×{mm_text(j)}×{mm_text(k)} mm"

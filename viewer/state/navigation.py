@@ -35,7 +35,8 @@ def plane_cells(volume: Volume) -> tuple[Cell, ...]:
 
 def first_display(display: DisplayState, volume: Volume) -> DisplayState:
     """A fresh arrangement around one volume, crosshair in its middle."""
-    display = display.but(cells=plane_cells(volume), active=CELL_IDS[0], maximised="")
+    alone = "" if volume.placed else CELL_IDS[0]  # it has one plane only
+    display = display.but(cells=plane_cells(volume), active=CELL_IDS[0], maximised=alone)
     return with_cursor(display, volume.geometry, middle_voxel(volume.geometry))
 
 
@@ -52,6 +53,11 @@ def show_volume(
         cell = display.cell(cell_id) or display.cells[0]
         display = display.with_cell(replace(cell, volume_id=volume.id, camera=Camera()))
         return display.but(active=cell.id)
+    before = case.items.get(display.cells[0].volume_id)
+    if not volume.placed:
+        display = display.but(maximised=CELL_IDS[0], active=CELL_IDS[0])
+    elif isinstance(before, Volume) and not before.placed:
+        display = display.but(maximised="")
     mixed = len({cell.volume_id for cell in display.cells}) > 1
     if mixed:
         display = display.but(cells=plane_cells(volume), active=CELL_IDS[0])

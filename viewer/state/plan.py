@@ -16,7 +16,7 @@ from imaging.case import Case
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
-from imaging.uneven import UnevenGeometry
+from imaging.uneven import UnevenGeometry, gap_words
 from imaging.volume import Volume
 from viewer.state.display import Cell, DisplayState, Layout, Plane, Point, drawing_id
 from viewer.state.linking import cursor_in, linked
@@ -44,7 +44,7 @@ from viewer.state.slice_plan import (
     SlicePlan,
     SlicePosition,
 )
-from viewer.state.text import corner_texts, place_along, why_one_plane
+from viewer.state.text import ONE_PLANE, corner_texts, place_along, why_one_plane
 from viewer.state.windows import shown_inverted, shown_window
 
 #: Room left around a picture that fits its view.
@@ -90,6 +90,16 @@ def plan(case: Case, display: DisplayState, sizes: Mapping[str, tuple[int, int]]
     return ViewPlan(display.layout, display.maximised, tuple(c.id for c in shown), slices)
 
 
+def said_before(display: DisplayState, cell: Cell) -> bool:
+    """Whether a cell before this one says already why the volume has one plane only."""
+    for other in display.shown_cells:
+        if other.id == cell.id:
+            return False
+        if other.volume_id == cell.volume_id and other.plane != Plane.ACQUIRED:
+            return True
+    return False
+
+
 def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, int]) -> SlicePlan:
     """Work out the picture of one slice cell."""
     volume = case.items.get(cell.volume_id)
@@ -97,9 +107,11 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
     if not isinstance(volume, Volume) or min(size) < 1:
         return SlicePlan(cell.id, cell.plane, size, active=active, message=NO_IMAGE)
     if not volume.even and cell.plane != Plane.ACQUIRED:
+        said = said_before(display, cell)
         return SlicePlan(
-            cell.id, cell.plane, size, active=active, message=why_one_plane(volume),
-            uneven="" if why_not_even(volume) else volume.id,
+            cell.id, cell.plane, size, active=active,
+            message=ONE_PLANE if said else why_one_plane(volume),
+            uneven="" if said or why_not_even(volume) else volume.id,
         )  # fmt: skip
     cursor = cursor_in(display, volume.geometry)
     frame = _frame(volume.geometry, cell, cursor, size)
@@ -114,7 +126,7 @@ def slice_plan(case: Case, display: DisplayState, cell: Cell, size: tuple[int, i
     scaled = display.text_shown and volume.placed  # else even the size of a pixel may be a guess
     texts = corner_texts(
         volume, cell.plane, position, window, cell.camera.zoom, frame.cut is None, size, follows,
-        remark,
+        remark or _slice_note(volume, frame.cut), _slicewise(volume, frame.cut),
     )  # fmt: skip
     return SlicePlan(
         cell=cell.id,
@@ -226,6 +238,20 @@ def _place_of(
     return replace(position, place=place), remark
 
 
+def _slice_note(volume: Volume, cut: ArrayCut | None) -> str:
+    """What an acquired slice lies beside, or what a made one is."""
+    if cut is None or cut.axis != 0:
+        return ""
+    if volume.made_slices:
+        return volume.made_slices[cut.index]
+    return "" if volume.places is None else gap_words(volume.geometry, volume.places, cut.index)
+
+
+def _slicewise(volume: Volume, cut: ArrayCut | None) -> bool:
+    """True where the note of the slice says what was interpolated."""
+    return bool(volume.made_slices) and cut is not None and cut.axis == 0
+
+
 def slice_position(geometry: Geometry, cell: Cell, cursor: np.ndarray) -> SlicePosition:
     """Where a cell's slice is among all slices of its plane.
 
@@ -248,7 +274,7 @@ def slice_position(geometry: Geometry, cell: Cell, cursor: np.ndarray) -> SliceP
 def _resampled_position(geometry: Geometry, way: Way, cursor: np.ndarray) -> SlicePosition:
     low, high = extent(geometry, way.normal)
     along = np.abs(np.asarray(way.normal) @ geometry.directions)
-    step = geometry.spacing[int(along.argmax())]
+    step = (geometry.slice_mm, *geometry.spacing[1:])[int(along.argmax())]
     count = max(1, math.floor((high - low) / step))
     first = (low + high) / 2.0 - (count - 1) / 2.0 * step
     number = 1 + round((dot(point(cursor), way.normal) - first) / step)

@@ -20,6 +20,7 @@ LETTER_WIDTH, KEPT_WIDTH = 7.5, 28.0
 #: A plane tilted by more than this is called oblique, as in the list of series.
 OBLIQUE_DEG = 5.0
 NOT_LINKED = "not linked"
+ONE_PLANE = "Only the plane as acquired is shown."
 UNSURE_SIDES = "sides may be wrong"
 
 
@@ -33,6 +34,7 @@ def corner_texts(
     size: tuple[int, int],
     follows: bool = True,
     remark: str = "",
+    slicewise: bool = False,
 ) -> CornerTexts:
     """Patient and study above, series with slice position and window with zoom below.
 
@@ -45,6 +47,8 @@ def corner_texts(
         False where the volume lies in another frame of reference than the crosshair.
     remark : str
         What is odd with this slice.
+    slicewise : bool
+        True where the remark says whether this slice was interpolated.
     """
     repeat = repeat_text(volume)
     number_of = f"{position.number}/{position.count}"
@@ -67,13 +71,15 @@ def corner_texts(
             ),
             bottom_left=_lines(
                 *_fitting(room, unsure, "sides unsure"),
-                *_fitting(room, remark, ""),
+                *_fitting(room, remark, remark.partition(" (")[0]),
                 "" if follows else NOT_LINKED,
             ),
             bottom_right=_fitting(room, _levels(window, "  "), _levels(window, " ")),
         )
-    marks = " · ".join([*_marks(volume, resampled), *([] if follows else [NOT_LINKED])])
-    where = " · ".join(filter(None, (where, position.place)))
+    marks = " · ".join([*_marks(volume, resampled, slicewise), *([] if follows else [NOT_LINKED])])
+    room = size[0] / 2.0 - KEPT_WIDTH
+    parts = _lines(where, position.place)
+    places = _fitting(room, " · ".join(parts)) or parts  # never cut by the letter
     return CornerTexts(
         top_left=_lines(*_patient(volume.source.patient)),
         top_right=_lines(
@@ -81,7 +87,7 @@ def corner_texts(
             volume.source.study_description,
             date(volume.source.study_date),
         ),
-        bottom_left=_lines(_series(volume), repeat, where, unsure, remark),
+        bottom_left=_lines(_series(volume), repeat, *places, unsure, remark),
         bottom_right=_lines(marks, _levels(window, "  "), scale),
     )
 
@@ -118,7 +124,7 @@ def why_one_plane(volume: Volume) -> str:
         where = "The header does not say where these slices lie."
     else:
         where = f"The slices {uneven_words(volume.geometry, volume.places)}."
-    return f"{where} Only the plane as acquired is shown."
+    return f"{where} {ONE_PLANE}"
 
 
 def plane_name(plane: Plane, geometry: Geometry) -> str:
@@ -186,9 +192,9 @@ def _series(volume: Volume) -> str:
     return f"{source.series_number} · {name}" if source.series_number else name
 
 
-def _marks(volume: Volume, resampled: bool) -> list[str]:
+def _marks(volume: Volume, resampled: bool, slicewise: bool) -> list[str]:
     marks = []
-    if resampled or volume.interpolated:
+    if resampled or (volume.interpolated and not slicewise):
         marks.append("interpolated")
     if any("lossy" in note.lower() for note in volume.notes):
         marks.append("lossy")

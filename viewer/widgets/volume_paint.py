@@ -38,7 +38,7 @@ def paint_letters(
             painter,
             box,
             Qt.AlignmentFlag.AlignCenter,
-            letter if sides_known else f"{letter}?",
+            words,
             colour,
         )
 

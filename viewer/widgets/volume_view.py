@@ -29,7 +29,8 @@ from viewer.rendering.ray_cast import can_cast
 from viewer.rendering.volume_scene import SceneState
 from viewer.state.display import Cell, DisplayState
 from viewer.state.linking import cursor_in
-from viewer.state.text import why_one_plane
+from viewer.state.plan import said_before
+from viewer.state.text import ONE_PLANE, why_one_plane
 from viewer.state.windows import automatic_window, shown_inverted, shown_window
 from viewer.widgets import slice_paint as marks
 from viewer.widgets.offer import even_offer
@@ -125,10 +126,13 @@ class VolumeView(QWidget):
         """Show a cell of the display; ``changes`` tells which voxels have arrived since."""
         volume = case.items.get(cell.volume_id)
         volume = volume if isinstance(volume, Volume) else None
-        self._message = NO_SERIES if volume is None else why_one_plane(volume)
+        said = said_before(display, cell)
+        self._message = NO_SERIES
+        if volume is not None:
+            self._message = ONE_PLANE if said else why_one_plane(volume)
         self._uneven = ""
         if volume is not None and not volume.even:
-            self._uneven = "" if why_not_even(volume) else volume.id
+            self._uneven = "" if said or why_not_even(volume) else volume.id
             volume = None
         self._offer.place(bool(self._uneven))
         self._case, self._display = case, display

@@ -24,7 +24,7 @@ class Study:
 
 def study_of(header: Header) -> Study:
     """Read patient, study and series from the header of one file."""
-    name = header.human(0x0008103E) or header.human(0x00181030)
+    name = _spaced(header.human(0x0008103E) or header.human(0x00181030))
     number = header.text(0x00200011)
     facts = facts_of(header)
     source = Source(
@@ -38,8 +38,8 @@ def study_of(header: Header) -> Study:
             sex=header.text(0x00100040),
         ),
         study_date=header.text(0x00080020),
-        study_description=header.human(0x00081030),
-        series_description=header.human(0x0008103E),
+        study_description=_spaced(header.human(0x00081030)),
+        series_description=_spaced(header.human(0x0008103E)),
         series_number=number,
         modality=header.text(0x00080060),
         manufacturer=header.human(0x00080070),
@@ -48,6 +48,11 @@ def study_of(header: Header) -> Study:
     unsure = is_unsure(header.values.get(0x00100010, b""), header.texts(0x00080005))
     notes = (doubt_note(header.names_as),) if unsure else ()
     return Study(source, description, safe_uid(header.text(0x00200052)), facts, notes)
+
+
+def _spaced(words: str) -> str:
+    """A description as people write it: some scanners put carets between its words."""
+    return " ".join(words.replace("^", " ").split()) if "^" in words else words
 
 
 def person(name: str) -> str:

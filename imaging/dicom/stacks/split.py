@@ -21,6 +21,8 @@ from imaging.series import Frame
 
 #: Direction cosines and pixel spacings that differ by less are the same.
 SAME_AXES = 1e-3
+#: Up to so many images are named one by one.
+_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,10 @@ def _stacks(group: list[Frame], name: str, frame_of_reference: str) -> list[Stac
     made: list[Stack] = []
     for cluster in clusters:
         stack = _stack(cluster, most, frame_of_reference)
-        label = ", ".join(filter(None, (name, _label(cluster, len(clusters)))))
+        own = _label(cluster, images) if len(clusters) > 1 else ""
+        label = ", ".join(filter(None, (name, own)))
         # The largest one keeps the plain key: it is the one that grows while files come.
-        mark = f"#{_label(cluster, len(clusters))}" if made else ""
+        mark = f"#{own}" if made else ""
         made.append(replace(stack, signature=_unused(signature + mark, made), label=label))
     return _with_a_word_of_the_rest(made)
 
@@ -128,12 +131,23 @@ def _stack(cluster: list[Image], most: int, frame_of_reference: str) -> Stack:
     )  # fmt: skip
 
 
-def _label(cluster: list[Image], clusters: int) -> str:
-    if clusters == 1:
-        return ""
+def _label(cluster: list[Image], images: list[Image]) -> str:
+    """Which of the images of a series these are: ``"time points 1, 2, 4, 5"``."""
     if len(cluster) == 1:
         return cluster[0].label
-    return f"{cluster[0].label} to {cluster[-1].label}"
+    inside = {id(image) for image in cluster}
+    places = [n for n, image in enumerate(images) if id(image) in inside]
+    if places[-1] - places[0] + 1 == len(places):
+        return f"{cluster[0].label} to {cluster[-1].label}"
+    if len(cluster) > _NAMED:
+        out = [i.label for i in images[places[0] : places[-1]] if id(i) not in inside]
+        more = " and more" if len(out) > 3 else ""
+        return f"{cluster[0].label} to {cluster[-1].label} without {', '.join(out[:3])}{more}"
+    mark = cluster[0].words[0][0] if len(cluster[0].words) == 1 else ""
+    labels = [image.label for image in cluster]
+    if mark and all(label.startswith(f"{mark} ") for label in labels):
+        return f"{mark}s {', '.join(label.removeprefix(f'{mark} ') for label in labels)}"
+    return ", ".join(labels)
 
 
 def _with_a_word_of_the_rest(made: list[Stack]) -> list[Stack]:
@@ -206,8 +220,9 @@ _COMPONENTS = {"M": "magnitude", "P": "phase", "R": "real", "I": "imaginary",
 
 def _kind_words(frame: Frame, firsts: list[Frame]) -> str:
     common = set.intersection(*(set(other.kind) for other in firsts))
-    words = (_COMPONENTS.get(word, word.lower()) for word in frame.kind if word not in common)
-    return " ".join(dict.fromkeys(words))
+    telling = (word for word in frame.kind if word not in common)
+    words = (_COMPONENTS.get(word, word.lower().replace("_", " ")) for word in telling)
+    return " ".join(dict.fromkeys(" ".join(words).split()))  # "PERFUSION_FFE", "FFE": one FFE
 
 
 def plane_of(orientation: tuple[float, ...] | None) -> str:
