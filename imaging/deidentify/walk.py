@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from imaging.deidentify.canaries import Canaries
 from imaging.deidentify.key import Key
+from imaging.deidentify.label_texts import clean_label
 from imaging.deidentify.options import KEEP as KEEP_DATES
 from imaging.deidentify.options import SHIFT, Options
 from imaging.deidentify.private_tags import CSA_CREATOR, CSA_IMAGE, is_safe, rebuilt_csa
@@ -29,6 +30,7 @@ from imaging.deidentify.profile import (
     basic_action,
     rules,
 )
+from imaging.deidentify.provenance import SETTINGS, kind_of, told
 from imaging.deidentify.text import cleaned, known_words, tokens
 from imaging.deidentify.values import (
     DATE_VRS,
@@ -57,7 +59,10 @@ _CLASS_ROOTS = ("1.2.840.10008.", "1.3.12.2.1107.5.9.", "1.3.46.670589.11.0.0.12
 #: Code schemes whose meanings are the same everywhere (PS3.16 table 8-1); others may be a site's.
 _SCHEMES = frozenset(
     ("SCT", "SRT", "SNM3", "DCM", "UCUM", "LN", "NCIt", "RADLEX", "FMA", "UMLS", "MDC", "NEU",
-     "ISO3166_1", "RFC5646", "BARI", "ICDO3", "I10", "IBSI", "99ISOCENTER")
+     "ISO3166_1", "RFC5646", "BARI", "ICDO3", "I10", "IBSI", "99ISOCENTER", "ACR", "C4", "C5",
+     "CD2", "CTV3", "DCMUID", "HGNC", "HPC", "I9", "I9C", "I10P", "I11", "ISO639_1", "ISO639_2",
+     "ITIS_TSN", "LB", "MAYOASRG", "MGI", "NDC", "NICIP", "NYUMCCG", "POS", "PUBCHEM_CID",
+     "RFC3066", "RXNORM", "SNM", "SNM3", "UBERON", "UNS", "UPC", "V3")
 )  # fmt: skip
 
 
@@ -103,10 +108,10 @@ class Walk:
             if tag in _OURS or tag.group < 8 or tag.element == 0 or tag in _PIXELS:
                 continue
             element = self._element(old, tag)
-            made = self._handled(element, depth) if element is not None else None
+            made = self._handled(element, old, depth) if element is not None else None
             if made is not None:
                 new.add(made)
-        _local_codes(old, new, self.forbidden)
+        self._local_codes(old, new)
         return new
 
     # --- one element -------------------------------------------------------------------------
@@ -127,8 +132,12 @@ class Walk:
             return None
         return element
 
-    def _handled(self, element: DataElement, depth: int) -> DataElement | None:
+    def _handled(self, element: DataElement, item: Dataset, depth: int) -> DataElement | None:
         rule = rules().get(int(element.tag))
+        if kind := kind_of(element.keyword, item):
+            return self._provenance(element, rule, kind)
+        if element.keyword in _ROI_NAMES or element.keyword == "StructureSetLabel":
+            return self._named(element, item, rule)
         action = self._action(element, rule)
         if int(element.tag) in (PATIENT_NAME, PATIENT_ID):
             self._count(_title(int(element.tag), rule), PSEUDONYM)
@@ -189,6 +198,49 @@ class Walk:
             return None
         return self._replaced(element, rule, dummy(element.VR) if basic == DUMMY else None)
 
+    def _provenance(self, element: DataElement, rule: Rule | None, kind: str) -> DataElement | None:
+        """What an algorithm is called and how it was run, whole and true, or not at all."""
+        old = "\\".join(_texts(element.value))
+        new = told(kind, old, self.forbidden)
+        if new == old:
+            self.canaries.made(new)
+            return element
+        self._count(_title(int(element.tag), rule), CLEAN)
+        if new or element.keyword in _NEEDED:
+            return self._replaced(element, rule, new or _NEEDED[element.keyword])
+        self.canaries.add(element, rule)
+        return None
+
+    def _named(self, element: DataElement, item: Dataset, rule: Rule | None) -> DataElement:
+        """The known words of the name of contours, else their number."""
+        number = item.get("ROINumber", item.get("ReferencedROINumber", ""))
+        kind = "ROI" if element.keyword in _ROI_NAMES else "RTSTRUCT"
+        old = " ".join(_texts(element.value))
+        new = clean_label(old, str(number or ""), self.forbidden, kind)
+        new = new[:16] if element.VR == "SH" else new
+        if new == old:
+            self.canaries.made(new)
+            return element
+        self._count(_title(int(element.tag), rule), CLEAN)
+        return self._replaced(element, rule, new)
+
+    def _local_codes(self, old: Dataset, new: Dataset) -> None:
+        """Codes of schemes that only one site knows are texts of that site."""
+        scheme = str(old.get("CodingSchemeDesignator") or "")
+        if not scheme or scheme in _SCHEMES:
+            if "CodeMeaning" in new and not scheme:
+                new.CodeMeaning = cleaned(str(new.CodeMeaning), self.forbidden) or "ANON"
+            return
+        new.CodingSchemeDesignator = LOCAL_SCHEME
+        if "CodeMeaning" in new:
+            new.CodeMeaning = cleaned(str(new.CodeMeaning), self.forbidden) or "ANON"
+        for keyword in ("CodeValue", "LongCodeValue"):
+            if keyword in new:
+                setattr(new, keyword, self.key.token(scheme, str(old[keyword].value), 12))
+        for keyword in _OF_SCHEMES:
+            if keyword in new:
+                delattr(new, keyword)
+
     def _without_names(self, element: DataElement, rule: Rule | None) -> DataElement:
         """A text that stays, unless somebody has typed the patient's name into it."""
         from pydicom.dataelem import DataElement
@@ -241,6 +293,8 @@ class Walk:
             may_go = action == REMOVE or (rule is not None and rule.basic.startswith("X"))
             return None if may_go else DataElement(element.tag, "SQ", [])
         items = [self.dataset(item, depth + 1) for item in element.value]
+        if element.keyword == "ContentSequence":  # a setting that went leaves no hole
+            items = [item for item in items if not _is_gone(item)]
         if action == DUMMY:
             items = [scrubbed(item) for item in items]
         return DataElement(element.tag, "SQ", items)
@@ -279,6 +333,19 @@ class Walk:
 
 
 _TEXTS = frozenset(("LO", "SH", "LT", "ST", "UT", "UC", "CS"))
+GONE = "removed"
+#: What stands in the place of a text that must be there (types 1 and 1C).
+_NEEDED = {
+    "TextValue": GONE, "AlgorithmName": GONE, "AlgorithmVersion": "unknown",
+    "SegmentAlgorithmName": GONE,
+}  # fmt: skip
+_ROI_NAMES = frozenset(("ROIName", "ROIObservationLabel"))
+LOCAL_SCHEME = "99LOCAL"
+_OF_SCHEMES = (
+    "CodingSchemeVersion", "CodingSchemeName", "CodingSchemeUID", "URNCodeValue",
+    "CodingSchemeExternalID", "CodingSchemeResponsibleOrganization",
+    "CodingSchemeResourcesSequence", "CodingSchemeURL", "CodingSchemeURLType",
+)  # fmt: skip
 _CLEANABLE = frozenset(("SQ", "LO", "SH", "LT", "ST", "UT", "UC"))
 
 
@@ -318,11 +385,8 @@ def scrubbed(dataset: Dataset) -> Dataset:
     return new
 
 
-def _local_codes(old: Dataset, new: Dataset, forbidden: frozenset[str]) -> None:
-    """Meanings of codes that only one site knows are texts of that site."""
-    scheme = str(old.get("CodingSchemeDesignator") or "")
-    if "CodeMeaning" in new and scheme not in _SCHEMES:
-        new.CodeMeaning = cleaned(str(new.CodeMeaning), forbidden) or "ANON"
+def _is_gone(item: Dataset) -> bool:
+    return kind_of("TextValue", item) == SETTINGS and item.get("TextValue") == GONE
 
 
 def _names_a_kind(element: DataElement) -> bool:

@@ -113,6 +113,40 @@ def test_descriptions_keep_known_words_and_lose_names():
     assert kept == "t2 sag b1000"
 
 
+def coded(value: str, scheme: str, meaning: str) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
+def test_codes_of_one_site_become_tokens_and_those_of_everybody_stay():
+    ds = plain_image()
+    ds.AnatomicRegionSequence = [
+        coded("12738006", "SCT", "Brain"), coded("MEYERS-KOPF", "99KLINIKUM", "Brain of Meyer"),
+        coded("MEYERS-KOPF", "99KLINIKUM", "Brain of Meyer"),
+    ]  # fmt: skip
+    items = deidentifier().dataset(ds).AnatomicRegionSequence
+    assert (items[0].CodeValue, items[0].CodingSchemeDesignator) == ("12738006", "SCT")
+    assert items[1].CodeValue == items[2].CodeValue != "MEYERS-KOPF"
+    assert (items[1].CodingSchemeDesignator, items[1].CodeMeaning) == ("99LOCAL", "Brain of")
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("2.1rc1", "2.1rc1"), ("v0.9", "v0.9"), ("12.03.2024", "unknown"), ("20240312", "unknown"),
+     ("Meyer's 1.0", "unknown")],
+)  # fmt: skip
+def test_a_version_stays_whole_or_goes(text, left):
+    ds = plain_image()
+    ds.SegmentationAlgorithmIdentificationSequence = [Dataset()]
+    item = ds.SegmentationAlgorithmIdentificationSequence[0]
+    item.AlgorithmName, item.AlgorithmVersion = "Meyer's own", text
+    item.AlgorithmParameters = "reader=Meyer, no pairs. Done on 12.03.2024"
+    (new,) = deidentifier().dataset(ds).SegmentationAlgorithmIdentificationSequence
+    assert (new.AlgorithmName, new.AlgorithmVersion) == ("removed", left)
+    assert "AlgorithmParameters" not in new
+
+
 def test_a_name_typed_into_a_kept_attribute_goes():
     ds = plain_image()
     ds.SequenceName = "jane special"

@@ -57,7 +57,10 @@ def written(tmp_path_factory) -> Path:
     labels[2:5, 3:7, 2:6] = 1
     labels[5:7, 8:11, 6:9] = 1
     segment = Segment(1, "Lesion", (230, 159, 0), algorithm_type=AUTOMATIC, tracking_uid="2.25.77")
-    made_by = Provenance("unet-flair", "1.2", "ab12cd", "CPU")
+    made_by = Provenance(
+        "unet-flair", "1.0.12", "ab12cd" * 10, "CPU (2 threads)", "2024-02-29T13:14:15",
+        settings=(("min_voxels", "5"), ("reader", "Mabuse")),
+    )  # fmt: skip
     mask = Segmentation.from_labels(
         "m", "Lesions", geometry, "v", labels, segments=(segment,), provenance=made_by,
         threshold=0.4,
@@ -81,6 +84,45 @@ def clean(written, tmp_path_factory) -> Path:
     for source in sorted(p for p in written.rglob("*") if p.is_file()):
         Deidentifier(Options(), KEY).file(source, target / f"{source.stem}.dcm")
     return target
+
+
+def values(ds: Dataset, keyword: str) -> list[str]:
+    return [str(element.value) for element in ds.iterall() if element.keyword == keyword]
+
+
+def test_what_made_a_mask_is_told_whole_and_true(written, clean):
+    """The reports of other programs would otherwise name a version that never was."""
+    settings = f"weights={'ab12cd' * 10},device=CPU (2 threads),threshold=0.4,min_voxels=5"
+    for name in ("mask", "contours"):
+        ds = dcmread(clean / f"{name}.dcm")
+        assert set(values(ds, "AlgorithmName")) == {"unet-flair"}, name
+        assert set(values(ds, "AlgorithmVersion")) == {"1.0.12"}, name
+        assert set(values(ds, "AlgorithmParameters")) == {settings}, name
+    assert set(values(dcmread(clean / "mask.dcm"), "SegmentAlgorithmName")) == {"unet-flair"}
+    told = values(dcmread(clean / "contours.dcm"), "ROIGenerationDescription")
+    assert told == ["unet-flair 1.0.12"]
+    texts = {}
+    for item in dcmread(clean / "report.dcm").iterall():
+        if item.keyword == "ContentSequence":
+            for one in item.value:
+                if "TextValue" in one:
+                    code = one.ConceptNameCodeSequence[0].CodeValue
+                    texts.setdefault(code, set()).add(one.TextValue)
+    assert texts["111001"] == {"unet-flair"}
+    assert texts["111003"] == {"1.0.12"}
+    assert texts["111002"] == set(settings.split(","))
+
+
+def test_contours_keep_a_name(written, clean, tmp_path):
+    ds = dcmread(clean / "contours.dcm")
+    assert {roi.ROIName for roi in ds.StructureSetROISequence} == {"Lesion"}
+    assert ds.StructureSetLabel == "Lesions"
+    ds = dcmread(written / "contours.dcm")
+    ds.StructureSetROISequence[0].ROIName = "Schmidtchen"
+    ds.StructureSetLabel = "Schmidtchen"
+    new = Deidentifier(Options(), KEY).dataset(ds)
+    assert new.StructureSetROISequence[0].ROIName == "ROI 1"
+    assert new.StructureSetLabel == "RTSTRUCT"
 
 
 def references(ds: Dataset, keyword: str) -> set[str]:
