@@ -15,7 +15,7 @@ from imaging.segmentation import Segment, Segmentation, next_colour
 from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
-from viewer.tools.brush import BRUSH_RANGE_MM
+from viewer.tools.brush import BRUSH_RANGE_MM, brush_target
 from viewer.tools.table import TOOLS
 from viewer.tools.tool import Preview
 
@@ -171,10 +171,10 @@ class ToolController(QObject):
             return False
         if isinstance(volume, Volume) and not volume.even:
             return False
-        existing = [s for s in self.case.segmentations if s.volume_id == volume.id]
-        target = existing[-1] if existing else self._new_mask(volume)
-        label = target.segments[0].number if target.segments else 1
-        brush = replace(brush, segmentation_id=target.id, label=label)
+        fresh = replace(display, brush=replace(brush, segmentation_id=""))
+        mask_id, label = brush_target(self.case, fresh)
+        mask_id = mask_id or self._new_mask(volume).id
+        brush = replace(brush, segmentation_id=mask_id, label=label)
         self.show(self.display.but(brush=brush))
         return True
 

@@ -31,6 +31,7 @@ from app.windows.theme import SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.segmentation import Segmentation
 from viewer.state.display import Brush
+from viewer.tools.brush import brush_target
 from viewer.tools.table import TOOLS
 from viewer.tools.tool import Tool
 
@@ -64,6 +65,7 @@ class ToolsPanel(QWidget):
         self._workspace = workspace
         self.buttons: dict[str, QToolButton] = {}
         self._targets: list[tuple[str, int]] = []
+        self._shown_target = ("", 1)
         self._group = QButtonGroup(self)
         tools = [self._tool_button(number, tool) for number, tool in enumerate(TOOLS, 1)]
         self.title = sentence(role="text")
@@ -150,8 +152,10 @@ class ToolsPanel(QWidget):
     def _on_display(self, old, new) -> None:
         if old.tool != new.tool:
             self._show_tool()
-        if old.brush != new.brush:
+        target = brush_target(self._workspace.case, new)
+        if old.brush != new.brush or target != self._shown_target:
             self._show_labels()
+            self._show_brush()
         if old.brush != new.brush or old.tool != new.tool or old.overlays != new.overlays:
             self._show_brush()
         if old.overlays_shown != new.overlays_shown:
@@ -174,8 +178,7 @@ class ToolsPanel(QWidget):
         self._group.setExclusive(True)
 
     def _show_labels(self) -> None:
-        brush = self._workspace.display.brush
-        target = (brush.segmentation_id, brush.label)
+        target = self._shown_target = brush_target(self._workspace.case, self._workspace.display)
         self._targets.clear()
         with QSignalBlocker(self.label):
             self.label.clear()
@@ -217,17 +220,18 @@ class ToolsPanel(QWidget):
     def _restrictions(self, brush: Brush) -> tuple[str, str]:
         """Everything that keeps the brush from painting, as sentences."""
         found = []
-        mask = self._workspace.case.items.get(brush.segmentation_id)
+        mask_id, label = brush_target(self._workspace.case, self._workspace.display)
+        mask = self._workspace.case.items.get(mask_id)
         if isinstance(mask, Segmentation):
-            segment = mask.segment(brush.label)
+            segment = mask.segment(label)
             if segment is not None and segment.locked:
                 found.append(f"“{segment.name}” is locked and cannot be painted.")
             overlay = self._workspace.display.overlay(mask.id)
-            if not overlay.visible or brush.label in overlay.hidden_segments:
+            if not overlay.visible or label in overlay.hidden_segments:
                 found.append("This label is hidden: strokes will not be seen.")
         if not self._workspace.display.overlays_shown:
             key = "S" if self._workspace.display.editing else "Space"
             found.append(f"Overlays are off ({key}): strokes will not be seen.")
         if brush.only_range:
             found.append("Only values inside the shown window are painted.")
-        return " ".join(found) or "Nothing is masked.", "warning" if found else "dim"
+        return " ".join(found) or "The brush paints everywhere.", "warning" if found else "dim"

@@ -8,6 +8,7 @@ import pytest
 from panel_cases import add_answer, by_hand, open_workspace
 from PySide6.QtCore import Qt
 
+from app.controllers.tools import ToolController
 from app.windows import jobs_bar
 from app.windows.banner import Banner, moment_text, readable_date, readable_name
 from app.windows.jobs_bar import (
@@ -307,7 +308,7 @@ def test_labels_of_one_name_say_their_mask(tools, workspace) -> None:
 
 
 def test_what_masks_the_brush_is_always_said(tools, workspace) -> None:
-    assert tools.state.text() == "Nothing is masked."
+    assert tools.state.text() == "The brush paints everywhere."
     workspace.execute(AddItem(by_hand(), "Add mask"))
     brush = replace(workspace.display.brush, segmentation_id="hand", label=2, only_range=True)
     display = workspace.display.with_overlay("hand", hidden_segments=frozenset({2}))
@@ -346,3 +347,18 @@ def test_what_an_export_wrote_stays_until_the_next_sentence(bar) -> None:
     assert not bar._fade.isActive()
     bar.say("Lesion 1 accepted")
     assert bar._fade.isActive()
+
+
+def test_a_mask_that_comes_back_is_what_the_brush_paints(qtbot, workspace):
+    tools = ToolsPanel(workspace)
+    qtbot.addWidget(tools)
+    mask = by_hand()
+    workspace.adopt([mask])  # as a case file does, whose brush had no target
+    assert tools.label.currentText() == "Ventricle"
+    hidden = replace(workspace.display.overlay(mask.id), visible=False)
+    workspace.show(workspace.display.but(overlays={mask.id: hidden}))
+    assert tools.state.text() == "This label is hidden: strokes will not be seen."
+    hand = ToolController(workspace, lambda kind: f"{kind}-1")
+    hand.choose("brush")
+    assert workspace.display.brush.segmentation_id == mask.id
+    assert workspace.case.segmentations == [mask]

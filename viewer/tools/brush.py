@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from imaging.case import Case
 from imaging.edits.brush import Stroke
 from imaging.edits.operations import stroke_edit
 from imaging.errors import EditRefused
@@ -20,6 +21,23 @@ from viewer.tools.tool import Gesture, PointerEvent, Preview, Scene, Tool
 BRUSH_RANGE_MM = (0.25, 60.0)
 #: A Ctrl press that moves less than this (logical pixels) picks the label instead of erasing.
 PICK_PIXELS = 3.0
+
+
+def brush_target(case: Case, display: DisplayState) -> tuple[str, int]:
+    """Mask and label that a stroke on the active view paints; an empty id for a mask to be made.
+
+    What was chosen, while it is there; else the newest mask on that image, a shown one first.
+    """
+    chosen = case.items.get(display.brush.segmentation_id)
+    if isinstance(chosen, Segmentation):
+        return chosen.id, display.brush.label
+    cell = display.cell(display.active)
+    volume = case.items.get(cell.volume_id if cell else "") or next(iter(case.volumes), None)
+    masks = [mask for mask in case.segmentations if volume and mask.volume_id == volume.id]
+    if not masks:
+        return "", 1
+    mask = ([mask for mask in masks if display.overlay(mask.id).visible] or masks)[-1]
+    return mask.id, mask.segments[0].number if mask.segments else 1
 
 
 def brush_sized(display: DisplayState, steps: int) -> DisplayState:
