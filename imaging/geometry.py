@@ -136,6 +136,17 @@ class Geometry:
         return k, j, i
 
     @cached_property
+    def slice_mm(self) -> float:
+        """Distance of neighbouring slices along their normal, mm.
+
+        That is how far apart tissue was measured; less than ``spacing[0]`` where slices are shifted
+        against each other (a sheared grid).
+        """
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / float(
+            np.linalg.norm(np.cross(self.affine[:3, 1], self.affine[:3, 2]))
+        )
+
+    @cached_property
     def directions(self) -> np.ndarray:
         """Unit directions of the array axes in LPS, as columns ``(k, j, i)``; shape (3, 3)."""
         return self.affine[:3, :3] / np.asarray(self.spacing)

@@ -20,6 +20,8 @@ REACH = 0.75
 SAME_STEP_MM = 0.05
 #: A step longer than so many usual ones is a gap.
 GAP_STEPS = 1.5
+#: More than this share of made-up slices makes no image of the patient.
+MADE_UP_SHARE = 1 / 3
 _ALONE = "alone:"
 
 
@@ -123,6 +125,35 @@ def usual_step(heights: ArrayLike) -> float:
     steps = np.diff(np.sort(np.asarray(heights, dtype=np.float64)))
     steps = steps[steps > SAME_PLACE_MM]
     return float(np.median(steps)) if steps.size else 1.0
+
+
+def mostly_made_up(heights: ArrayLike, step: float | None = None) -> str:
+    """Why gaps are too long to be filled, in a phrase; empty where they are not.
+
+    Made up is what would lie in a gap, not what lies between two neighbours.
+
+    Parameters
+    ----------
+    heights : array_like, shape (n,)
+        Places of the slices along their normal, rising, mm.
+    step : float, optional
+        Distance of the new slices; the usual one by default.
+
+    Returns
+    -------
+    str
+        ``"161 of the 165 slices of an even volume would be made up"``.
+    """
+    places = np.asarray(heights, dtype=np.float64)
+    usual = usual_step(places)
+    step = step or usual
+    steps = np.diff(places)
+    gaps = steps[steps > GAP_STEPS * usual]
+    made_up = int((np.ceil(gaps / step - SAME_PLACE_MM) - 1).clip(0).sum())
+    count = int(np.floor((places[-1] - places[0]) / step + 0.5)) + 1
+    if made_up <= MADE_UP_SHARE * count:
+        return ""
+    return f"{made_up} of the {count} slices of an even volume would be made up"
 
 
 def uneven_words(geometry: Geometry, places: np.ndarray) -> str:

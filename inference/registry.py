@@ -152,7 +152,7 @@ def _sequence_doubt(card: ModelCard, volume: Volume) -> list[str]:
 
 
 def _grid_doubts(volume: Volume) -> list[str]:
-    spacing = volume.geometry.spacing
+    spacing = (volume.geometry.slice_mm, *volume.geometry.spacing[1:])
     extents = [s * n for s, n in zip(spacing, volume.geometry.shape, strict=True)]
     doubts = []
     if min(extents) < SMALL_EXTENT_MM:

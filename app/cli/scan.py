@@ -164,8 +164,11 @@ def described(series: Series, name: str) -> dict[str, Any]:
 
 
 def _spacing(series: Series, grid: Geometry) -> list[float | None]:
-    """Distances of voxels along (i, j, k) in mm; None between slices at uneven places."""
-    k, j, i = (round(step, 4) for step in grid.spacing)
+    """Distances of voxels along (i, j, k) in mm; None between slices at uneven places.
+
+    That of slices is along their normal, also where they are shifted against each other.
+    """
+    k, j, i = (round(step, 4) for step in (grid.slice_mm, *grid.spacing[1:]))
     return [i, j, k if series.regular else None]
 
 

@@ -13,13 +13,18 @@ import numpy as np
 
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
-from imaging.uneven import GAP_STEPS, SAME_PLACE_MM, slice_normal, true_frame, usual_step
+from imaging.uneven import (
+    GAP_STEPS,
+    SAME_PLACE_MM,
+    mostly_made_up,
+    slice_normal,
+    true_frame,
+    usual_step,
+)
 from imaging.volume import Volume
 
 #: More slices than this are not made: a lone slice far away would be the only reason.
 MAX_SLICES = 2000
-#: More than this share of made-up slices makes no image of the patient.
-MADE_UP_SHARE = 1 / 3
 #: A share of a voxel or of a step that is not worth an interpolation.
 _NOTHING = 1e-3
 
@@ -47,24 +52,7 @@ def why_not_even(volume: Volume) -> str:
     heights = np.sort(_places(volume) @ slice_normal(volume.geometry))
     if np.count_nonzero(np.diff(heights) > SAME_PLACE_MM) < 1:
         return "All slices lie at the same place, so they make no volume"
-    return _mostly_made_up(heights, usual_step(heights))
-
-
-def _mostly_made_up(heights: np.ndarray, step: float) -> str:
-    """Why gaps are too long to be filled, in a sentence; empty where they are not.
-
-    Made up is what lies in a gap, not what lies between two neighbours.
-    """
-    steps = np.diff(heights)
-    gaps = steps[steps > GAP_STEPS * usual_step(heights)]
-    made_up = int((np.ceil(gaps / step - _NOTHING) - 1).clip(0).sum())
-    count = int(np.floor((heights[-1] - heights[0]) / step + 0.5)) + 1
-    if made_up <= MADE_UP_SHARE * count:
-        return ""
-    return (
-        f"{made_up} of the {count} slices of an even volume would be made up, because the slices "
-        f"lie up to {steps.max():.0f} mm apart"
-    )
+    return mostly_made_up(heights)
 
 
 def even_volume(volume: Volume, step_mm: float | None = None) -> Volume:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,15 @@ def test_scan_lists_series_grids_and_problems(shell, study):
     assert 0 <= dicom["sequence_confidence"] <= 1
     assert bool(dicom["sequence"]) <= bool(dicom["sequence_why"])
     assert [Path(p["file"]).name for p in listed["problems"]] == ["notes.txt"]
+
+
+def test_scan_gives_the_distance_of_shifted_slices_along_their_normal(shell, tmp_path):
+    affine = ramp().geometry.affine.copy()
+    affine[:3, 0] += 1.2 * ramp().geometry.directions[:, 1]
+    shifted = replace(ramp(), geometry=Geometry(ramp().geometry.shape, affine))
+    nifti.write_volume(tmp_path / "a.nii", shifted)
+    (series,) = shell.json("scan", tmp_path)["series"]
+    assert series["spacing_ijk_mm"] == pytest.approx([1.5, 2.0, 3.0], abs=1e-3)
 
 
 def test_scan_as_text_names_the_same_things(shell, study):

@@ -22,6 +22,7 @@ from app.windows.series_text import (
 )
 from app.windows.study_browser import StudyBrowser
 from app.workspace import Workspace
+from imaging.geometry import Geometry
 from imaging.series import Encoding, FoundObject, Frame, SequenceGuess, Series
 from imaging.volume import Patient
 from viewer.widgets.view_grid import SERIES_MIME
@@ -278,16 +279,21 @@ def test_an_object_cannot_be_dragged_into_a_view(browser) -> None:
     assert not browser.tree.mimeData([object_row(browser, "m")]).formats()
 
 
-def test_only_whole_number_files_offer_to_be_a_mask(browser) -> None:
+def test_images_whose_numbers_may_be_labels_offer_to_be_a_mask(browser) -> None:
     code = Encoding("u1", 40, 40, 8, 8, 7, False)
     frame = Frame("/x/a.nii", 0, 0, 0, code, (40, 40))
     browser.add_series(series("n", kind="nifti", frames=(frame,)))
     real = replace(frame, encoding=replace(code, syntax="f4"))
     browser.add_series(series("f", kind="nifti", frames=(real,)))
-    browser.add_series(series("d"))
+    dicom = replace(frame, encoding=replace(code, syntax="1.2.840.10008.1.2.1"))
+    browser.add_series(series("d", frames=(dicom,)))
+    colour = replace(frame, encoding=replace(dicom.encoding, samples=3))
+    browser.add_series(series("c", frames=(colour,)))
+    browser.add_series(series("r", frames=(dicom, dicom), repeats=("a", "b")))
+    browser.add_series(series("u", frames=(dicom,), geometry=None))
     offered = {key: [a.text() for a in browser.menu_of(browser._series[key]).actions()]
-               for key in "nfd"}  # fmt: skip
-    assert [key for key, words in offered.items() if "Open as mask" in words] == ["n"]
+               for key in "nfdcru"}  # fmt: skip
+    assert [key for key, words in offered.items() if "Open as mask" in words] == list("nfd")
     assert all(words[0] == "Show" for words in offered.values())
     wanted = []
     browser.mask_wanted.connect(wanted.append)

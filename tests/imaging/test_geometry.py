@@ -90,6 +90,15 @@ def test_volume_and_spacing_follow_the_affine(geometry):
 
 
 @given(geometries())
+def test_slices_are_as_far_apart_as_along_their_normal(geometry):
+    normal = np.cross(geometry.directions[:, 1], geometry.directions[:, 2])
+    normal /= np.linalg.norm(normal)
+    between = abs((geometry.world((1, 0, 0)) - geometry.origin) @ normal)
+    assert geometry.slice_mm == pytest.approx(between)
+    assert geometry.slice_mm <= geometry.spacing[0] * (1 + 1e-9)
+
+
+@given(geometries())
 def test_nearest_is_the_voxel_of_its_centre_and_none_outside(geometry):
     last = tuple(n - 1 for n in geometry.shape)
     assert geometry.nearest(geometry.world(last)) == last

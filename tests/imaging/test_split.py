@@ -126,6 +126,14 @@ def test_gap_is_named_and_withholds_the_volume(maker: Maker) -> None:
     assert load_series(series).voxels.shape == (8, 12, 10)
 
 
+def test_a_gap_too_long_to_be_filled_promises_no_even_volume(maker: Maker) -> None:
+    maker.stack([0.0, 3.0, 6.0, 9.0, 60.0])
+    (series,) = found(maker)
+    (text,) = series.problems
+    assert "16 of the 21 slices of an even volume would be made up" in text
+    assert "need an even volume first" not in text
+
+
 def test_uneven_distances_are_named(maker: Maker) -> None:
     maker.stack([0, 3, 6, 11, 14, 19, 22.5])
     (series,) = found(maker)
@@ -264,6 +272,33 @@ def test_an_echo_that_lost_a_slice_stays_apart(maker: Maker) -> None:
     assert not two.regular
     assert any("1 slice is missing (after slice 2)" in text for text in two.problems)
     assert_in_place(one)
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (5, "time points 1, 2, 4, 5"),
+        (12, "time point 1 to time point 12 without time point 3"),
+    ],
+)
+def test_a_series_without_its_third_time_point_does_not_claim_it(
+    maker: Maker, points: int, words: str
+) -> None:
+    for point in range(1, points + 1):
+        for k in range(3 if point == 3 else 4):
+            maker.write(at_height(Plan(), 3.0 * k), TemporalPositionIdentifier=point)
+    whole, broken = found(maker)
+    assert len(whole.repeats) == points - 1
+    assert words in whole.description
+    assert "time point 3" in broken.description
+
+
+def test_a_series_that_lacks_its_last_time_point_says_from_where_to_where(maker: Maker) -> None:
+    for point in range(1, 5):
+        for k in range(3 if point == 4 else 4):
+            maker.write(at_height(Plan(), 3.0 * k), TemporalPositionIdentifier=point)
+    whole, _ = found(maker)
+    assert "time point 1 to time point 3" in whole.description
 
 
 def test_images_that_moved_between_time_points_are_not_mixed(maker: Maker) -> None:

@@ -8,6 +8,7 @@ import pytest
 from tiny_models import make_head
 
 from imaging.errors import BadInput
+from imaging.geometry import Geometry
 from imaging.volume import Source
 from inference.registry import (
     PLUGINS,
@@ -87,4 +88,14 @@ def test_slabs_and_thick_slices_are_doubted(tiny_model):
     ok, sentence = suitable(tiny_model.card, slab)
     assert not ok
     assert "covers only 20 mm" in sentence
+    assert "5.0 mm apart" in sentence
+
+
+def test_shifted_slices_are_as_far_apart_as_along_their_normal(tiny_model):
+    volume, _ = make_head((40, 72, 60), (5.0, 2.0, 2.0))
+    affine = volume.geometry.affine.copy()
+    affine[:3, 0] += 2.0 * volume.geometry.directions[:, 1]
+    _, sentence = suitable(
+        tiny_model.card, replace(volume, geometry=Geometry(volume.geometry.shape, affine))
+    )
     assert "5.0 mm apart" in sentence

@@ -7,7 +7,7 @@ import numpy as np
 from imaging.folders import folder_words
 from imaging.geometry import Geometry
 from imaging.orientation import direction_letters
-from imaging.uneven import uneven_words
+from imaging.uneven import mostly_made_up, slice_normal, uneven_words
 from imaging.volume import Patient, Volume, Window
 from viewer.state.display import Plane, Point
 from viewer.state.navigation import nearest_plane
@@ -124,6 +124,8 @@ def why_one_plane(volume: Volume) -> str:
         where = "The header does not say where these slices lie."
     else:
         where = f"The slices {uneven_words(volume.geometry, volume.places)}."
+        if made_up := mostly_made_up(np.sort(volume.places @ slice_normal(volume.geometry))):
+            where = f"{where} {made_up}."
     return f"{where} {ONE_PLANE}"
 
 

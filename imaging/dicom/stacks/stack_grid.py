@@ -10,7 +10,7 @@ from imaging.errors import BadInput
 from imaging.geometry import Geometry
 from imaging.orientation import SLICE_STEP_TOLERANCE_MM
 from imaging.series import Frame
-from imaging.uneven import SAME_PLACE_MM
+from imaging.uneven import SAME_PLACE_MM, mostly_made_up
 
 #: A slice may lie this far from its place on an even grid, in any direction.
 OFF_GRID_MM = 2 * SLICE_STEP_TOLERANCE_MM
@@ -117,7 +117,10 @@ def _slice_step(
     step_error = np.linalg.norm(steps - mean, axis=1).max()
     if step_error <= SLICE_STEP_TOLERANCE_MM and np.abs(points - even).max() <= OFF_GRID_MM:
         return mean, True, ()
-    return mean, False, (_uneven_text(along),)
+    text = _uneven_text(along)
+    if made_up := mostly_made_up(np.cumsum([0.0, *along])):
+        text = text.replace(AS_ACQUIRED, f"are shown as acquired only: {made_up}.")
+    return mean, False, (text,)
 
 
 def _uneven_text(along: np.ndarray) -> str:
