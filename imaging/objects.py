@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -183,13 +183,39 @@ def read_object(found: FoundObject, volume: Volume | None) -> ReadItems | Report
         return _maps(found, volume)
     if volume is None:
         raise BadInput("Open the images first that it was made on", found.title)
+    judged = _judged(found, volume)
+    read = {SEGMENTATION: _masks, STRUCTURE_SET: _structures, LABELS: _labels}[found.kind]
+    result = read(found, volume)
+    return result if judged.sure else result._replace(notes=(*result.notes, judged.why))
+
+
+def read_as_mask(series: Series, volume: Volume) -> ReadItems:
+    """An image of whole numbers as a mask over another image, because the user says so.
+
+    Raises
+    ------
+    BadInput
+        Where its numbers are no labels, or it does not fit the image.
+    """
+    found = labels_of(series)
+    if series.kind != "dicom":
+        return cast(ReadItems, read_object(found, volume))
+    from imaging.open import load_series
+    from imaging.storage.label_voxels import image_layers
+
+    judged = _judged(found, volume)
+    content = image_layers(load_series(series), volume.geometry, volume.places)
+    masks = _as_masks(found, volume, content.layers, content.provenance)
+    return ReadItems(masks, content.notes if judged.sure else (*content.notes, judged.why))
+
+
+def _judged(found: FoundObject, volume: Volume) -> Fit:
+    """How well an object fits an image; BadInput where it cannot."""
     judged = fit(found, volume.source, volume.geometry)
     if not judged.possible or not volume.placed:
         why = judged.why if volume.placed else "Nobody knows where the slices of the image lie"
         raise BadInput(why, found.title, "Open it together with the images it was made on")
-    read = {SEGMENTATION: _masks, STRUCTURE_SET: _structures, LABELS: _labels}[found.kind]
-    result = read(found, volume)
-    return result if judged.sure else result._replace(notes=(*result.notes, judged.why))
+    return judged
 
 
 def _limited(function: str, found: FoundObject, *arguments: Any, kind: Any) -> Any:

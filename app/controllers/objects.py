@@ -22,7 +22,7 @@ from imaging.edits.edit import AddItem, Group
 from imaging.errors import EditRefused
 from imaging.heatmap import Heatmap
 from imaging.segmentation import OPENED_ID, Segmentation
-from imaging.series import LABELS, PARAMETRIC_MAP, REPORT, FoundObject
+from imaging.series import LABELS, PARAMETRIC_MAP, REPORT, FoundObject, Series
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ class ObjectController(QObject):
             self.said.emit("Show the image first that the mask belongs to")
         elif found.key not in self._reading:
             self._objects[found.key] = found
-            self._read(found, volume)
+            self._read(found, volume, series)
 
     def _place(self, found: FoundObject) -> None:
         """Find the image an object belongs to, open it if need be, or ask."""
@@ -215,12 +215,14 @@ class ObjectController(QObject):
         return next((v for v in volumes if isinstance(v, Volume) and v.id != but), None)
 
     # --- reading ----------------------------------------------------------------------------------
-    def _read(self, found: FoundObject, volume: Volume | None) -> None:
+    def _read(
+        self, found: FoundObject, volume: Volume | None, series: Series | None = None
+    ) -> None:
         if volume is not None and volume.id not in self._workspace.case.items:
             return  # closed while somebody was thinking
         self.job.emit(_JOB + found.key, f"Opening {found.title}", -1.0)
         self._reading[found.key] = self._tasks.run(
-            lambda _ticket: _opened(found, volume),
+            lambda _ticket: _opened(found, volume, series),
             lambda opened: self._take(found, volume, opened),
             self._failed(found.key),
         )
@@ -356,11 +358,14 @@ class ObjectController(QObject):
                     self._read(found, volume)
 
 
-def _opened(found: FoundObject, volume: Volume | None) -> _Opened:
-    """In a thread: read, find a place to look at, and measure."""
-    from imaging.objects import ReadItems, read_object, shown_place
+def _opened(found: FoundObject, volume: Volume | None, series: Series | None) -> _Opened:
+    """In a thread: read, find a place to look at, and measure; a series is taken as a mask."""
+    from imaging.objects import ReadItems, read_as_mask, read_object, shown_place
 
-    read = read_object(found, volume)
+    if series is not None and volume is not None:
+        read = read_as_mask(series, volume)
+    else:
+        read = read_object(found, volume)
     if not isinstance(read, ReadItems):
         return _Opened(read)
     masks = [item for item in read.items if isinstance(item, Segmentation)]

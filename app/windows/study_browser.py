@@ -301,10 +301,14 @@ def _first_object(study: QTreeWidgetItem) -> int:
 
 
 def may_be_mask(series: Series) -> bool:
-    """True for a whole-volume file of whole numbers, which may be labels."""
+    """True for one placed image whose numbers may be labels; opening it shows whether they are.
+
+    Files often keep whole numbers as real ones, DICOM does not.
+    """
     code = series.frames[0].encoding if series.frames else None
-    whole = code is not None and code.syntax[:1] in ("u", "i")
-    return series.kind not in ("dicom", "made") and whole and not series.repeats
+    if code is None or series.repeats or series.geometry is None or series.kind == "made":
+        return False
+    return series.kind != "dicom" or not (code.real or code.samples > 1 or code.lookup)
 
 
 def _same_text(one: Series, other: Series) -> bool:

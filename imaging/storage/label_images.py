@@ -16,7 +16,7 @@ from imaging.geometry import Geometry
 from imaging.series import FoundObject, Series
 from imaging.storage.formats import grid_of
 from imaging.storage.grid_file import grid_series
-from imaging.storage.label_voxels import read_layers, taken_as_labels
+from imaging.storage.label_voxels import read_layers
 
 _OVERLAP = "Segments overlap; where they do, the first one was kept"
 
@@ -64,17 +64,6 @@ def read_label_layers(
     Numbers are different in all of them. See :func:`read_label_image`.
     """
     return read_layers(grid_of(os.fspath(path)), geometry, places)
-
-
-def as_labels(path: str | os.PathLike[str], shown: str = "") -> FoundObject:
-    """Any image file of whole numbers as a mask, where the user says that it is one.
-
-    Raises
-    ------
-    BadInput
-        Where it is none: other than whole numbers, more than 255 of them, several images.
-    """
-    return taken_as_labels(grid_of(os.fspath(path)), shown)
 
 
 def as_series(found: FoundObject) -> Series:

@@ -29,7 +29,7 @@ from imaging.storage.grid_file import GridFile, display_name, grid_series
 from imaging.storage.grid_load import GridLoading
 from imaging.storage.label_names import Names, names_beside, plain_segment, slicer_names
 from imaging.storage.packing import RAW, TEXT, open_stream
-from imaging.volume import Source
+from imaging.volume import Source, Volume
 
 MAX_LABELS = 255
 #: A file that is a mask by its name alone has no more labels than this.
@@ -46,6 +46,14 @@ _MASK_NAME = re.compile(
     r"(?![a-z])"
 )
 _RENUMBERED = "The labels were numbered anew, because only numbers from 1 to 255 are kept"
+
+
+class _Scale(NamedTuple):
+    """What the numbers of an image mean, and whose they are."""
+
+    path: str
+    slope: float
+    intercept: float
 
 
 class _Labelled(NamedTuple):
@@ -80,21 +88,6 @@ def find_labels(grid: GridFile, shown: str = "") -> FoundObject | None:
     if labels and (labels[0] < 0 or labels[-1] > MAX_LABELS) and not grid.says_labels:
         return None
     return _found(grid, shown, len(labels), "label")
-
-
-def taken_as_labels(grid: GridFile, shown: str = "") -> FoundObject:
-    """A file taken as a mask because the user says so.
-
-    Raises
-    ------
-    BadInput
-        Where its numbers are no labels.
-    """
-    if grid.says_labels and (found := find_labels(grid, shown)):
-        return found
-    if grid.images > 1:
-        raise BadInput(f"The file holds {grid.images} images and is no mask", grid.path)
-    return _found(grid, shown, len(_labels_in(_in_file(grid), grid)), "label")
 
 
 def _too_small_for_an_image(grid: GridFile) -> bool:
@@ -138,6 +131,27 @@ def read_layers(grid: GridFile, geometry: Geometry, places: np.ndarray | None = 
         moved.append(Layer(labels, layer.segments))
         notes += [note for note in more if note not in notes]
     return SegLayers(tuple(moved), (), Provenance(), tuple(notes))
+
+
+def image_layers(image: Volume, geometry: Geometry, places: np.ndarray | None = None) -> SegLayers:
+    """An image of whole numbers, taken as a mask because the user says so, on another's grid.
+
+    Raises
+    ------
+    BadInput
+        Where its numbers are no labels, or its slices lie at uneven or unknown places.
+    """
+    if not image.even:
+        raise BadInput(
+            "The slices of the mask lie at uneven or unknown places", image.title,
+            "Make an even volume of it first",
+        )  # fmt: skip
+    scale = _Scale(image.title, image.slope, image.intercept)
+    numbers, notes = _numbers(_labels_in(_parts(image.voxels), scale))
+    labels = _numbered(image.voxels, scale, numbers)
+    moved, more = onto(labels, image.geometry, geometry, places)
+    layer = Layer(moved, _segments(numbers, Names(), renumbered=bool(notes)))
+    return SegLayers((layer,), (), Provenance(), (*image.notes, *notes, *more))
 
 
 def _number(segment: Segment) -> int:
@@ -242,7 +256,9 @@ def _parts(voxels: np.ndarray) -> Iterator[np.ndarray]:
     return (flat[start : start + _CHUNK] for start in range(0, flat.size, _CHUNK))
 
 
-def _labels_in(parts: Iterable[np.ndarray], grid: GridFile, most: int = MAX_LABELS) -> list[int]:
+def _labels_in(
+    parts: Iterable[np.ndarray], grid: GridFile | _Scale, most: int = MAX_LABELS
+) -> list[int]:
     """The labels of an image, ascending: all whole real values but 0.
 
     Raises
@@ -293,7 +309,7 @@ def _numbers(values: list[int]) -> tuple[dict[int, int], tuple[str, ...]]:
     return {value: place for place, value in enumerate(sorted(values), 1)}, (_RENUMBERED,)
 
 
-def _numbered(voxels: np.ndarray, grid: GridFile, numbers: dict[int, int]) -> np.ndarray:
+def _numbered(voxels: np.ndarray, grid: GridFile | _Scale, numbers: dict[int, int]) -> np.ndarray:
     """The label image as uint8."""
     plain = (grid.slope, grid.intercept) == (1.0, 0.0)
     if plain and voxels.dtype == np.uint8 and all(a == b for a, b in numbers.items()):

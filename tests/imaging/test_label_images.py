@@ -23,7 +23,6 @@ from imaging.series import LABELS
 from imaging.storage import nifti, seg_nrrd
 from imaging.storage.label_file import write_label_file
 from imaging.storage.label_images import (
-    as_labels,
     as_series,
     read_label_image,
     read_label_layers,
@@ -177,8 +176,6 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, values: np.ndarray, reason: 
     path = save(tmp_path / "m.mha", geometry, values.reshape(geometry.shape))
     with pytest.raises(BadInput, match=reason):
         read_label_image(path, HEAD)
-    with pytest.raises(BadInput, match=reason):
-        as_labels(path)
 
 
 # --- names --------------------------------------------------------------------------------------
@@ -371,7 +368,6 @@ def test_other_names_are_images(tmp_path: Path, name: str) -> None:
     with scan([tmp_path]) as found:
         assert len(found.series) == 1
         assert found.objects == ()
-    assert as_labels(tmp_path / name).details == "3 labels"
 
 
 def test_a_name_alone_makes_no_mask(tmp_path: Path) -> None:
