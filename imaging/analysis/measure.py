@@ -37,26 +37,9 @@ def distance_mm(start: ArrayLike, end: ArrayLike) -> float:
     return float(np.linalg.norm(np.asarray(end, float) - np.asarray(start, float)))
 
 
-def angle_deg(arm: ArrayLike, vertex: ArrayLike, other: ArrayLike) -> float:
-    """Angle at ``vertex`` between two points, 0 to 180 degrees; nan where an arm has no length."""
-    a = np.asarray(arm, float) - np.asarray(vertex, float)
-    b = np.asarray(other, float) - np.asarray(vertex, float)
-    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
-    if lengths == 0:
-        return float("nan")
-    return float(np.degrees(np.arccos(np.clip(a @ b / lengths, -1.0, 1.0))))
-
-
 def volume_ml(segmentation: Segmentation, label: int) -> float:
     """Volume of all voxels with a label, in millilitres."""
     return int(np.count_nonzero(segmentation.labels == label)) * segmentation.geometry.voxel_ml
-
-
-def volumes_ml(segmentation: Segmentation) -> dict[int, float]:
-    """Volume in millilitres of every label of the mask that has a segment."""
-    counts = np.bincount(segmentation.labels.ravel(), minlength=256)
-    unit = segmentation.geometry.voxel_ml
-    return {s.number: int(counts[s.number]) * unit for s in segmentation.segments}
 
 
 def dice(one: np.ndarray, other: np.ndarray) -> float:

@@ -144,16 +144,6 @@ def stroke_edit(segmentation: Segmentation, voxel_edit: VoxelEdit) -> Edit:
     )
 
 
-def set_draft(segmentation: Segmentation, draft: bool) -> Edit:
-    """Take a draft over, or make a mask a draft again.
-
-    Taking over is a person's work: ``AUTOMATIC`` segments become ``SEMIAUTOMATIC``.
-    """
-    name = "Mark as draft" if draft else "Take over draft"
-    numbers = () if draft else [segment.number for segment in segmentation.segments]
-    return _header(segmentation, name, draft=draft, segments=helped(segmentation, numbers))
-
-
 # --- lesions --------------------------------------------------------------------------------
 
 
@@ -198,21 +188,6 @@ def accept_lesion(
     target = accepted_segment(segmentation) if accepted is None else accepted
     name = f"Accept lesion {lesion.number}"
     voxels = _relabel(segmentation, lesion, target.number, name)
-    return Group.of(name, [taking_over(segmentation, name, {lesion.label}, target), voxels])
-
-
-def relabel_component(
-    segmentation: Segmentation, lesion: Lesion, number: int, name: str = "Change label"
-) -> Edit:
-    """Give all voxels of a lesion another label.
-
-    Raises
-    ------
-    EditRefused
-        Where the label does not exist, one of the two is locked, or the lesion has changed.
-    """
-    target = _unlocked(segmentation, number)
-    voxels = _relabel(segmentation, lesion, number, name)
     return Group.of(name, [taking_over(segmentation, name, {lesion.label}, target), voxels])
 
 

@@ -42,11 +42,6 @@ def begins_nifti(head: Head) -> bool:
     return _version(head.plain) != 0
 
 
-def is_nifti(path: str) -> bool:
-    """True where the content is a NIfTI-1 or NIfTI-2 header, gzipped or not."""
-    return begins_nifti(read_head(path))
-
-
 def header_of(path: str) -> str:
     """The NIfTI or Analyze header an ``.img`` file belongs to; empty where there is none."""
     if path.lower().endswith((".img", ".img.gz")):
@@ -56,11 +51,6 @@ def header_of(path: str) -> str:
                 if begins_nifti(head) or begins_analyze(head):
                     return candidate
     return ""
-
-
-def belongs_to_pair(head: Head) -> bool:
-    """True for the ``.img`` file of a NIfTI or Analyze pair."""
-    return bool(header_of(head.path))
 
 
 def read_by_image(path: str, shown: str = "") -> GridFile:

@@ -22,8 +22,8 @@ from app.windows.jobs_bar import (
 from app.windows.tools_panel import NEW_MASK, ToolsPanel, middle_cut
 from app.workspace import Workspace
 from imaging.analysis.lesions import find_lesions
-from imaging.edits.edit import AddItem
-from imaging.edits.operations import accept_lesion, set_draft
+from imaging.edits.edit import AddItem, HeaderEdit
+from imaging.edits.operations import accept_lesion
 from imaging.segmentation import Segmentation
 from viewer.tools.table import TOOLS
 
@@ -172,7 +172,8 @@ def test_the_badge_says_what_when_and_whether_reviewed(banner, workspace) -> Non
     add_answer(workspace)
     assert banner.ai.text() == "AI: Test model 1.0 · 2026-01-02, 03:04 · draft, not reviewed"
     assert "Lesions" in banner.ai.toolTip()
-    workspace.execute(set_draft(workspace.case.segmentation("draft"), False))
+    mask = workspace.case.segmentation("draft")
+    workspace.execute(HeaderEdit("draft", "Review", mask.header(), mask.header(draft=False)))
     assert banner.ai.text().endswith("reviewed")
     assert "draft" not in banner.ai.text()
     workspace.undo()

@@ -382,4 +382,5 @@ def test_thumbnail_has_true_proportions(maker: Maker) -> None:
     ],
 )
 def test_code_stream_sizes(data: bytes, size) -> None:
-    assert vetting.codestream_size(data + bytes(4) if size else data) == size
+    facts = vetting.codestream_facts(data + bytes(4) if size else data)
+    assert (facts and (facts.rows, facts.columns)) == size

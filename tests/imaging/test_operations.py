@@ -25,11 +25,9 @@ from imaging.edits.operations import (
     lock_segment,
     min_voxels_of,
     recolour_segment,
-    relabel_component,
     remove_segment,
     rename_segment,
     rename_segmentation,
-    set_draft,
     set_threshold,
     stroke_edit,
 )
@@ -227,12 +225,6 @@ def test_a_stroke_beside_a_model_s_label_leaves_it_automatic():
     assert isinstance(stroke_edit(mask, painted), Group)
 
 
-def test_drafts_are_taken_over():
-    case = draft()
-    do(case, set_draft(case.segmentation("mask"), False))
-    assert not case.segmentation("mask").draft
-
-
 def test_accepting_twice_uses_one_label():
     case = draft(0.3)
     mask = case.segmentation("mask")
@@ -258,7 +250,7 @@ def test_accepting_into_a_chosen_label():
     assert (mask.labels == 9).any()
 
 
-@pytest.mark.parametrize("what", ["accept", "accept all", "relabel", "delete", "take over"])
+@pytest.mark.parametrize("what", ["accept", "accept all", "delete"])
 def test_whatever_a_person_does_to_a_model_s_label_is_said_of_it(what):
     case = draft(0.3)
     mask = case.segmentation("mask")
@@ -267,9 +259,7 @@ def test_whatever_a_person_does_to_a_model_s_label_is_said_of_it(what):
     edits = {
         "accept": lambda: accept_lesion(mask, lesions[0]),
         "accept all": lambda: accept_lesions(mask, lesions),
-        "relabel": lambda: relabel_component(mask, lesions[0], 2),
         "delete": lambda: delete_lesion(mask, lesions[0]),
-        "take over": lambda: set_draft(mask, False),
     }
     before = mask.header()
     edit = edits[what]()
@@ -277,8 +267,7 @@ def test_whatever_a_person_does_to_a_model_s_label_is_said_of_it(what):
     do(case, edit)
     assert mask.segments[0].algorithm_type == SEMIAUTOMATIC
     assert mask.segments[0].tracking_uid == before.segments[0].tracking_uid
-    hand = MANUAL if what != "relabel" else SEMIAUTOMATIC
-    assert mask.segments[1].algorithm_type == hand
+    assert mask.segments[1].algorithm_type == MANUAL
     assert mask.provenance == before.provenance
     do(case, edit.inverse())
     assert mask.header() == before
@@ -343,17 +332,6 @@ def test_deleting_a_lesion_leaves_its_neighbours():
     assert sum(lesion.voxels for lesion in left) == sum(
         lesion.voxels for lesion in lesions if lesion is not lesions[1]
     )
-
-
-def test_a_lesion_gets_another_label():
-    case = draft(0.3)
-    mask = case.segmentation("mask")
-    do(case, add_segment(mask, "Other"))
-    lesion = find_lesions(mask)[0]
-    do(case, relabel_component(mask, lesion, 2))
-    assert np.count_nonzero(mask.labels == 2) == lesion.voxels
-    with pytest.raises(EditRefused, match="no label 7"):
-        relabel_component(mask, lesion, 7)
 
 
 def test_a_lesion_of_an_old_list_is_refused():

@@ -108,18 +108,6 @@ class StreamFacts(NamedTuple):
     signed: bool = False
 
 
-def codestream_size(data: bytes) -> tuple[int, int] | None:
-    """Rows and columns that a JPEG, JPEG-LS or JPEG 2000 code stream announces.
-
-    Returns
-    -------
-    tuple of int or None
-        ``(rows, columns)``; None where the stream is of no known kind.
-    """
-    facts = codestream_facts(data)
-    return None if facts is None else (facts.rows, facts.columns)
-
-
 def codestream_facts(data: bytes) -> StreamFacts | None:
     """What a bare code stream announces; None where it is of no known kind.
 
