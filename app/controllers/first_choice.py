@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.workspace import Workspace
@@ -39,10 +40,16 @@ def early(series: Sequence[Series]) -> list[Series]:
 
 def preferred(series: Sequence[Series], shown: Series) -> Series | None:
     """The series to show in the place of one that was shown early; None where that may stay."""
-    study = [s for s in series if s.source.study_uid == shown.source.study_uid]
+    study = [s for s in series if _study_of(s) == _study_of(shown)]
     chosen = best(study) if study else shown
     first = _FIRST_CHOICE[0]
     return chosen if chosen.sequence == first and shown.sequence != first else None
+
+
+def _study_of(series: Series) -> object:
+    """What holds a study together: its UID, or the folder of files that have none."""
+    source = series.source
+    return source.study_uid or (source.patient, {Path(file).parent for file in source.files[:1]})
 
 
 class Touched:
