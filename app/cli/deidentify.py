@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.output import Output
+from imaging.deidentify.choice import read_choice
 from imaging.deidentify.faces import find_faces
 from imaging.deidentify.folder import check_folders, rehearse, run
 from imaging.deidentify.key import Key, default_key_path, load_key, new_key
@@ -27,6 +28,8 @@ class Wish:
     key: Path | None = None
     pseudonyms: Path | None = None
     dry: bool = False
+    checked: tuple[str, ...] = ()
+    no_face: tuple[str, ...] = ()
 
 
 def deidentify(source: Path, target: Path, wish: Wish, output: Output) -> bool:
@@ -45,9 +48,14 @@ def deidentify(source: Path, target: Path, wish: Wish, output: Output) -> bool:
         Where the disk refuses.
     """
     check_folders(source, target)
+    checked, no_face = read_choice(wish.checked), read_choice(wish.no_face)
     with output.progress("Looking") as advance:
         survey = look(
-            source, wish.options, lambda done, total, stage: advance(done / max(total, 1), stage)
+            source,
+            wish.options,
+            lambda done, total, stage: advance(done / max(total, 1), stage),
+            checked=checked,
+            no_face=no_face,
         )
     try:
         report = _go(survey, source, target, wish, output)
@@ -96,7 +104,7 @@ def _tell(report: Report, target: Path, output: Output) -> None:
             output.say(f"  {count:6d}  {why}")
     if report.dry:
         output.table(
-            ("Attribute", "What would be done", "Times"),
+            ("Attribute", "What would be done", "Times, from one file of each series"),
             [(title, action, count) for (title, action), count in sorted(report.actions.items())],
         )
     else:

@@ -100,7 +100,11 @@ def _deidentify(
     target: Annotated[Path, typer.Argument(metavar="DST", help="Empty or new folder.")],
     keep_dates: Annotated[bool, typer.Option("--keep-dates", help="Dates stay.")] = False,
     shift_dates: Annotated[
-        bool, typer.Option("--shift-dates", help="Each patient's dates move by a secret number.")
+        bool,
+        typer.Option(
+            "--shift-dates",
+            help="Each patient's dates move by a secret number of days; times of day stay exact.",
+        ),
     ] = False,
     keep_uids: Annotated[bool, typer.Option("--keep-uids", help="UIDs stay.")] = False,
     keep_descriptions: Annotated[
@@ -127,8 +131,27 @@ def _deidentify(
         typer.Option("--pseudonyms", metavar="CSV", help="Patient ID, pseudonym; one a line."),
     ] = None,
     pixels_checked: Annotated[
-        bool, typer.Option("--pixels-checked", help="You have looked: no text in the pixels.")
+        bool,
+        typer.Option("--pixels-checked", help="You have looked at all: no text in the pixels."),
     ] = False,
+    checked: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--checked",
+            metavar="WHAT",
+            help="You have looked at these only: series UID, file, folder, or a .txt with one "
+            "a line. May be repeated.",
+        ),
+    ] = None,
+    no_face: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--no-face",
+            metavar="WHAT",
+            help="With --deface: you have looked, no face in these (skull-stripped, knees ...); "
+            "as for --checked.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -149,7 +172,8 @@ def _deidentify(
         pixels_checked=pixels_checked,
         deface=deface,
     )
-    if not deidentify(source, target, Wish(options, key, pseudonyms, dry_run), Output(as_json)):
+    wish = Wish(options, key, pseudonyms, dry_run, tuple(checked or ()), tuple(no_face or ()))
+    if not deidentify(source, target, wish, Output(as_json)):
         raise typer.Exit(FAILED)
 
 

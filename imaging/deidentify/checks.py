@@ -26,7 +26,7 @@ _CAPTURES = (
 _CAPTURE_MODALITIES = frozenset(
     ("US", "IVUS", "SC", "OT", "XC", "ES", "GM", "SM", "DOC", "HC", "DG")
 )
-LOOK = "Look at the pixels and then use the option for checked pixels"
+LOOK = "Look at the pixels; then say so for these files, or with the option for checked pixels"
 
 
 def why_refused(dataset: Dataset, options: Options) -> str:

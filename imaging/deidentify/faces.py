@@ -60,13 +60,15 @@ class Faces:
         BadInput
             Where the file is an image and no plane is known for it.
         """
+        if item.no_face:
+            return None
         if item.kind == NIFTI or item.image:
             face = self.found.get(self.groups.get(item.path, ""))
             if face is None or face.plane is None:
                 raise BadInput(
                     face.why if face is not None and face.why else NOT_FOUND,
                     "",
-                    "Leave it out, or turn defacing off if it shows no face",
+                    "Leave it out, or look and say that it shows no face",
                 )
             frames = self.places.get(item.path, [])
             places = [frame_place(frame) for frame in frames] if item.kind == "dicom" else []
@@ -87,7 +89,11 @@ def find_faces(
     most of a head is asked.
     """
     faces, told = Faces(), on_progress or (lambda *_: None)
-    paths = [item.path for item in survey.items if item.image or item.kind == NIFTI]
+    paths = [
+        item.path
+        for item in survey.items
+        if (item.image or item.kind == NIFTI) and not item.no_face
+    ]
     with scan(
         paths,
         cancelled=cancelled,

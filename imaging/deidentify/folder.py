@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,11 @@ def rehearse(
     cancelled: Callable[[], bool] | None = None,
     faces: Faces | None = None,
 ) -> Report:
-    """What a run would do: all files are counted, one file of each series is gone through."""
+    """What a run would do.
+
+    One file of each series is gone through and stands for all of them, so the numbers of attributes
+    are right where the files of a series are alike.
+    """
     report = _started(survey, options, key, dry=True)
     groups = survey.series()
     for n, ((patient, _study, _series), items) in enumerate(groups.items(), start=1):
@@ -72,18 +77,20 @@ def rehearse(
             found = run_limited(
                 "imaging.deidentify.worker:rehearse",
                 items[0].path,
-                options.table(),
+                _options_of(items[0], options).table(),
                 key.secret,
                 kind=dict[str, Any],
                 seconds=SECONDS,
                 memory=_memory(items[0].path),
             )
-            report.add(found["actions"])
+            report.add(found["actions"], len(items))
         except ImagingError as error:
             report.warnings.append(f"One series cannot be gone through: {error.what}.")
         if on_progress is not None:
             on_progress(n, len(groups), "Going through one file of each series")
     report.written = len(survey.items)
+    if volumes := sum(item.kind != "dicom" for item in survey.items):
+        report.add([["header texts", "removed", 1]], volumes)
     _warn_of_text(report, survey, cancelled)
     _add_faces(report, survey, faces)
     return report
@@ -249,7 +256,7 @@ class _Run:
             item.path,
             str(path),
             item.kind,
-            self.options.table(),
+            _options_of(item, self.options).table(),
             self.key.secret,
             {item.patient: chosen} if chosen else {},
             face,
@@ -268,10 +275,17 @@ class _Run:
         return self.key.token("source", f"{item.instance or item.shown}\0{content}", 26)
 
 
+def _options_of(item: Item, options: Options) -> Options:
+    """The options as they hold for one file."""
+    return replace(options, pixels_checked=True) if item.checked else options
+
+
 def _started(survey: Survey, options: Options, key: Key, dry: bool = False) -> Report:
     return Report(
         options,
         key.fingerprint,
+        checked=sum(item.checked for item in survey.items),
+        unmasked=sum(item.no_face for item in survey.items) if options.deface else 0,
         refused=list(survey.refused),
         others=list(survey.others),
         dry=dry,
@@ -285,7 +299,7 @@ def _warn_of_text(report: Report, survey: Survey, cancelled) -> None:
     hits = 0
     for items in survey.series().values():
         item = items[len(items) // 2]
-        if not item.image or (cancelled is not None and cancelled()):
+        if not item.image or item.checked or (cancelled is not None and cancelled()):
             continue
         try:
             hits += run_limited(

@@ -32,6 +32,8 @@ class Report:
         ``(attribute, what was done)`` to how often.
     defaced : int
         Files in which a face was cut off.
+    checked, unmasked : int
+        Files of which somebody has said that there is no text in their pixels, or no face.
     dry : bool
         True where nothing was written.
     """
@@ -45,19 +47,22 @@ class Report:
     others: list[tuple[int, str, str]] = field(default_factory=list)
     actions: Counter[tuple[str, str]] = field(default_factory=Counter)
     defaced: int = 0
+    checked: int = 0
+    unmasked: int = 0
     warnings: list[str] = field(default_factory=list)
     dry: bool = False
     stopped: bool = False
     saved: Path | None = None
 
-    def add(self, actions: list[list[Any]]) -> None:
-        """Count what was done to one more file."""
+    def add(self, actions: list[list[Any]], files: int = 1) -> None:
+        """Count what was done to one more file, or to some that are like it."""
         for title, action, count in actions:
-            self.actions[title, action] += count
+            self.actions[title, action] += count * files
 
     def table(self, names: bool = False) -> dict[str, Any]:
         """As plain values; ``names`` adds the files' names, for the user's own screen only."""
-        codes = [*self.options.codes, *(["113102"] if self.defaced else [])]
+        codes = {*self.options.codes, *(["113102"] if self.defaced else [])}
+        codes |= {"113101"} if self.checked else set()
         return {
             "program": f"{SOFTWARE} {SOFTWARE_VERSION}",
             "dry_run": self.dry,
@@ -69,6 +74,8 @@ class Report:
             "written": self.written,
             "already_there": self.already,
             "defaced": self.defaced,
+            "said_to_hold_no_text": self.checked,
+            "said_to_show_no_face": self.unmasked,
             "refused": _listed(self.refused, names),
             "not_copied": _listed(self.others, names),
             "warnings": self.warnings,
@@ -92,6 +99,8 @@ class Report:
             parts.append(f"{len(self.others)} other files were left behind")
         if self.defaced:
             parts.append(f"the face was cut off in {self.defaced}")
+        if self.unmasked:
+            parts.append(f"{self.unmasked} were said to show no face")
         start = "Stopped: " if self.stopped else ""
         return start + "; ".join(parts) + "."
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from imaging.deidentify.checks import LOOK
+from imaging.deidentify.choice import NONE, Choice
 from imaging.deidentify.key import Key
 from imaging.deidentify.options import Options
 from imaging.deidentify.volume_names import safe_name, volume_targets
@@ -39,6 +41,8 @@ class Item:
         As the header has them; ``frame`` is the frame of reference.
     image : bool
         True for DICOM files with pixels of a patient, not of a mask or map.
+    checked, no_face : bool
+        Somebody has looked: no text in the pixels of this file; no face in it.
     """
 
     number: int
@@ -52,6 +56,8 @@ class Item:
     instance: str = field(repr=False, default="")
     order: int = 0
     image: bool = False
+    checked: bool = False
+    no_face: bool = False
 
 
 @dataclass
@@ -84,8 +90,16 @@ def look(
     options: Options,
     on_progress: OnProgress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    *,
+    checked: Choice = NONE,
+    no_face: Choice = NONE,
 ) -> Survey:
     """Look at every file under a path, in limited processes.
+
+    Parameters
+    ----------
+    checked, no_face : Choice
+        Files of which somebody says that their pixels hold no text, or no face.
 
     Raises
     ------
@@ -97,7 +111,8 @@ def look(
     survey = Survey()
     try:
         files = _files(source, survey, cancelled or (lambda: False))
-        _look_at_all(files, survey, options, on_progress, cancelled or (lambda: False))
+        spoken_for = {"checked": checked, "no_face": no_face}
+        _look_at_all(files, survey, options, on_progress, cancelled or (lambda: False), spoken_for)
     except BaseException:
         survey.close()
         raise
@@ -130,7 +145,9 @@ def _walked(source: Path) -> Iterator[str]:
                 yield path
 
 
-def _look_at_all(files, survey: Survey, options: Options, on_progress, cancelled) -> None:
+def _look_at_all(
+    files, survey: Survey, options: Options, on_progress, cancelled, spoken_for: dict[str, Choice]
+) -> None:
     chunks = [files[at : at + _AT_ONCE] for at in range(0, len(files), _AT_ONCE)]
     done, seen = 0, set()
     with ThreadPoolExecutor(workers()) as pool:
@@ -138,7 +155,9 @@ def _look_at_all(files, survey: Survey, options: Options, on_progress, cancelled
         for chunk, facts in zip(chunks, looked, strict=True):
             for (path, shown), fact in zip(chunk, facts, strict=False):
                 done += 1
-                _take(survey, done, path, shown, fact, seen)
+                one = (path, shown, fact.get("series", ""))
+                said = {name: one in choice for name, choice in spoken_for.items()}
+                _take(survey, done, path, shown, fact, seen, said)
             if on_progress is not None:
                 on_progress(done, len(files), "Looking at the files")
 
@@ -161,8 +180,12 @@ def _looked(chunk: list[tuple[str, str]], options: Options) -> list[dict[str, An
     return facts
 
 
-def _take(survey: Survey, number: int, path: str, shown: str, fact, seen: set[str]) -> None:
-    kind, why = fact["kind"], fact["why"]
+def _take(
+    survey: Survey, number: int, path: str, shown: str, fact, seen: set[str], said: dict[str, bool]
+) -> None:
+    kind, why, burned = fact["kind"], fact["why"], fact.get("burned", "")
+    if not why and burned and not said["checked"]:
+        why = f"{burned}. {LOOK}"
     if not kind:
         survey.others.append((number, shown, NO_IMAGE))
         return
@@ -175,7 +198,7 @@ def _take(survey: Survey, number: int, path: str, shown: str, fact, seen: set[st
     names = ("patient", "study", "series", "frame", "instance")
     texts = {name: fact.get(name, "") for name in names}
     order, image = fact.get("number", 0), fact.get("image", False)
-    item = Item(number, path, shown, kind, **texts, order=order, image=image)
+    item = Item(number, path, shown, kind, **texts, order=order, image=image, **said)
     seen.add(item.instance)
     survey.items.append(item)
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from imaging.deidentify.burned_text import middle_picture, seems_written_on
-from imaging.deidentify.checks import is_computed, why_refused
+from imaging.deidentify.checks import burned_in, is_computed, why_refused
 from imaging.deidentify.deidentifier import Deidentifier, read
 from imaging.deidentify.key import Key
 from imaging.deidentify.options import Options
@@ -52,7 +53,8 @@ def _look(path: str, options: Options) -> dict[str, Any]:
         "frame": str(dataset.get("FrameOfReferenceUID") or ""),
         "number": int(number[1]) if number else 0,
         "image": "Rows" in dataset and not is_computed(dataset),
-        "why": why_refused(dataset, options),
+        "why": why_refused(dataset, replace(options, pixels_checked=True)),
+        "burned": "" if options.pixels_checked else burned_in(dataset),
     }
 
 

@@ -75,13 +75,48 @@ def test_refused_files_make_the_exit_code(capsys, source, tmp_path) -> None:
     assert code == 0
 
 
+def test_files_can_be_spoken_for_one_by_one(capsys, source, tmp_path) -> None:
+    first, second, _third = sorted(source.rglob("*.dcm"))
+    for path in (first, second):
+        ds = dcmread(path)
+        ds.BurnedInAnnotation = "YES"
+        ds.save_as(path)
+    listed = tmp_path / "looked at.txt"
+    listed.write_text(f"# mine\n{first}\n")
+    words = (source, tmp_path / "out", "--key", tmp_path / "key.json")
+    code, out, _err = typed(capsys, *words, "--checked", listed)
+    assert code == 1
+    assert "2 files were written" in out
+    assert "1 were refused" in out
+    said = {ds.get("BurnedInAnnotation") for ds in map(dcmread, (tmp_path / "out").rglob("*.dcm"))}
+    assert said == {None, "NO"}
+    code, out, _err = typed(capsys, *words, "--checked", dcmread(second).SeriesInstanceUID)
+    assert code == 0
+    assert "1 files were written" in out
+    code, _out, err = typed(capsys, *words, "--checked", "that one")
+    assert code == 1
+    assert "neither the UID of a series nor a file" in err
+
+
+def test_a_person_may_say_that_there_is_no_face(capsys, source, tmp_path) -> None:
+    words = (source, tmp_path / "out", "--key", tmp_path / "key.json", "--deface")
+    code, out, _err = typed(capsys, *words)
+    assert code == 1
+    assert "say that it shows no face" in out
+    code, out, _err = typed(capsys, *words, "--no-face", source)
+    assert code == 0
+    assert "3 were said to show no face" in out
+    codes = dcmread(next((tmp_path / "out").rglob("*.dcm"))).DeidentificationMethodCodeSequence
+    assert "113102" not in [item.CodeValue for item in codes]
+
+
 def test_a_dry_run_writes_nothing(capsys, source, tmp_path) -> None:
     key = tmp_path / "key.json"
     code, out, _err = typed(capsys, source, tmp_path / "out", "--dry-run", "--json", "--key", key)
     table = json.loads(out)
     assert code == 0
     assert (table["dry_run"], table["written"]) == (True, 3)
-    assert {"attribute": "(0010,0020) Patient ID", "action": "pseudonym", "count": 1} in table[
+    assert {"attribute": "(0010,0020) Patient ID", "action": "pseudonym", "count": 3} in table[
         "actions"
     ]
     assert not key.exists()
