@@ -39,5 +39,9 @@ def made_by(mask: Segmentation, segment: Segment | None) -> str:
     kind = segment.algorithm_type if segment else AUTOMATIC
     if kind == MANUAL or not mask.provenance.algorithm:
         return "Made by hand"
-    edited = "" if kind == AUTOMATIC else ", checked or edited by hand"
-    return mask.provenance.sentence + edited
+    if kind == AUTOMATIC or segment is None:
+        return mask.provenance.sentence
+    words = ", checked or edited by hand"
+    if segment.unchanged:
+        words = "" if mask.proposes(segment) else ", accepted"
+    return mask.provenance.sentence + words

@@ -98,6 +98,8 @@ class Segment:
     algorithm, algorithm_version : str
         What made this label, where that is not what the mask's provenance says: a label read from
         a file, or one moved in from another mask. Empty otherwise.
+    unchanged : bool
+        For ``SEMIAUTOMATIC``: a person took over what a model found and changed no voxel of it.
     """
 
     number: int
@@ -112,6 +114,7 @@ class Segment:
     region: Code | None = None
     algorithm: str = ""
     algorithm_version: str = ""
+    unchanged: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= 255:
@@ -204,6 +207,12 @@ class Segmentation:
     def opened(self) -> bool:
         """True for finished work of somebody else: read from a file, and no proposal."""
         return not self.draft and self.id.startswith(OPENED_ID)
+
+    def proposes(self, segment: Segment | None) -> bool:
+        """True for the label of a draft with what nobody has taken over: its first one."""
+        return bool(
+            self.draft and segment and self.segments and segment.number == self.segments[0].number
+        )
 
     def segment(self, number: int) -> Segment | None:
         """The segment with this number."""

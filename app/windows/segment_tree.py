@@ -200,7 +200,7 @@ def _show_segment(
     side = f", {segment.modifier.meaning.lower()}" if segment.modifier else ""
     means = f"Means: {segment.type.meaning}{side} (right click to change)"
     item.setToolTip(NAME, f"{segment.number}: {segment.name}\n{means}\n{target}")
-    made, how = _MADE.get(segment.algorithm_type, ("unknown", "Nothing says how it was made"))
+    made, how = _made(mask, segment)
     item.setText(MADE, made)
     item.setToolTip(MADE, how)
     _show_eye(item, segment.number not in overlay.hidden_segments, "this label")
@@ -210,6 +210,15 @@ def _show_segment(
         LOCK, icon("lock", DARK.warning) if segment.locked else icon("lock-open", DARK.dim)
     )
     item.setToolTip(LOCK, "Locked: click to unlock" if segment.locked else "Click to lock")
+
+
+def _made(mask: Segmentation, segment: Segment) -> tuple[str, str]:
+    """How a label was made, short and as a sentence."""
+    if segment.algorithm_type == SEMIAUTOMATIC and segment.unchanged:
+        if mask.proposes(segment):
+            return _MADE[AUTOMATIC]
+        return "AI, accepted", "Made by a model, accepted by hand without a change"
+    return _MADE.get(segment.algorithm_type, ("unknown", "Nothing says how it was made"))
 
 
 def _show_eye(item: QTreeWidgetItem, shown: bool, what: str) -> None:

@@ -164,7 +164,7 @@ def accepted_segment(segmentation: Segmentation) -> Segment:
     )
     fresh = Segment(
         free_number(segmentation), ACCEPTED_NAME, next_colour(segmentation.segments),
-        algorithm_type=SEMIAUTOMATIC, tracking_uid=identity,
+        algorithm_type=SEMIAUTOMATIC, tracking_uid=identity, unchanged=True,
     )  # fmt: skip
     if first is None:
         return fresh

@@ -18,6 +18,8 @@ def helped(
     segmentation: Segmentation,
     numbers: Iterable[int],
     segments: tuple[Segment, ...] | None = None,
+    *,
+    changed: bool = True,
 ) -> tuple[Segment, ...]:
     """The segments of a mask; of these numbers, what a model made alone becomes ``SEMIAUTOMATIC``.
 
@@ -27,14 +29,20 @@ def helped(
         Labels that a person has changed or taken over.
     segments : tuple of Segment, optional
         Those of the mask by default.
+    changed : bool
+        Whether voxels were changed; else the person only took over what a model found.
     """
     chosen = {int(n) for n in numbers}
     return tuple(
-        replace(s, algorithm_type=SEMIAUTOMATIC)
-        if s.number in chosen and s.algorithm_type == AUTOMATIC
-        else s
+        _touched(s, changed=changed) if s.number in chosen else s
         for s in (segmentation.segments if segments is None else segments)
     )
+
+
+def _touched(segment: Segment, *, changed: bool) -> Segment:
+    if segment.algorithm_type == AUTOMATIC:
+        return replace(segment, algorithm_type=SEMIAUTOMATIC, unchanged=not changed)
+    return replace(segment, unchanged=False) if changed and segment.unchanged else segment
 
 
 def taking_over(
@@ -58,7 +66,7 @@ def taking_over(
         segments = (*segments, _with_identity(target))
     leaving = [s for n in sources if (s := segmentation.segment(n)) is not None]
     made = [s for s in leaving if s.algorithm_type != MANUAL and s.number != target.number]
-    segments = helped(segmentation, {s.number for s in leaving}, segments)
+    segments = helped(segmentation, {s.number for s in leaving}, segments, changed=False)
     after = tuple(
         _joined(s, made[0]) if made and s.number == target.number else s for s in segments
     )
@@ -69,7 +77,9 @@ def taking_over(
 def _joined(segment: Segment, source: Segment) -> Segment:
     """A label that now holds voxels of another, which a model made."""
     if segment.algorithm_type != MANUAL:
-        return replace(segment, algorithm_type=SEMIAUTOMATIC)
+        as_found = source.unchanged or source.algorithm_type == AUTOMATIC
+        before = segment.unchanged or segment.algorithm_type == AUTOMATIC
+        return replace(segment, algorithm_type=SEMIAUTOMATIC, unchanged=as_found and before)
     return replace(
         segment, algorithm_type=SEMIAUTOMATIC,
         algorithm=source.algorithm, algorithm_version=source.algorithm_version,

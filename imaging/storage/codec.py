@@ -178,7 +178,7 @@ def read_provenance(body: Body) -> Provenance:
 def segment_body(segment: Segment) -> Body:
     """One label as JSON."""
     return {
-        **vars(segment),
+        **{name: value for name, value in vars(segment).items() if name != "unchanged" or value},
         "colour": list(segment.colour),
         "category": list(segment.category),
         "type": list(segment.type),

@@ -106,7 +106,7 @@ def _tags(segment: Segment, mask: Segmentation) -> str:
         "Isocenter.AlgorithmVersion": version,
         "Isocenter.WeightsSHA256": made_by.digest if own else "",
         "Isocenter.Threshold": "" if mask.threshold is None or not own else f"{mask.threshold:g}",
-        "Isocenter.EditedByHand": edited_words(segment),
+        "Isocenter.EditedByHand": edited_words(mask, segment),
         "Isocenter.WrittenBy": f"{SOFTWARE} {SOFTWARE_VERSION}",
         "Isocenter.Notice": RESEARCH_ONLY,
     }

@@ -17,15 +17,25 @@ from imaging.atomic import write_atomic
 from imaging.dicom.writing.write import RESEARCH_ONLY, SOFTWARE, SOFTWARE_VERSION
 from imaging.errors import BadInput, WorldFailed
 from imaging.heatmap import Heatmap
-from imaging.segmentation import AUTOMATIC, MANUAL, Code, Provenance, Segment, Segmentation
+from imaging.segmentation import (
+    AUTOMATIC,
+    MANUAL,
+    SEMIAUTOMATIC,
+    Code,
+    Provenance,
+    Segment,
+    Segmentation,
+)
 from imaging.volume import Volume
 
 #: How the work of a person shows in a label, by its algorithm type (PS3.3 C.8.20.4).
 _EDITED = {AUTOMATIC: "no", MANUAL: "made by hand"}
 
 
-def edited_words(segment: Segment) -> str:
-    """``"no"``, ``"checked or edited by hand"`` or ``"made by hand"``."""
+def edited_words(mask: Segmentation, segment: Segment) -> str:
+    """``"no"``, ``"no, only accepted"``, ``"checked or edited by hand"`` or ``"made by hand"``."""
+    if segment.algorithm_type == SEMIAUTOMATIC and segment.unchanged:
+        return "no" if mask.proposes(segment) else "no, only accepted"
     return _EDITED.get(segment.algorithm_type, "checked or edited by hand")
 
 
@@ -66,14 +76,14 @@ def mask_facts(
         "name": segmentation.name,
         "threshold": segmentation.threshold if by_run else None,
         "draft": _holds_draft(segmentation, segments),
-        "labels": [_label(s, segmentation.provenance, int(counts[s.number])) for s in segments],
+        "labels": [_label(segmentation, s, int(counts[s.number])) for s in segments],
     }
 
 
 def _holds_draft(segmentation: Segmentation, segments: Collection[Segment]) -> bool:
     """Whether the model's own label, the first of a draft, is among those told of."""
-    first = segmentation.segments[0] if segmentation.segments else None
-    return segmentation.draft and (first is None or first in segments)
+    none = not segmentation.segments
+    return segmentation.draft and (none or any(map(segmentation.proposes, segments)))
 
 
 def map_facts(heatmap: Heatmap) -> dict[str, Any]:
@@ -182,8 +192,8 @@ def _made_with(made_by: Provenance) -> dict[str, Any]:
     }
 
 
-def _label(segment: Segment, made_by: Provenance, voxels: int) -> dict[str, Any]:
-    algorithm, version = algorithm_of(segment, made_by)
+def _label(mask: Segmentation, segment: Segment, voxels: int) -> dict[str, Any]:
+    algorithm, version = algorithm_of(segment, mask.provenance)
     return {
         "number": segment.number,
         "name": segment.name,
@@ -196,7 +206,7 @@ def _label(segment: Segment, made_by: Provenance, voxels: int) -> dict[str, Any]
         "algorithm": algorithm,
         "algorithm_version": version,
         "algorithm_type": segment.algorithm_type,
-        "edited_by_hand": edited_words(segment),
+        "edited_by_hand": edited_words(mask, segment),
         "tracking_uid": segment.tracking_uid,
     }
 

@@ -13,7 +13,7 @@ import nrrd
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from panel_cases import add_answer, by_hand, open_workspace
+from panel_cases import STEM, TOKEN, add_answer, by_hand, open_workspace
 from PySide6.QtGui import QColor, QImage
 
 from app.controllers.export import ExportController, write_png
@@ -29,9 +29,9 @@ from imaging.edits.edit import AddItem
 from imaging.edits.operations import set_threshold
 from imaging.errors import WorldFailed
 from imaging.segmentation import Segmentation
-from imaging.volume import Repeats
+from imaging.volume import Patient, Repeats
 
-STEM = "20240311-flair"
+pytestmark = pytest.mark.usefixtures("fixed_key")
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_masks_and_maps_for_other_programs_hold_the_same_voxels(desk, tmp_path) 
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image), heat)
     told = json.loads((tmp_path / f"{STEM}-mask.json").read_text())
     assert told["algorithm"]["name"] == "Test model"
-    assert [one["edited_by_hand"] for one in told["labels"]] == ["checked or edited by hand"] * 2
+    assert [one["edited_by_hand"] for one in told["labels"]] == ["no", "no, only accepted"]
     assert told["labels"][0]["algorithm"] == "Test model"
 
 
@@ -290,7 +290,7 @@ def test_de_identified_files_name_nobody(desk, tmp_path) -> None:
     desk.run(tmp_path, *kinds, options=ExportOptions(deidentify=True))
     assert not desk.said[-1].startswith("FAILED")
     names = [path.name for path in tmp_path.rglob("*")]
-    assert "flair-mask.nii.gz" in names
+    assert f"{TOKEN}-flair-mask.nii.gz" in names
     assert not any("20240311" in name for name in names)
     for path in tmp_path.rglob("*"):
         if path.is_file():
@@ -304,7 +304,12 @@ def test_de_identified_files_name_nobody(desk, tmp_path) -> None:
 def test_the_name_of_files_tells_the_study_unless_it_must_not(desk) -> None:
     volume = desk.workspace.case.volume("flair")
     assert usual_stem(volume) == STEM
-    assert usual_stem(volume, deidentify=True) == "flair"
+    other = replace(volume, source=replace(volume.source, patient=Patient("DOE^JANE", "4712")))
+    assert usual_stem(other) != STEM
+    assert usual_stem(replace(volume, source=replace(volume.source, patient=Patient()))) == (
+        "20240311-flair"
+    )
+    assert usual_stem(volume, deidentify=True) == f"{TOKEN}-flair"
 
 
 def test_a_picture_is_read_back_and_never_overwritten(tmp_path, monkeypatch) -> None:

@@ -9,13 +9,16 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QColorDialog, QLineEdit, QMenu
 
+from app.lesion_table import made_by
 from app.windows.segment_tree import COLOUR, EYE, LOCK, MADE, NAME
 from app.windows.segments_panel import PALETTE_NAMES, SegmentsPanel
 from app.workspace import Workspace
+from imaging.analysis.lesions import find_lesions
 from imaging.edits.edit import AddItem, VoxelEdit
-from imaging.edits.operations import stroke_edit
+from imaging.edits.operations import accept_lesion, delete_lesion, stroke_edit
 from imaging.geometry import Box
-from imaging.segmentation import Segmentation
+from imaging.segmentation import SEMIAUTOMATIC, Segmentation
+from imaging.storage.codec import read_segment, segment_body
 
 
 @pytest.fixture
@@ -181,6 +184,23 @@ def test_behind_more_lies_every_colour(qtbot, filled, workspace) -> None:
     dialog.setCurrentColor(QColor(1, 2, 3))
     dialog.accept()
     assert hand(workspace).segment(1).colour == (1, 2, 3)
+
+
+def test_accepting_changes_no_voxel_and_says_accepted_until_one_is_changed(filled, workspace):
+    mask, heat = workspace.case.segmentation("draft"), workspace.case.heatmap("prob")
+    lesion = find_lesions(mask, heat)[0]
+    workspace.execute(accept_lesion(mask, lesion))
+    assert [s.algorithm_type for s in mask.segments] == [SEMIAUTOMATIC] * 2
+    assert item(filled, 0, 0).text(MADE) == "AI"
+    assert item(filled, 0, 1).text(MADE) == "AI, accepted"
+    assert made_by(mask, mask.segments[1]) == f"{mask.provenance.sentence}, accepted"
+    body = segment_body(mask.segments[1])
+    assert read_segment(body) == mask.segments[1]
+    old = {name: value for name, value in body.items() if name != "unchanged"}
+    assert not read_segment(old).unchanged  # nothing is claimed of a file of an early version
+    workspace.execute(delete_lesion(mask, find_lesions(mask, labels=[2])[0]))
+    assert item(filled, 0, 1).text(MADE) == "AI, edited"
+    assert made_by(mask, mask.segments[1]).endswith("checked or edited by hand")
 
 
 def test_a_corrected_label_says_so_at_once(filled, workspace) -> None:
