@@ -137,7 +137,8 @@ def test_again_is_the_next_version_and_touches_nothing(tmp_path):
     before = {path: path.read_bytes() for path in first.root.rglob("*") if path.is_file()}
     second = write_derivatives(tmp_path, "01", **everything)
     third = write_derivatives(tmp_path, "01", **everything)
-    assert all(path.read_bytes() == content for path, content in before.items())
+    assert before
+    assert {path: path.read_bytes() for path in before} == before
     assert "sub-01_space-orig_desc-v2_dseg.nii.gz" in {path.name for path in second.files}
     assert "sub-01_space-orig_label-Lesion_desc-v3_mask.nii.gz" in {p.name for p in third.files}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -182,8 +183,10 @@ def test_the_volumes_are_named_and_found_again(desk, tmp_path):
 
 def test_the_file_name_tells_nothing_about_the_patient(desk):
     assert desk.journal.path is not None
-    assert "DOE" not in desk.journal.path.name.upper()
-    assert "840" not in desk.journal.path.stem[:6] or len(desk.journal.path.stem) == 24
+    name = desk.journal.path.name
+    assert re.fullmatch(r"[0-9a-f]{24}(-\d+)?\.isojournal", name), name
+    for secret in (KEY, "1.2.840", "DOE", "Case"):
+        assert secret.casefold() not in name.casefold()
 
 
 def test_work_that_is_in_a_case_file_is_not_offered_again(desk, tmp_path):

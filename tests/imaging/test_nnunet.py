@@ -76,7 +76,8 @@ def test_the_next_case_is_added_and_new_labels_come_after_the_old(tmp_path):
     assert (report.case, report.cases) == ("case_002", 2)
     assert told(root)["labels"] == {"background": 0, "Lesion": 1, "Ventricle": 2, "Cyst": 3}
     assert told(root)["numTraining"] == 2
-    assert all(path.read_bytes() == content for path, content in before.items())
+    assert before
+    assert {path: path.read_bytes() for path in before} == before
     back = sitk.GetArrayFromImage(sitk.ReadImage(str(root / "labelsTr" / "case_002.nii.gz")))
     np.testing.assert_array_equal(back == 3, other.labels == 1)
     np.testing.assert_array_equal(back == 1, other.labels == 2)
