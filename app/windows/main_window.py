@@ -156,7 +156,7 @@ class MainWindow(QMainWindow):
         self._columns = QSplitter(Qt.Orientation.Horizontal)
         for widget in (self.browser, self._stack, self._right):
             self._columns.addWidget(widget)
-        self._columns.setSizes([230, 1000, 340])
+        self._columns.setSizes([260, 1000, 340])
         self._columns.setStretchFactor(1, 1)
         for index in (0, 2):
             self._columns.setCollapsible(index, False)

@@ -30,8 +30,9 @@ OBJECT_ICONS = {
     "labels": "layers",
 }
 PICTURE, ICON = 52, 22
-#: Names of one study often begin alike: their ends tell them apart.
-ELIDE = Qt.TextElideMode.ElideMiddle
+#: Names of one study often begin alike, and their ends tell them apart; of counts and sizes the
+#: first ones are the important ones.
+NAMES, NUMBERS = Qt.TextElideMode.ElideMiddle, Qt.TextElideMode.ElideRight
 _Index = QModelIndex | QPersistentModelIndex
 
 
@@ -102,7 +103,8 @@ class SeriesDelegate(QStyledItemDelegate):
             end.moveLeft(place.left() + min(room, metrics.horizontalAdvance(words)))
             painter.drawText(end, Qt.AlignmentFlag.AlignVCenter, tail)
             place = place.adjusted(0, 0, -wide, 0)
-        words = metrics.elidedText(words, ELIDE, place.width())
+        bold = font.weight() > QFont.Weight.Normal
+        words = metrics.elidedText(words, NAMES if bold else NUMBERS, place.width())
         painter.drawText(place, Qt.AlignmentFlag.AlignVCenter, words)
 
     def _ground(self, painter, option, area: QRect, current: bool) -> None:
@@ -145,6 +147,8 @@ class SeriesDelegate(QStyledItemDelegate):
             (spacing_text(series), painter.font(), DARK.dim),
         )
         for number, (words, font, colour) in enumerate(lines):
+            if metrics.horizontalAdvance(words) > width:
+                words = words.removesuffix(" mm")  # rather than a digit
             room = width - (22 if warning and number == 1 else 0)
             line = QRect(left, area.top() + SMALL_GAP + number * step, room, step)
             tail = images_text(series) if number == 0 else ""
