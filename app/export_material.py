@@ -92,11 +92,11 @@ class Material:
         """A path in the folder that nothing has yet, nor any of the names that go beside it."""
         from imaging.atomic import next_version
 
-        stem, number = self.stem, 1
-        names = (name, *beside)
-        while any(self._taken(self.choice.folder / f"{stem}-{one}", one == name) for one in names):
-            number += 1
-            stem = f"{self.stem}-{number}"
+        names, folder = (name, *beside), self.choice.folder
+        stem = free_stem(
+            self.stem,
+            lambda stem: any(self._taken(folder / f"{stem}-{one}", one == name) for one in names),
+        )
         return next_version(self.choice.folder / f"{stem}-{name}")
 
     def _taken(self, path: Path, main: bool) -> bool:
@@ -231,14 +231,42 @@ class Material:
 
 
 def usual_stem(volume: Volume, *, deidentify: bool = False) -> str:
-    """What tells this study from others: date of the study and the sequence or series.
+    """What tells this study from others: its date, the patient's token, the sequence or series.
 
     Without the date and the words of the header where the patient shall not be recognised.
     """
     source = volume.source
+    token = patient_token(volume)
     if deidentify:
-        return plain(source.sequence) or "study"
-    return plain(f"{source.study_date} {source.sequence or source.series_description}") or "study"
+        return plain(f"{token} {source.sequence or 'study'}")
+    words = source.sequence or source.series_description
+    return plain(f"{source.study_date} {token} {words}") or "study"
+
+
+def patient_token(volume: Volume) -> str:
+    """Six letters that stand for a patient, the first of the pseudonym; empty for nobody."""
+    from imaging.deidentify.key import load_key
+    from imaging.errors import ImagingError
+
+    source = volume.source
+    who = source.patient.id.strip()
+    if not who and source.patient.name.strip():
+        who = f"{source.patient.name.strip()}\0{source.patient.birth_date.strip()}"
+    if not who and source.study_uid:
+        who = f"study\0{source.study_uid}"
+    try:
+        return load_key().pseudonym(who).removeprefix("ANON-")[:6].lower() if who else ""
+    except ImagingError:
+        return ""  # names of files are no reason to stop
+
+
+def free_stem(stem: str, taken: Callable[[str], bool]) -> str:
+    """The stem itself, else ``stem-2``, ``stem-3``, …: the first that is not taken."""
+    number, found = 1, stem
+    while taken(found):
+        number += 1
+        found = f"{stem}-{number}"
+    return found
 
 
 def plain(words: str) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from app.export_choice import ExportChoice
 from app.export_kinds import IMAGE, KIND, MASK, Kind
-from app.export_privacy import LOOK, why_text_in_pixels
+from app.export_material import free_stem
+from app.export_privacy import LOOK, OwnWords, why_text_in_pixels
 from imaging.case import Case
 from imaging.errors import ImagingError
 from imaging.heatmap import Heatmap
@@ -22,6 +25,7 @@ NO_IMAGE = "There is no image: open a study first"
 SHEARED = (
     "The slices are shifted against each other, and other programs set them straight: use NIfTI"
 )
+FACES = "Heads keep their faces: File > De-identify folder takes them off."
 TEXT_SHOWN = "The views show whose images these are: hide their text first (Tab)"
 
 
@@ -214,6 +218,26 @@ def probability_words(choice: ExportChoice, mask: Segmentation | None) -> str:
     return f"The probability map of the draft, “{own.name}”, is written too."
 
 
+def face_words(choice: ExportChoice) -> str:
+    """A caution where the images of a de-identified export show faces; else empty."""
+    options = choice.options
+    images = any(KIND[kind].group == IMAGE or KIND[kind].picture for kind in choice.kinds)
+    images = images or "nnunet" in choice.kinds or ("bids" in choice.kinds and options.with_image)
+    return FACES if options.deidentify and images else ""
+
+
+def own_name_words(choice: ExportChoice, own: OwnWords) -> str:
+    """A caution where a name that was typed tells who the patient is; else empty."""
+    options = choice.options
+    typed = {
+        "file names": choice.stem,
+        "BIDS subject": f"{options.subject} {options.session}" if "bids" in choice.kinds else "",
+        "nnU-Net data set": options.dataset_name if "nnunet" in choice.kinds else "",
+    }
+    found = [what for what, text in typed.items() if own.inside(text)]
+    return f"A name or number of the patient stands in the {found[0]}." if found else ""
+
+
 def same_subject_words(choice: ExportChoice) -> str:
     """A caution where a BIDS subject is in the data set already; empty where it is new."""
     from imaging.storage.bids import dataset_root
@@ -245,7 +269,7 @@ def accepted_labels(mask: Segmentation) -> tuple[int, ...]:
 
 
 def preview(choice: ExportChoice, stem: str, mask: Segmentation | None) -> list[str]:
-    """What the files will be called where nothing of that name is there yet."""
+    """What the files will be called: names that nothing in the folder has yet."""
     names: list[str] = []
     for kind in (KIND[id] for id in choice.kinds):
         options = choice.options
@@ -257,8 +281,13 @@ def preview(choice: ExportChoice, stem: str, mask: Segmentation | None) -> list[
         elif kind.id == "surface":
             names += _surface_names(choice, stem, mask)
         else:
-            names += [f"{stem}-{name}" for name in kind.files]
+            free = free_stem(stem, partial(_any_there, choice.folder, kind.files))
+            names += [f"{free}-{name}" for name in kind.files]
     return names
+
+
+def _any_there(folder: Path, names: Sequence[str], stem: str) -> bool:
+    return any(os.path.lexists(folder / f"{stem}-{name}") for name in names)
 
 
 def _surface_names(choice: ExportChoice, stem: str, mask: Segmentation | None) -> list[str]:
@@ -266,7 +295,11 @@ def _surface_names(choice: ExportChoice, stem: str, mask: Segmentation | None) -
 
     form = choice.options.surface_form
     if form in ("glb", "obj") or mask is None:
-        return [f"{stem}-surface.{form}"]
+        files = ("surface.obj", "surface.mtl") if form == "obj" else (f"surface.{form}",)
+        free = free_stem(stem, partial(_any_there, choice.folder, files))
+        return [f"{free}-surface.{form}"]
     wanted = [s for s in mask.segments if choice.labels is None or s.number in choice.labels]
     words = distinct_words(mask.segments)
-    return [f"{stem}-surface-{words[s.number]}.{form}" for s in wanted]
+    files = [f"surface-{words[s.number]}.{form}" for s in wanted]
+    frees = [free_stem(stem, partial(_any_there, choice.folder, (file,))) for file in files]
+    return [f"{free}-{file}" for free, file in zip(frees, files, strict=True)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -22,13 +24,16 @@ from PySide6.QtWidgets import (
 from app.export_choice import BUILT_IN, ExportChoice, ExportOptions, Preset
 from app.export_kinds import KIND, KINDS
 from app.export_material import channel_name, plain, usual_stem
+from app.export_privacy import OwnWords, own_words
 from app.export_reasons import (
     NO_IMAGE,
     NO_MAP,
     NO_MASK,
     Ground,
     channel_volumes,
+    face_words,
     generic_words,
+    own_name_words,
     preview,
     probability_words,
     same_subject_words,
@@ -60,7 +65,7 @@ from imaging.volume import Volume
 
 #: What the dialog begins with for somebody who has never used it.
 FIRST = "Research: NIfTI + CSV"
-CAPTION, SIDE = 76, 208
+CAPTION, SIDE, CAUTION = 76, 228, 36  #: px; a caution has two lines
 
 
 class ExportDialog(QDialog):
@@ -121,6 +126,11 @@ class ExportDialog(QDialog):
         self.deidentify = QCheckBox("De-identify what is written")
         self.hint = sentence(role="dim")
         self.cautions = sentence(role="warning")
+        policy = self.cautions.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)  # so that a caution that comes moves nothing
+        self.cautions.setSizePolicy(policy)
+        self.cautions.setMinimumHeight(CAUTION)
+        self.cautions.setAlignment(Qt.AlignmentFlag.AlignTop)
         self.why_not = sentence(role="warning")
         self.export = button("Export", "", "export", "primary")
         self.cancel = button("Cancel", "Close without writing")
@@ -131,7 +141,7 @@ class ExportDialog(QDialog):
         self._arrange()
         self._connect()
         self._begin(last)
-        self.resize(1080, 660)
+        self.resize(1120, 720)
 
     # --- making ------------------------------------------------------------------------------
     def _fill(self) -> None:
@@ -154,7 +164,8 @@ class ExportDialog(QDialog):
         allow(self.map_choice, "The maps that are written", "" if maps else NO_MAP)
         self.deidentify.setToolTip(
             "DICOM files lose what names the patient and get new numbers, always the same ones for "
-            "the same images; other files get no name or date of the study"
+            "the same images; other files get no name or date of the study. Heads keep their "
+            "faces: File > De-identify folder takes them off"
         )
 
     def _arrange(self) -> None:
@@ -167,7 +178,7 @@ class ExportDialog(QDialog):
         self.labels.setFixedHeight(116)
         above = QHBoxLayout()
         above.setSpacing(2 * GAP)
-        above.addLayout(what, 4)
+        above.addLayout(what, 3)
         above.addWidget(self.labels, 5)
         right = column(margin=0, gap=GAP)
         right.addLayout(above)
@@ -232,7 +243,9 @@ class ExportDialog(QDialog):
 
     # --- what is shown -----------------------------------------------------------------------
     def _take(self, preset: Preset) -> None:
-        self._show(preset)
+        """A preset may ask for de-identified files, but never takes that back."""
+        kept = preset.options.deidentify or self.deidentify.isChecked()
+        self._show(replace(preset, options=preset.options.but(deidentify=kept)))
 
     def _show(self, preset: Preset) -> None:
         self._options = preset.options
@@ -288,13 +301,20 @@ class ExportDialog(QDialog):
         segments = self._mask.segments if self._mask and writes_codes(choice.kinds) else ()
         chosen = [segment for segment in segments if segment.number in self.labels.numbers]
         found = (
+            own_name_words(choice, self._own) if choice.options.deidentify else "",
             same_subject_words(choice),
+            face_words(choice),
             probability_words(choice, self._mask),
             generic_words(chosen),
         )
         words = [one for one in found if one]
         self.cautions.setText(" ".join(words))
         self.cautions.setVisible(bool(words))
+
+    @cached_property
+    def _own(self) -> OwnWords:
+        """What says who the patient is; read from the headers once, when it is needed."""
+        return own_words(self._workspace.case.volumes)
 
     def _show_hint(self, reasons: dict[str, str]) -> None:
         """What a preset asks for and this case cannot give."""

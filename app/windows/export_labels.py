@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QColor
+from PySide6.QtGui import QColor, QShowEvent
 from PySide6.QtWidgets import (
     QButtonGroup,
     QHeaderView,
@@ -21,6 +21,8 @@ from imaging.segmentation import Segmentation
 
 _NUMBER = Qt.ItemDataRole.UserRole
 _NAME, _STATE, _CODE = range(3)
+_WIDEST = 230  #: px, of a name, so that state and code have room
+_BESIDE = 72  #: px, for tick, colour and margins
 NOBODY = "No lesion of this mask is accepted yet: accept them in the list first"
 
 
@@ -54,12 +56,16 @@ class LabelChooser(QWidget):
         header.setStretchLastSection(True)
         header.setSectionResizeMode(_NAME, QHeaderView.ResizeMode.Interactive)
         header.setSectionResizeMode(_STATE, QHeaderView.ResizeMode.ResizeToContents)
-        header.resizeSection(_NAME, 150)
         self.list.itemChanged.connect(self._ticked)
         self.list.setMinimumHeight(64)
         layout = column(self, margin=0, gap=SMALL_GAP)
         layout.addLayout(row(self.all_labels, self.accepted_only, self.chosen_only, 1, gap=2 * GAP))
         layout.addWidget(self.list, 1)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Heights of the rows are right only once the style is known."""
+        super().showEvent(event)
+        self.list.doItemsLayout()
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -96,6 +102,9 @@ class LabelChooser(QWidget):
                 item.setCheckState(_NAME, Qt.CheckState.Checked)
                 self.list.addTopLevelItem(item)
             none = "" if mask and mask.segments else "There is no label"
+            names = [segment.name for segment in mask.segments] if mask else []
+            wide = max(map(self.list.fontMetrics().horizontalAdvance, names), default=0)
+            self.list.header().resizeSection(_NAME, min(wide + _BESIDE, _WIDEST))
             allow(self.all_labels, "Drafts too; their files say that nobody has checked them", none)
             opened = mask is not None and mask.opened
             self.accepted_only.setText("Opened or accepted" if opened else "Accepted only")

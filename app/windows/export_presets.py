@@ -14,6 +14,7 @@ from app.windows.theme import SMALL_GAP, set_role
 
 _PRESET = Qt.ItemDataRole.UserRole
 OWN_NAME = "My preset"
+_CHANGED = "* "  #: in front, where a long name does not hide it
 _USUAL_STAYS = "This one comes with the program: save it under a name of your own to change it"
 
 
@@ -121,7 +122,7 @@ class PresetList(QWidget):
             for item in self._items():
                 name = self._preset(item).name
                 mark = differs and item is self.list.currentItem()
-                if item.text() != (shown := f"{name} *" if mark else name):
+                if item.text() != (shown := f"{_CHANGED}{name}" if mark else name):
                     item.setText(shown)
         self._show_buttons()
 
@@ -182,7 +183,7 @@ class PresetList(QWidget):
 
     def _renamed(self, item: QListWidgetItem) -> None:
         preset = self._preset(item)
-        words = " ".join(item.text().removesuffix(" *").split())[:MAX_NAME]
+        words = " ".join(item.text().removeprefix(_CHANGED).split())[:MAX_NAME]
         others = {one.casefold() for one in self.names} - {preset.name.casefold()}
         kept = words if words and words.casefold() not in others else preset.name
         with QSignalBlocker(self.list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from app.workspace import Workspace
+from imaging.deidentify.key import Key
 from imaging.edits.edit import AddItem, Group
 from imaging.geometry import Geometry
 from imaging.heatmap import GRAD_CAM, PROBABILITY, Heatmap
@@ -12,6 +13,9 @@ from imaging.segmentation import AUTOMATIC, Provenance, Segment, Segmentation
 from imaging.volume import Patient, Source, Volume
 from viewer.state.display import Cell, DisplayState, Plane
 
+#: What stands for the patient in file names, with the key of the fixture ``fixed_key``.
+TOKEN = Key(bytes([0x5A]) * 32).pseudonym("4711").removeprefix("ANON-")[:6].lower()
+STEM = f"20240311-{TOKEN}-flair"
 SHAPE = (20, 40, 40)
 GRID = Geometry(SHAPE, [[0, 0, 2, -40], [0, 2, 0, -40], [3.2, 0, 0, -32], [0, 0, 0, 1]], "1.2.3")
 MADE = Provenance(

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from panel_cases import add_answer, by_hand, open_workspace, volume
+from panel_cases import STEM, TOKEN, add_answer, by_hand, open_workspace, volume
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLabel, QLineEdit, QRadioButton
 
@@ -24,6 +24,7 @@ from imaging.segmentation import Code, Segment, Segmentation
 from imaging.volume import Repeats
 
 LEFT = Qt.MouseButton.LeftButton
+pytestmark = pytest.mark.usefixtures("fixed_key")
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def pick(qtbot, dialog: ExportDialog, name: str) -> None:
     """Click a preset in the list."""
     rows = dialog.presets.list
     found = [rows.item(n) for n in range(rows.count())]
-    item = next(item for item in found if item.text().startswith(name))
+    item = next(item for item in found if item.text().removeprefix("* ").startswith(name))
     qtbot.mouseClick(rows.viewport(), LEFT, pos=rows.visualItemRect(item).center())
 
 
@@ -82,7 +83,7 @@ def test_the_usual_things_are_ticked_for_an_answer(qtbot, workspace, tmp_path) -
     assert set(choice.kinds) == {"mask_nifti", "maps_nifti", "lesions_csv"}
     assert (choice.segmentation_id, choice.volume_id) == ("draft", "flair")
     assert choice.folder == tmp_path
-    assert choice.stem == "20240311-flair"
+    assert choice.stem == STEM
     assert choice.labels == (1,)
     assert not dialog.isVisible()
 
@@ -235,7 +236,7 @@ def test_a_preset_ticks_its_kinds(qtbot, workspace, tmp_path) -> None:
     dialog = shown(qtbot, workspace, tmp_path)
     pick(qtbot, dialog, "3D Slicer")
     assert dialog.choice().kinds == ("mask_seg_nrrd", "volume_nrrd")
-    assert "20240311-flair-mask.seg.nrrd" in dialog.files.text()
+    assert f"{STEM}-mask.seg.nrrd" in dialog.files.text()
     pick(qtbot, dialog, "BIDS")
     assert dialog.choice().kinds == ("bids",)
     assert dialog.files.text() == "isocenter-bids/sub-01/anat/…"
@@ -265,7 +266,7 @@ def test_save_rename_change_and_delete_a_preset_by_hand(qtbot, workspace, tmp_pa
     told: list = []
     dialog.remember.connect(lambda _last, own: told.append(own))
     tick(qtbot, dialog.kinds["surface"])
-    assert dialog.presets.list.currentItem().text() == f"{FIRST} *"
+    assert dialog.presets.list.currentItem().text() == f"* {FIRST}"
     click(qtbot, dialog.presets.new)
     editor = dialog.presets.list.findChild(QLineEdit)
     assert editor is not None
@@ -277,7 +278,7 @@ def test_save_rename_change_and_delete_a_preset_by_hand(qtbot, workspace, tmp_pa
     assert [preset.name for preset in told[-1]] == ["Trial 7"]
     assert "surface" in told[-1][0].kinds
     dialog.kinds_view.surface_form.setCurrentIndex(3)
-    assert dialog.presets.list.currentItem().text() == "Trial 7 *"
+    assert dialog.presets.list.currentItem().text() == "* Trial 7"
     click(qtbot, dialog.presets.update_)
     assert told[-1][0].options.surface_form == "glb"
     assert dialog.presets.list.currentItem().text() == "Trial 7"
@@ -327,7 +328,7 @@ def test_the_last_use_and_the_own_presets_survive_a_restart(qtbot, workspace, tm
     dialog = shown(qtbot, workspace, tmp_path, presets=again.export_presets, last=again.export_last)
     assert dialog.choice().kinds == ("bids",)
     assert dialog.choice().options.subject == "P17"
-    assert dialog.presets.list.currentItem().text() == "My preset *"
+    assert dialog.presets.list.currentItem().text() == "* My preset"
 
 
 @pytest.mark.parametrize(
@@ -429,7 +430,7 @@ def test_de_identified_files_lose_the_date_and_pictures_wait(qtbot, workspace, t
     add_answer(workspace)
     dialog = shown(qtbot, workspace, tmp_path)
     tick(qtbot, dialog.deidentify)
-    assert dialog.stem.text() == "flair"
+    assert dialog.stem.text() == f"{TOKEN}-flair"
     assert dialog.choice().options.deidentify
     assert "hide their text" in dialog.kinds["screenshot_png"].toolTip()
     workspace.show(workspace.display.but(text_shown=False))
@@ -505,3 +506,60 @@ def test_nothing_is_cut_off_on_a_small_screen(qtbot, workspace, tmp_path, qapp) 
         if label.isVisible() and not label.wordWrap() and label is not dialog.files:
             assert label.width() >= label.sizeHint().width(), label.text()
             assert label.font().pixelSize() >= 13 or label.font().pointSize() > 0
+
+
+# --- what the dialog says before -----------------------------------------------------------------
+
+
+def test_a_preset_never_takes_de_identification_back(qtbot, workspace, tmp_path) -> None:
+    add_answer(workspace)
+    own = Preset("Safe", ("mask_nifti",), ExportOptions(deidentify=True))
+    dialog = shown(qtbot, workspace, tmp_path, presets=(own,))
+    assert not dialog.deidentify.isChecked()
+    pick(qtbot, dialog, "Safe")
+    assert dialog.deidentify.isChecked()
+    pick(qtbot, dialog, "3D Slicer")
+    assert dialog.choice().options.deidentify
+    tick(qtbot, dialog.deidentify)
+    assert not dialog.choice().options.deidentify
+
+
+def test_the_preview_shows_names_that_are_free(qtbot, workspace, tmp_path) -> None:
+    add_answer(workspace)
+    (tmp_path / f"{STEM}-mask.label.txt").write_text("mine")
+    dialog = shown(qtbot, workspace, tmp_path)
+    assert f"{STEM}-2-mask.nii.gz" in dialog.files.text()
+    assert f"{STEM}-lesions.csv" in dialog.files.toolTip()
+
+
+def test_typed_names_of_the_patient_are_said(qtbot, workspace, tmp_path) -> None:
+    add_answer(workspace)
+    dialog = shown(qtbot, workspace, tmp_path)
+    dialog.stem.clear()
+    qtbot.keyClicks(dialog.stem, "jane 2")
+    assert "patient" not in dialog.cautions.text()
+    tick(qtbot, dialog.deidentify)
+    assert "patient stands in the file names" in dialog.cautions.text()
+    assert "jane" not in dialog.cautions.text().casefold()
+
+
+def test_faces_stay_and_it_is_said(qtbot, workspace, tmp_path) -> None:
+    add_answer(workspace)
+    dialog = shown(qtbot, workspace, tmp_path, last=Preset("", ("volume_nrrd",)))
+    tick(qtbot, dialog.deidentify)
+    assert "keep their faces" in dialog.cautions.text()
+    tick(qtbot, dialog.kinds["volume_nrrd"])
+    tick(qtbot, dialog.kinds["mask_nifti"])
+    assert "faces" not in dialog.cautions.text()
+
+
+def test_a_caution_moves_nothing(qtbot, workspace, tmp_path) -> None:
+    add_answer(workspace)
+    (tmp_path / "isocenter-bids" / "sub-01").mkdir(parents=True)
+    dialog = shown(qtbot, workspace, tmp_path)
+    QApplication.processEvents()
+    before = dialog.folder.mapTo(dialog, QPoint())
+    tick(qtbot, dialog.kinds["bids"])
+    QApplication.processEvents()
+    assert dialog.cautions.isVisible()
+    assert dialog.folder.mapTo(dialog, QPoint()) == before

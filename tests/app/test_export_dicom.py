@@ -116,12 +116,13 @@ def test_a_key_image_says_whether_it_shows_whose_it_is(case, tmp_path) -> None:
 
 
 def test_maps_contours_and_series_join_the_study(case, tmp_path) -> None:
-    files, _m = exported(case, tmp_path, "maps_dicom", "mask_rtstruct", "volume_dicom")
+    files, m = exported(case, tmp_path, "maps_dicom", "mask_rtstruct", "volume_dicom")
+    assert m.stem.startswith("20240311-")
     assert [path.name for path in files] == [
-        "20240311-flair-probability.dcm",
-        "20240311-flair-grad-cam-lesion-1.dcm",
-        "20240311-flair-contours.dcm",
-        "20240311-flair-series",
+        f"{m.stem}-probability.dcm",
+        f"{m.stem}-grad-cam-lesion-1.dcm",
+        f"{m.stem}-contours.dcm",
+        f"{m.stem}-series",
     ]
     for path in tmp_path.rglob("*.dcm"):
         ds = dcmread(path, stop_before_pixels=True)
@@ -168,15 +169,15 @@ def test_de_identified_files_name_nobody_and_still_refer_to_each_other(
         source = replace(known.source, kind="nifti", files=(), instance_uids=())
         case = Case({**case.items, "flair": replace(known, source=source)})
     kinds = ("mask_seg", "maps_dicom", "mask_rtstruct", "volume_dicom", "report_sr", "key_image")
-    exported(case, tmp_path, *kinds, deidentify=True)
+    _files, m = exported(case, tmp_path, *kinds, deidentify=True)
     found = [path for path in tmp_path.rglob("*.dcm") if path.is_file()]
     assert {path.name for path in tmp_path.glob("*.dcm")} == {
-        "flair-segmentation.dcm",
-        "flair-probability.dcm",
-        "flair-grad-cam-lesion-1.dcm",
-        "flair-contours.dcm",
-        "flair-report.dcm",
-        "flair-key-image.dcm",
+        f"{m.stem}-segmentation.dcm",
+        f"{m.stem}-probability.dcm",
+        f"{m.stem}-grad-cam-lesion-1.dcm",
+        f"{m.stem}-contours.dcm",
+        f"{m.stem}-report.dcm",
+        f"{m.stem}-key-image.dcm",
     }
     old = set(case.volume("flair").source.instance_uids)
     studies, pointed = set(), set()
@@ -190,8 +191,8 @@ def test_de_identified_files_name_nobody_and_still_refer_to_each_other(
         if path.parent == tmp_path and ds.Modality != "SR":
             pointed.add(frozenset(references(ds)))
     assert len(studies) == 1
-    seg = dcmread(tmp_path / "flair-segmentation.dcm", stop_before_pixels=True)
-    assert seg.SOPInstanceUID in references(dcmread(tmp_path / "flair-report.dcm"))
+    seg = dcmread(tmp_path / f"{m.stem}-segmentation.dcm", stop_before_pixels=True)
+    assert seg.SOPInstanceUID in references(dcmread(tmp_path / f"{m.stem}-report.dcm"))
     (sources,) = pointed
     assert len(sources) == case.volume("flair").geometry.shape[0]
     if not dicom:

@@ -23,6 +23,7 @@ from imaging.edits.edit import AddItem
 from imaging.segmentation import Segment, Segmentation
 from imaging.volume import Patient
 
+pytestmark = pytest.mark.usefixtures("fixed_key")
 #: Every kind that is not DICOM and holds a mask, an image or a map.
 PLAIN = ("mask_nifti", "mask_mha", "mask_seg_nrrd", "maps_nifti", "maps_mha", "lesions_csv",
          "surface", "bids", "nnunet")  # fmt: skip
