@@ -61,33 +61,42 @@ class EvenController(QObject):
         volume = self._volume(volume_id)
         if volume is None or volume.even:
             return False
-        if reason := self.why_not(volume_id):
-            self.said.emit(f"{reason}.")
-        elif self._made_of(volume) is not None:
-            self.make(volume_id, then)
-        else:
-            self.asked.emit(
+        return self._offer(
+            volume,
+            then,
+            lambda: (
                 f"The slices of {volume.title} {_where(volume)}. "
-                f"Make an even volume with steps of {even_step(volume):.1f} mm?",
-                [("Make it", lambda: self.make(volume_id, then)), ("Cancel", lambda: None)],
-            )
-        return True
+                f"Make an even volume with steps of {even_step(volume):.1f} mm?"
+            ),
+            "Make it",
+        )
 
     def needed_for_model(self, volume_id: str, then: Callable[[str], None]) -> bool:
         """As :meth:`needed`, and for a sheared stack, too: a model expects perpendicular axes."""
         volume = self._volume(volume_id)
         if volume is None or not volume.even or volume.geometry.orthogonal:
             return self.needed(volume_id, then)
-        if reason := self.why_not(volume_id):
+        return self._offer(
+            volume,
+            then,
+            lambda: (
+                f"The slices of {volume.title} are shifted against each other "
+                "(a sheared stack). Resample it perpendicular for the model?"
+            ),
+            "Resample it",
+        )
+
+    def _offer(
+        self, volume: Volume, then: Callable[[str], None], question: Callable[[], str], do_it: str
+    ) -> bool:
+        """Say why it is not possible, go on with what is there, or ask; True in any case."""
+        if reason := self.why_not(volume.id):
             self.said.emit(f"{reason}.")
         elif self._made_of(volume) is not None:
-            self.make(volume_id, then)
+            self.make(volume.id, then)
         else:
-            self.asked.emit(
-                f"The slices of {volume.title} are shifted against each other (a sheared stack). "
-                "Resample it perpendicular for the model?",
-                [("Resample it", lambda: self.make(volume_id, then)), ("Cancel", lambda: None)],
-            )
+            choices = [(do_it, lambda: self.make(volume.id, then)), ("Cancel", lambda: None)]
+            self.asked.emit(question(), choices)
         return True
 
     def why_not(self, volume_id: str) -> str:

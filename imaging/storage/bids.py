@@ -126,7 +126,7 @@ def write_derivatives(
     start = f"sub-{subject}" + (f"_ses-{session}" if session else "")
     with all_or_nothing() as written:
         written.extend(_open_dataset(root, _makers(segmentation, maps)))
-        _made(place)
+        made_folder(place)
         names = _Names(place, start, _free_version(place, start))
         notes: list[str] = []
         source = ""
@@ -281,7 +281,7 @@ def _open_dataset(root: Path, makers: list[dict[str, str]]) -> list[Path]:
         if new := [maker for maker in makers if maker not in before]:
             write_json(root / _DESCRIPTION, {**known, "GeneratedBy": [*before, *new]}, replace=True)
         return []
-    _made(root)
+    made_folder(root)
     body = {
         "Name": "Masks and maps by Isocenter",
         "BIDSVersion": BIDS_VERSION,
@@ -316,7 +316,8 @@ def _check_word(word: str, what: str) -> None:
         )
 
 
-def _made(folder: Path) -> None:
+def made_folder(folder: Path) -> Path:
+    """A folder that is there now; WorldFailed where it cannot be made."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -324,6 +325,7 @@ def _made(folder: Path) -> None:
         raise WorldFailed(
             f"The folder cannot be made ({reason})", str(folder), "Choose another folder"
         ) from error
+    return folder
 
 
 @contextmanager

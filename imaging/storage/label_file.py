@@ -7,7 +7,7 @@ Columns IDX R G B (0-255) A (0-1) VIS MSH "LABEL"; label 0 is the clear label. S
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,6 +67,28 @@ def write_label_file(path: Path, segments: Iterable[Segment]) -> list[Path]:
         aside.write_text(text, encoding="utf-8", newline="\n")
 
     return [write_atomic(path, write, verify)]
+
+
+def with_label_file(
+    path: Path, segments: Collection[Segment], write: Callable[[], Path]
+) -> list[Path]:
+    """Write a mask and its label file beside it; neither where the latter cannot be.
+
+    Parameters
+    ----------
+    path : Path
+        Of the mask.
+    write : callable
+        Writes the mask and returns the file.
+
+    Returns
+    -------
+    list of Path
+        Both files.
+    """
+    check_label_file(label_file_path(Path(path)), segments)
+    written = write()
+    return [written, *write_label_file(label_file_path(written), segments)]
 
 
 def check_label_file(path: Path, segments: Iterable[Segment]) -> None:

@@ -20,7 +20,7 @@ from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.segmentation import Segmentation
 from imaging.storage.arrays import PACKING, as_bytes, little_endian, real, storable
-from imaging.storage.label_file import check_label_file, label_file_path, write_label_file
+from imaging.storage.label_file import with_label_file
 from imaging.storage.sidecar import image_facts, map_facts, mask_facts, must_be_even
 from imaging.volume import Volume
 
@@ -33,24 +33,8 @@ _TYPES = {
 def write_volume(path: Path, volume: Volume) -> list[Path]:
     """Write the chosen image of a volume; real values as float32 where a slope applies.
 
-    A 4D series goes out with its chosen image only: readers disagree about a fourth axis.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in ``.mha``; replaced as a whole or not at all.
-
-    Returns
-    -------
-    list of Path
-        The file.
-
-    Raises
-    ------
-    BadInput
-        Where the name does not end in ``.mha`` or the slices are uneven.
-    WorldFailed
-        Where the disk refuses or what was read back differs.
+    A 4D series goes out with its chosen image only: readers disagree about a fourth axis. The name
+    ends in ``.mha``; the rest is as in :func:`imaging.storage.nrrd.write_volume`.
     """
     must_be_even(volume)
     values = real(volume, every_image=False)
@@ -65,10 +49,12 @@ def write_labels(path: Path, segmentation: Segmentation) -> list[Path]:
     BadInput, WorldFailed
         As in :func:`write_volume`.
     """
-    check_label_file(label_file_path(Path(path)), segmentation.segments)
     facts = mask_facts(segmentation)
-    written = _write(path, segmentation.labels, segmentation.geometry, facts)
-    return [written, *write_label_file(label_file_path(written), segmentation.segments)]
+    return with_label_file(
+        path,
+        segmentation.segments,
+        lambda: _write(path, segmentation.labels, segmentation.geometry, facts),
+    )
 
 
 def write_heatmap(path: Path, heatmap: Heatmap) -> list[Path]:

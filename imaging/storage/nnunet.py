@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from imaging.dicom.writing.write import RESEARCH_ONLY
-from imaging.errors import BadInput, WorldFailed
+from imaging.errors import BadInput
 from imaging.segmentation import Segmentation
 from imaging.storage import nifti
 from imaging.storage.arrays import one_line
-from imaging.storage.bids import all_or_nothing
+from imaging.storage.bids import all_or_nothing, made_folder
 from imaging.storage.sidecar import mask_facts, must_be_even, write_json
 from imaging.volume import Volume
 
@@ -126,7 +126,7 @@ def add_case(
         known = _read(root)
         _check_same_channels(known, [title for title, _volume in channels], root)
         labels = _labels(known, segmentation, root)
-        images, masks = _made(root / "imagesTr"), _made(root / "labelsTr")
+        images, masks = made_folder(root / "imagesTr"), made_folder(root / "labelsTr")
         case = _free_case(case, images, masks)
         for place, (_title, volume) in enumerate(channels):
             path = images / f"{case}_{place:04d}{_ENDING}"
@@ -135,7 +135,7 @@ def add_case(
         numbers = _renumbered(segmentation, labels)
         written.append(nifti.write_array(path, numbers, segmentation.geometry))
         facts = {**mask_facts(segmentation), "numbers_in_file": labels}
-        written.append(write_json(_made(root / "provenance") / f"{case}.json", facts))
+        written.append(write_json(made_folder(root / "provenance") / f"{case}.json", facts))
         count = len(list(masks.glob(f"*{_ENDING}")))
         body = {
             **known,
@@ -246,14 +246,3 @@ def _read(root: Path) -> dict[str, Any]:
     if not isinstance(body, dict) or body.get("file_ending", _ENDING) != _ENDING:
         raise BadInput("This data set does not hold .nii.gz files", str(path))
     return body
-
-
-def _made(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise WorldFailed(
-            f"The folder cannot be made ({reason})", str(folder), "Choose another folder"
-        ) from error
-    return folder

@@ -19,7 +19,7 @@ from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
 from imaging.segmentation import Segmentation
 from imaging.storage.arrays import PACKING, as_bytes, little_endian, one_line, real, storable
-from imaging.storage.label_file import check_label_file, label_file_path, write_label_file
+from imaging.storage.label_file import with_label_file
 from imaging.storage.sidecar import image_facts, must_be_even
 from imaging.volume import Volume
 
@@ -74,9 +74,13 @@ def write_labels(path: Path, segmentation: Segmentation) -> list[Path]:
     BadInput, WorldFailed
         As in :func:`write_volume`.
     """
-    check_label_file(label_file_path(Path(path)), segmentation.segments)
-    written = write_grid(path, segmentation.labels, segmentation.geometry, name=segmentation.name)
-    return [written, *write_label_file(label_file_path(written), segmentation.segments)]
+    return with_label_file(
+        path,
+        segmentation.segments,
+        lambda: write_grid(
+            path, segmentation.labels, segmentation.geometry, name=segmentation.name
+        ),
+    )
 
 
 def write_grid(
