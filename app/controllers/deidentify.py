@@ -14,6 +14,7 @@ from app.messages import is_ours, sentence
 from app.tasks import Tasks, Ticket
 
 if TYPE_CHECKING:
+    from imaging.deidentify.choice import Choice
     from imaging.deidentify.faces import Faces
     from imaging.deidentify.options import Options
     from imaging.deidentify.report import Report
@@ -33,14 +34,18 @@ class DeidentifyWish:
     source, target : Path
         ``target`` is not looked at in a rehearsal.
     options : Options
-    key : Path or None
-        The user's own key file where not given.
+    key, pseudonyms : Path or None
+        The user's own key file where not given; no list of pseudonyms.
+    no_face : Choice or None
+        Images of which the user says that they show no face.
     """
 
     source: Path
     target: Path
     options: Options
     key: Path | None = None
+    pseudonyms: Path | None = None
+    no_face: Choice | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +124,7 @@ class DeidentifyController(QObject):
         survey = self._look(ticket, wish)
         try:
             path = wish.key or self._key or default_key_path()
-            key = load_key(path) if path.exists() else new_key()
+            key = load_key(path, wish.pseudonyms) if path.exists() else new_key()
             told = self._telling(ticket)
             faces = find_faces(survey, told, ticket.cancelled) if wish.options.deface else None
             report = rehearse(survey, wish.options, key, told, ticket.cancelled, faces)
@@ -135,7 +140,7 @@ class DeidentifyController(QObject):
         check_folders(wish.source, wish.target)
         survey = self._look(ticket, wish)
         try:
-            key = load_key(wish.key or self._key)
+            key = load_key(wish.key or self._key, wish.pseudonyms)
             told = self._telling(ticket)
             faces = find_faces(survey, told, ticket.cancelled) if wish.options.deface else None
             return run(survey, wish.target, wish.options, key, faces, told, ticket.cancelled)
@@ -143,10 +148,17 @@ class DeidentifyController(QObject):
             survey.close()
 
     def _look(self, ticket: Ticket, wish: DeidentifyWish) -> Survey:
+        from imaging.deidentify.choice import NONE
         from imaging.deidentify.survey import look
         from imaging.errors import BadInput
 
-        survey = look(wish.source, wish.options, self._telling(ticket), ticket.cancelled)
+        survey = look(
+            wish.source,
+            wish.options,
+            self._telling(ticket),
+            ticket.cancelled,
+            no_face=wish.no_face or NONE,
+        )
         if not survey.items and not survey.refused and not ticket.cancelled():
             survey.close()
             raise BadInput("There is nothing here that can be de-identified", str(wish.source))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QProgressBar,
+    QSizePolicy,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -32,9 +33,11 @@ from app.windows.controls import allow, button, caption, column, row, rule, sent
 from app.windows.theme import GAP, SMALL_GAP, set_role
 
 if TYPE_CHECKING:
+    from imaging.deidentify.choice import Choice
+    from imaging.deidentify.faces import Face
     from imaging.deidentify.report import Report
 
-CAPTION = 52
+CAPTION, PICTURE = 52, 130
 DATES = (
     ("remove", "Remove dates", "Study and series dates become empty or a dummy date"),
     ("shift", "Move dates", "All dates of a patient move back by the same secret number of days, "
@@ -86,8 +89,15 @@ class DeidentifyDialog(QDialog):
         self.resize(980, 640)
         self._busy = False
         self._rehearsed: DeidentifyWish | None = None
-        self._faces: list = []
+        self._faces: dict[str, Face] = {}
+        self._members: dict[str, Choice] = {}
+        self._faceless: set[str] = set()
         self.source, self.target = QLineEdit(source), QLineEdit()
+        self.key, self.names = QLineEdit(), QLineEdit()
+        self.key.setPlaceholderText("Your own key")
+        self.key.setToolTip("Key file: the same key gives the same pseudonyms and UIDs")
+        self.names.setPlaceholderText("None: ANON and eight letters")
+        self.names.setToolTip("Table (CSV) of Patient ID and pseudonym, one patient a line")
         self.source.setPlaceholderText("Folder, file or zip archive with names in it")
         self.target.setPlaceholderText("A new or empty folder for the clean copies")
         self.dates = QComboBox()
@@ -98,9 +108,15 @@ class DeidentifyDialog(QDialog):
         self.table = _table()
         self.files = sentence("", "text")
         self.face_choice = QComboBox()
+        self.face_choice.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
         self.face_choice.currentIndexChanged.connect(self._show_face)
         self.before, self.after = _picture(), _picture()
         self.why_no_face = sentence()
+        self.no_face = QCheckBox("No face here, I have looked")
+        self.no_face.setToolTip("Skull-stripped heads, other parts of the body: nothing is cut off")
+        self.no_face.clicked.connect(self._say_no_face)
         self.progress = QProgressBar()
         self.progress.setRange(0, 1000)
         self.progress.setTextVisible(False)
@@ -126,6 +142,7 @@ class DeidentifyDialog(QDialog):
             line_row = row(caption(words, CAPTION), line, browse)
             line_row.setStretch(1, 1)
             layout.addLayout(line_row)
+        layout.addLayout(self._keys())
         layout.addWidget(rule())
         middle = QHBoxLayout()
         middle.setSpacing(3 * GAP)
@@ -137,6 +154,20 @@ class DeidentifyDialog(QDialog):
         buttons = row(self.state, self.stop, self.look, self.start, self.close_button, gap=GAP)
         buttons.setStretch(0, 1)
         layout.addLayout(buttons)
+
+    def _keys(self) -> QHBoxLayout:
+        parts: list[QWidget | int] = []
+        for words, line, ask in (
+            ("Key", self.key, self._ask_key),
+            ("Pseudonyms", self.names, self._ask_names),
+        ):
+            browse = button("Choose …", line.toolTip(), "folder")
+            browse.clicked.connect(ask)
+            parts += [caption(words, CAPTION if not parts else 84), line, browse]
+        keys = row(*parts)
+        keys.setStretch(1, 1)
+        keys.setStretch(4, 1)
+        return keys
 
     def _options(self) -> QVBoxLayout:
         inside = column(margin=0, gap=SMALL_GAP)
@@ -175,21 +206,24 @@ class DeidentifyDialog(QDialog):
         faces.addLayout(head)
         faces.addWidget(self.why_no_face)
         pictures = QHBoxLayout()
+        pictures.setContentsMargins(0, 0, 0, 0)
         for words, label in (("Before", self.before), ("After", self.after)):
             one = column(margin=0, gap=SMALL_GAP)
             words_label = QLabel(words)
             set_role(words_label, "dim")
             one.addWidget(words_label)
             one.addWidget(label)
-            pictures.addLayout(one)
-        pictures.addStretch(1)
-        faces.addLayout(pictures)
+            pictures.addLayout(one, 1)
+        self.pictures = QWidget()
+        self.pictures.setLayout(pictures)
+        faces.addWidget(self.pictures)
+        faces.addWidget(self.no_face)
         self.face_box.hide()
         inside.addWidget(self.face_box)
         return inside
 
     def _connect(self) -> None:
-        for line in (self.source, self.target):
+        for line in (self.source, self.target, self.key, self.names):
             line.textChanged.connect(self._changed)
         self.dates.currentIndexChanged.connect(self._changed)
         self.look.clicked.connect(lambda: self._go(self.rehearsal_wanted))
@@ -208,6 +242,18 @@ class DeidentifyDialog(QDialog):
             Path(self.source.text().strip()).expanduser(),
             Path(self.target.text().strip()).expanduser(),
             Options(dates=self.dates.currentData(), **ticked),
+            _path(self.key),
+            _path(self.names),
+            self._without_face(),
+        )
+
+    def _without_face(self) -> Choice:
+        from imaging.deidentify.choice import Choice
+
+        said = [self._members[group] for group in self._faceless if group in self._members]
+        return Choice(
+            frozenset(uid for one in said for uid in one.series),
+            names=frozenset(name for one in said for name in one.names),
         )
 
     def _why_not_look(self) -> str:
@@ -215,6 +261,8 @@ class DeidentifyDialog(QDialog):
             return "Choose the folder with the originals"
         if not Path(self.source.text().strip()).expanduser().exists():
             return "There is no such folder or file"
+        if (names := _path(self.names)) is not None and not names.is_file():
+            return "There is no such list of pseudonyms"
         return ""
 
     def _why_not_start(self) -> str:
@@ -239,7 +287,7 @@ class DeidentifyDialog(QDialog):
     def _looked_at(self, wish: DeidentifyWish) -> bool:
         """True where the last rehearsal was of the same source and options."""
         seen = self._rehearsed
-        return seen is not None and (seen.source, seen.options) == (wish.source, wish.options)
+        return seen is not None and replace(seen, target=wish.target, no_face=wish.no_face) == wish
 
     def _changed(self, *_values: object) -> None:
         if not self._busy:
@@ -264,6 +312,8 @@ class DeidentifyDialog(QDialog):
 
     def _go(self, signal) -> None:
         wish = self.wish()
+        if signal is self.rehearsal_wanted:
+            wish = replace(wish, no_face=None)  # all heads are shown again, ticks stay
         self._busy = True
         self._say("Looking at the files …")
         self.progress.setValue(0)
@@ -282,7 +332,10 @@ class DeidentifyDialog(QDialog):
         self._busy, self._rehearsed = False, rehearsal.wish
         report = rehearsal.report
         self._fill_table(report)
-        self._faces = list(rehearsal.faces.found.values()) if rehearsal.faces is not None else []
+        faces = rehearsal.faces
+        self._faces = dict(faces.found) if faces is not None else {}
+        self._members = dict(faces.members) if faces is not None else {}
+        self._faceless &= set(self._faces)
         self._fill_faces(rehearsal.wish.options.deface)
         self._say("")
         self._refresh()
@@ -310,7 +363,8 @@ class DeidentifyDialog(QDialog):
     def _fill_table(self, report: Report) -> None:
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         self.what.setText("What will happen" if report.dry else "What was done")
-        self.table.setHorizontalHeaderLabels(["Attribute", self.what.text(), "Times"])
+        times = "Times (from one file of each series)" if report.dry else "Times"
+        self.table.setHorizontalHeaderLabels(["Attribute", self.what.text(), times])
         rows = sorted(report.actions.items(), key=lambda one: (_order(one[0][1]), one[0][0]))
         self.table.setRowCount(len(rows))
         for n, ((title, action), count) in enumerate(rows):
@@ -324,21 +378,30 @@ class DeidentifyDialog(QDialog):
     def _fill_faces(self, wanted: bool) -> None:
         self.face_box.setVisible(wanted)
         self.face_choice.clear()
-        for n, face in enumerate(self._faces, start=1):
+        for n, (group, face) in enumerate(self._faces.items(), start=1):
             name = face.series or f"Head {n}"
-            self.face_choice.addItem(name if face.plane is not None else f"{n}: no face found")
+            words = name if face.plane is not None else f"{n}: no face found"
+            self.face_choice.addItem(words, group)
         self._show_face(self.face_choice.currentIndex())
 
     def _show_face(self, index: int) -> None:
-        face = self._faces[index] if 0 <= index < len(self._faces) else None
+        group = self.face_choice.itemData(index) if index >= 0 else None
+        face = self._faces.get(group) if group is not None else None
+        faceless = group in self._faceless
+        self.no_face.setVisible(face is not None)
+        self.no_face.setChecked(faceless)
         found = face is not None and face.plane is not None
         for label, pixels in (
             (self.before, face.before if found and face else None),
             (self.after, face.after if found and face else None),
         ):
-            label.setVisible(found)
-            label.setPixmap(_pixmap(pixels) if pixels is not None else QPixmap())
-        if found:
+            label.setPixmap(
+                _pixmap(pixels, self._picture_width()) if pixels is not None else QPixmap()
+            )
+        self.pictures.setVisible(found)
+        if faceless:
+            words = "You say that there is no face here, so nothing is cut off."
+        elif found:
             words = "Left the middle slice, right the skin. Look whether nose and chin are gone."
         elif face is not None:
             words = f"{face.why.rstrip('.')}. These images will be refused."
@@ -346,11 +409,31 @@ class DeidentifyDialog(QDialog):
             words = "There is no image here that could show a face."
         self.why_no_face.setText(words)
 
+    def _picture_width(self) -> int:
+        return (self.table.width() - 2 * GAP) // 2
+
+    def _say_no_face(self, ticked: bool) -> None:
+        group = self.face_choice.currentData()
+        (self._faceless.add if ticked else self._faceless.discard)(group)
+        self._show_face(self.face_choice.currentIndex())
+
     # --- asking ------------------------------------------------------------------------------
     def _ask_source(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Folder to de-identify", self.source.text())
         if folder:
             self.source.setText(folder)
+
+    def _ask_key(self) -> None:
+        path, _kind = QFileDialog.getOpenFileName(self, "Key file", self.key.text(), "*.json")
+        if path:
+            self.key.setText(path)
+
+    def _ask_names(self) -> None:
+        path, _kind = QFileDialog.getOpenFileName(
+            self, "List of pseudonyms", self.names.text(), "*.csv"
+        )
+        if path:
+            self.names.setText(path)
 
     def _ask_target(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Clean copies into", self.target.text())
@@ -370,6 +453,11 @@ def _files(report: Report) -> str:
     if report.others:
         words.append(f"{len(report.others)} other files stay behind.")
     return "\n".join([" ".join(words), *report.warnings[:2]])
+
+
+def _path(line: QLineEdit) -> Path | None:
+    text = line.text().strip()
+    return Path(text).expanduser() if text else None
 
 
 def _order(action: str) -> int:
@@ -400,14 +488,19 @@ def _table() -> QTableWidget:
 
 
 def _picture() -> QLabel:
+    """A place of one size, so that a picture that comes moves no button."""
     label = QLabel()
-    label.setAlignment(Qt.AlignmentFlag.AlignCenter)
+    label.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    label.setMinimumSize(120, PICTURE)
+    label.setMaximumHeight(PICTURE)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     return label
 
 
-def _pixmap(grey: np.ndarray, height: int = 150) -> QPixmap:
+def _pixmap(grey: np.ndarray, width: int) -> QPixmap:
     image = QImage(
         grey.tobytes(), grey.shape[1], grey.shape[0], grey.shape[1], QImage.Format.Format_Grayscale8
     )
     smooth = Qt.TransformationMode.SmoothTransformation
-    return QPixmap.fromImage(image.copy()).scaledToHeight(height, smooth)
+    keep = Qt.AspectRatioMode.KeepAspectRatio
+    return QPixmap.fromImage(image.copy()).scaled(max(120, width), PICTURE, keep, smooth)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from imaging.deidentify.choice import NONE, Choice
 from imaging.deidentify.deface import find_plane, profile_picture
 from imaging.deidentify.plane import Plane
 from imaging.deidentify.survey import Item, OnProgress, Survey
@@ -51,6 +52,7 @@ class Faces:
     found: dict[str, Face] = field(default_factory=dict)
     places: dict[str, list[Frame]] = field(default_factory=dict, repr=False)
     groups: dict[str, str] = field(default_factory=dict, repr=False)
+    members: dict[str, Choice] = field(default_factory=dict, repr=False)
 
     def of(self, item: Item) -> dict[str, Any] | None:
         """What a worker needs to cut a file; None for a file without a picture of a head.
@@ -111,7 +113,20 @@ def find_faces(
                 break
             told(n, len(groups), "Finding the face")
             faces.found[group] = _face(members)
+    _add_members(faces, survey)
     return faces
+
+
+def _add_members(faces: Faces, survey: Survey) -> None:
+    """Note which files each answer is about; ``""`` is for those that are in no stack."""
+    for item in survey.items:
+        if item.no_face or not (item.image or item.kind == NIFTI):
+            continue
+        group = faces.groups.get(item.path, "")
+        faces.found.setdefault(group, Face(None, NOT_FOUND))
+        so_far = faces.members.get(group, NONE)
+        series, names = {item.series} - {""}, set() if item.series else {item.shown}
+        faces.members[group] = Choice(so_far.series | series, names=so_far.names | names)
 
 
 def _group(series: Series) -> str:

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
 from PySide6.QtCore import Qt
 
-from app.controllers.deidentify import DeidentifyController
+from app.controllers.deidentify import DeidentifyController, Rehearsal
 from app.tasks import Tasks
 from app.windows.deidentify_dialog import DeidentifyDialog
+from imaging.deidentify.choice import Choice
+from imaging.deidentify.faces import Face, Faces
+from imaging.deidentify.plane import Plane
+from imaging.deidentify.report import Report
 from imaging.demo import DEMO_PATIENT
 from imaging.dicom.writing.write import mr_template, write_mr_series
 from imaging.geometry import Geometry
@@ -132,6 +137,72 @@ def test_a_cut_must_be_looked_at_before_it_is_made(qtbot, window, source, tmp_pa
     assert "will be refused" in window.why_no_face.text()  # a bottle has no face
     assert "0 files will be written. 4 refused: No head was found" in window.files.text()
     assert window.start.isEnabled()
+
+
+def seen(dialog: DeidentifyDialog, faces: dict[str, Face]) -> None:
+    """What a look at some heads brings."""
+    members = {group: Choice(frozenset((f"1.2.{group}",))) for group in faces}
+    wish = dialog.wish()
+    report = Report(wish.options, "KEY", written=3, dry=True)
+    report.actions["(0010,0010) Patient's Name " + 12 * "of the patient ", "removed"] = 3
+    dialog.show_rehearsal(Rehearsal(wish, report, Faces(faces, members=members)))
+
+
+def test_a_picture_that_comes_moves_no_button(qtbot, window, source, tmp_path) -> None:
+    choose(qtbot, window, source, tmp_path / "clean")
+    tick(qtbot, window.boxes["deface"])
+    before = {one: one.geometry() for one in (window.look, window.start, window.close_button)}
+    size = window.size()
+    grey = np.full((100, 900), 90, np.uint8)
+    plane = Plane([0.0, -1.0, 0.0], 0.0)
+    seen(
+        window, {"1": Face(plane, "", grey, grey, "T1 " + 30 * "of a head "), "2": Face(None, "No")}
+    )
+    qtbot.wait(50)
+    assert window.pictures.isVisible()
+    assert window.size() == size
+    assert {one: one.geometry() for one in before} == before
+    assert window.before.pixmap().width() <= window.before.width() + 1
+
+
+def test_a_head_without_a_face_is_ticked_off(qtbot, window, source, tmp_path) -> None:
+    choose(qtbot, window, source, tmp_path / "clean")
+    tick(qtbot, window.boxes["deface"])
+    seen(window, {"1": Face(None, "Skull and skin are not in this image"), "2": Face(None, "No")})
+    assert not window.pictures.isVisible()  # nor the words Before and After
+    assert "will be refused" in window.why_no_face.text()
+    tick(qtbot, window.no_face)
+    assert "nothing is cut off" in window.why_no_face.text()
+    assert window.start.isEnabled()
+    assert window.wish().no_face.series == {"1.2.1"}
+    window.face_choice.setCurrentIndex(1)
+    assert not window.no_face.isChecked()
+
+
+def test_what_was_ticked_off_goes_as_it_is(qtbot, window, source, tmp_path) -> None:
+    choose(qtbot, window, source, tmp_path / "clean")
+    tick(qtbot, window.boxes["deface"])
+    look(qtbot, window)
+    tick(qtbot, window.no_face)
+    qtbot.mouseClick(window.start, LEFT)
+    qtbot.waitUntil(lambda: window.start.isEnabled(), timeout=30000)
+    assert window.state.text().startswith("4 files were written")
+    assert "4 were said to show no face" in window.state.text()
+
+
+def test_key_and_pseudonyms_are_chosen(qtbot, window, source, tmp_path) -> None:
+    names, key = tmp_path / "names.csv", tmp_path / "study key.json"
+    choose(qtbot, window, source, tmp_path / "clean")
+    qtbot.keyClicks(window.key, str(key))
+    qtbot.keyClicks(window.names, str(names))
+    assert window.start.toolTip() == "There is no such list of pseudonyms"
+    patient = dcmread(next(source.rglob("*.dcm"))).PatientID
+    names.write_text(f"{patient},sub-01\n")
+    qtbot.keyClicks(window.names, " ")
+    qtbot.mouseClick(window.start, LEFT)
+    qtbot.waitUntil(lambda: window.start.isEnabled(), timeout=30000)
+    assert dcmread(next((tmp_path / "clean").rglob("*.dcm"))).PatientID == "sub-01"
+    assert key.is_file()
 
 
 def test_stopping_gives_the_window_back_at_once(qtbot, window, source, tmp_path) -> None:
