@@ -13,7 +13,7 @@ from imaging.orientation import upright
 from imaging.scanning import ScanResult, scan
 from imaging.series import Loading, Series
 from imaging.storage.grid_load import GridLoading, read_grid_slice
-from imaging.volume import Volume, auto_window, filled_padding, is_padding
+from imaging.volume import Volume, auto_window, filled_padding
 
 __all__ = ["ScanResult", "load_series", "open_series", "scan", "thumbnail", "volume_thumbnail"]
 
@@ -82,8 +82,8 @@ def _picture(
     padding: tuple[int, int] | None,
 ) -> np.ndarray:
     """A slice in grey, uint8, with true proportions."""
-    window = auto_window(image[~is_padding(image, padding)], inverted)
     image = filled_padding(image, padding, inverted)
+    window = auto_window(image, inverted)
     image = np.nan_to_num(image.astype(np.float32), posinf=0.0, neginf=0.0)
     row_mm, column_mm = pixel_mm
     height, width = image.shape[0] * row_mm, image.shape[1] * column_mm

@@ -233,8 +233,8 @@ class Volume:
         )
 
     def measured(self, stored: np.ndarray) -> np.ndarray:
-        """Real values of those stored values that are no padding; float32, shape (n,)."""
-        return self.real(stored[~is_padding(stored, self.padding)])
+        """Real values, padding as dark as the darkest measured one; float32, same shape."""
+        return self.real(filled_padding(stored, self.padding, self.inverted != (self.slope < 0)))
 
     def value_at(self, world: np.ndarray) -> float | None:
         """The real value of the voxel that holds a point (LPS mm), None outside."""
