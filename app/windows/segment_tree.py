@@ -49,6 +49,7 @@ class SegmentTree(QTreeWidget):
         super().__init__()
         self.setColumnCount(5)
         self.setHeaderLabels(["Mask / label", "Made", "", "", ""])
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # many names begin alike
         self.setRootIsDecorated(False)
         self.setIndentation(12)
         self.setUniformRowHeights(True)

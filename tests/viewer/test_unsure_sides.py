@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -75,3 +77,15 @@ def test_nrrd_and_metaimage_say_so_too(tmp_path) -> None:
         b"ElementDataFile = LOCAL\n" + raw
     )
     assert not grid_series(mha_read.read_grid(str(mha))).sides_known
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_report_codes_no_side_that_nobody_knows(known) -> None:
+    from imaging.dicom import codes
+    from imaging.dicom.writing.sr_content import ReportContent
+
+    head = HeadFrame((0.0, 0.0, 0.0), (1.0, 0.0, 0.0), None, None, None, 1.0, known)
+    lesion = SimpleNamespace(place=head.place((20.0, 0.0, 0.0)))
+    brain = codes.Code("12738006", "SCT", "Brain")
+    site = ReportContent._place(None, brain, lesion)  # type: ignore[arg-type]
+    assert ("7771000" in str(site[0])) == known
