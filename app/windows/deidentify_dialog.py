@@ -41,7 +41,7 @@ CAPTION, PICTURE = 52, 130
 DATES = (
     ("remove", "Remove dates", "Study and series dates become empty or a dummy date"),
     ("shift", "Move dates", "All dates of a patient move back by the same secret number of days, "
-     "so the time between two visits stays"),
+     "so the time between two visits stays; times of day stay exact"),
     ("keep", "Keep dates", "Study dates stay as they are; birth dates go in any case"),
 )  # fmt: skip
 #: Name of the option, words, explanation.
@@ -363,8 +363,11 @@ class DeidentifyDialog(QDialog):
     def _fill_table(self, report: Report) -> None:
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         self.what.setText("What will happen" if report.dry else "What was done")
-        times = "Times (from one file of each series)" if report.dry else "Times"
+        times = "Times, estimated" if report.dry else "Times"
         self.table.setHorizontalHeaderLabels(["Attribute", self.what.text(), times])
+        if (head := self.table.horizontalHeaderItem(2)) is not None:
+            tip = "Counted in one file of each series, times the files of the series"
+            head.setToolTip(tip if report.dry else "")
         rows = sorted(report.actions.items(), key=lambda one: (_order(one[0][1]), one[0][0]))
         self.table.setRowCount(len(rows))
         for n, ((title, action), count) in enumerate(rows):
