@@ -202,6 +202,18 @@ def generic_words(segments: list[Segment]) -> str:
     return f"{listed} {goes} written as plain Lesion (SCT 52988006)."
 
 
+def training_words(choice: ExportChoice, mask: Segmentation | None) -> str:
+    """A caution about what nobody has checked in a training case; else empty."""
+    if "nnunet" not in choice.kinds or mask is None or not mask.draft or not mask.segments:
+        return ""
+    number = mask.segments[0].number
+    if not (mask.labels == number).any():
+        return ""
+    if choice.labels is None or number in choice.labels:
+        return "Drafts that nobody has checked go into the training case."
+    return "Lesions that nobody has accepted become background in the training case."
+
+
 def probability_words(choice: ExportChoice, mask: Segmentation | None) -> str:
     """A caution where a map goes out that the ticks of labels do not apply to; else empty."""
     if mask is None or not mask.segments or choice.labels is None:

@@ -6,7 +6,10 @@ back. What it could not say otherwise (a left-out map, say) goes into ``Material
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,8 @@ from app.export_dicom import DICOM_WRITERS, say_one_image
 from app.export_material import Material
 from app.lesion_table import TABLE_HEADER, lesion_row
 from imaging.heatmap import PROBABILITY
-from imaging.segmentation import Segmentation
+from imaging.segmentation import Segment, Segmentation
+from imaging.volume import Volume
 
 if TYPE_CHECKING:
     from viewer.rendering.surface_files import NamedSurface
@@ -163,6 +167,53 @@ def _bids(m: Material) -> list[Path]:
     return list(report.files)
 
 
+def one_class_per_meaning(mask: Segmentation, whole: Segmentation) -> Segmentation:
+    """A mask for training, where what a model proposed and a person accepted is one class.
+
+    Parameters
+    ----------
+    mask : Segmentation
+        What is written; its labels may have other names than in the case.
+    whole : Segmentation
+        The mask as it is in the case, with all labels.
+    """
+    from imaging.edits.operations import ACCEPTED_NAME
+
+    first = whole.segments[0] if whole.segments else None
+    accepted = {s.number for s in whole.segments[1:] if s.name == ACCEPTED_NAME}
+    names = {s.number: _without_draft(s.name) or f"Label {s.number}" for s in mask.segments}
+    if first is not None:
+        own = names.get(first.number) or _without_draft(first.name)
+        names |= {n: own for n in accepted & set(names)}
+    same = accepted | ({first.number} if first is not None else set())
+    kept: list[Segment] = []
+    table = np.arange(256, dtype=np.uint8)
+    for segment in mask.segments:
+        partner = next((s for s in kept if {s.number, segment.number} <= same), None)
+        if partner is not None:
+            table[segment.number] = partner.number
+        else:
+            kept.append(replace(segment, name=names[segment.number]))
+    copy = Segmentation.from_labels(
+        mask.id, mask.name, mask.geometry, mask.volume_id, table[mask.labels]
+    )
+    copy.set_header(mask.header(segments=tuple(kept)))
+    return copy
+
+
+def _without_draft(name: str) -> str:
+    return re.sub(r"\s*\(?(AI )?draft\)?$", "", name, flags=re.IGNORECASE).strip()
+
+
+def image_token(volume: Volume) -> str:
+    """Stands for the voxels of an image; nobody without the key can find out which it is."""
+    from imaging.deidentify.key import load_key
+
+    digest = hashlib.sha256(repr(volume.geometry.shape).encode())
+    digest.update(np.ascontiguousarray(volume.voxels).data)
+    return load_key().token("image", digest.hexdigest(), 16)
+
+
 def _nnunet(m: Material) -> list[Path]:
     from imaging.storage.nnunet import add_case, known_channels
 
@@ -173,7 +224,10 @@ def _nnunet(m: Material) -> list[Path]:
         channels.sort(key=lambda one: known.index(one[0]))
     for _title, volume in channels:
         say_one_image(m, volume, "The nnU-Net case")
-    report = add_case(m.choice.folder, number, name, channels, m.written_mask)
+    mask = one_class_per_meaning(m.written_mask, m.case.segmentation(m.choice.segmentation_id))
+    report = add_case(
+        m.choice.folder, number, name, channels, mask, image=image_token(m.mask_volume)
+    )
     m.note(f"{report.root.name} has {report.cases} cases now; this one is {report.case}")
     return list(report.files)
 

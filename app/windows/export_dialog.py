@@ -37,6 +37,7 @@ from app.export_reasons import (
     preview,
     probability_words,
     same_subject_words,
+    training_words,
     why_no_kind,
     why_not,
     writes_codes,
@@ -305,6 +306,7 @@ class ExportDialog(QDialog):
             same_subject_words(choice),
             face_words(choice),
             probability_words(choice, self._mask),
+            training_words(choice, self._mask),
             generic_words(chosen),
         )
         words = [one for one in found if one]

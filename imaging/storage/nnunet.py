@@ -100,6 +100,7 @@ def add_case(
     segmentation: Segmentation,
     *,
     case: str = "",
+    image: str = "",
 ) -> NnunetReport:
     """Add a case to a raw data set, making the data set where it is new.
 
@@ -111,10 +112,14 @@ def add_case(
         Name and image of each channel, in the order of the model's inputs.
     case : str
         Name of the case; the next free ``case_001`` where empty.
+    image : str
+        A keyed hash that stands for the image and is kept beside the case: the same image with
+        other labels would teach a model two things at once. Not asked for where empty.
 
     Raises
     ------
     BadInput
+        Where a case of this image is in the data set already.
         Where the images are not on one grid, channels differ from those of the data set, the case
         is there already, or number, name or labels are impossible.
     WorldFailed
@@ -125,6 +130,11 @@ def add_case(
     with _one_at_a_time, all_or_nothing() as written:
         known = _read(root)
         _check_same_channels(known, [title for title, _volume in channels], root)
+        if image and (there := _case_of(image, root)):
+            raise BadInput(
+                f"This image is in the data set already, as {there}", root.name,
+                "Take that case out first, or choose another data set",
+            )  # fmt: skip
         labels = _labels(known, segmentation, root)
         images, masks = made_folder(root / "imagesTr"), made_folder(root / "labelsTr")
         case = _free_case(case, images, masks)
@@ -135,6 +145,8 @@ def add_case(
         numbers = _renumbered(segmentation, labels)
         written.append(nifti.write_array(path, numbers, segmentation.geometry))
         facts = {**mask_facts(segmentation), "numbers_in_file": labels}
+        if image:
+            facts["image"] = image
         written.append(write_json(made_folder(root / "provenance") / f"{case}.json", facts))
         count = len(list(masks.glob(f"*{_ENDING}")))
         body = {
@@ -148,6 +160,18 @@ def add_case(
         write_json(root / "dataset.json", body, replace=True)
     files = (*written, root / "dataset.json")
     return NnunetReport(root, case, count, labels, files)
+
+
+def _case_of(image: str, root: Path) -> str:
+    """The case that was made of an image; empty for none."""
+    for path in sorted((root / "provenance").glob("*.json")):
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # not written by us, or gone: it says nothing
+        if isinstance(facts, dict) and facts.get("image") == image:
+            return path.stem
+    return ""
 
 
 def _check_channels(channels: Sequence[tuple[str, Volume]], mask: Segmentation) -> None:

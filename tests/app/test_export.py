@@ -231,6 +231,10 @@ def test_bids_and_nnunet_are_filled_case_by_case(desk, tmp_path) -> None:
     anat = tmp_path / "isocenter-bids" / "sub-07" / "anat"
     assert (anat / "sub-07_space-orig_label-Lesion_probseg.nii.gz").exists()
     assert (anat / "sub-07_space-orig_FLAIR.nii.gz").exists()
+    desk.run(tmp_path, "nnunet", options=options, channel_ids=("flair", "t1"))
+    assert "This image is in the data set already, as case_001" in desk.said[-1]
+    known = desk.workspace.case.volume("flair")
+    desk.workspace.case.items["flair"] = replace(known, voxels=known.voxels + np.int16(1))
     # the other order of ticks is put right by what the data set says
     desk.run(tmp_path, "nnunet", options=options, channel_ids=("t1", "flair"))
     told = json.loads((tmp_path / "Dataset012_MS" / "dataset.json").read_text())
@@ -343,3 +347,26 @@ def test_a_probability_is_of_the_draft_whatever_is_ticked(desk, tmp_path) -> Non
     anat = tmp_path / "isocenter-bids" / "sub-07" / "anat"
     assert (anat / "sub-07_space-orig_label-Lesion_probseg.nii.gz").exists()
     assert not (anat / "sub-07_space-orig_label-AcceptedLesion_probseg.nii.gz").exists()
+
+
+@pytest.mark.parametrize("deidentify", [False, True])
+def test_draft_and_accepted_are_one_class_of_a_training_set(desk, tmp_path, deidentify) -> None:
+    (first, *others) = desk.mask.segments
+    draft = replace(first, name="Lesion (AI draft)")
+    desk.mask.set_header(desk.mask.header(segments=(draft, *others)))
+    options = ExportOptions(deidentify=deidentify)
+    desk.run(tmp_path, "nnunet", options=options, channel_ids=("flair",))
+    root = tmp_path / "Dataset001_Isocenter"
+    assert json.loads((root / "dataset.json").read_text())["labels"] == {
+        "background": 0, "Lesion": 1,
+    }  # fmt: skip
+    back = np.asarray(nib.load(root / "labelsTr" / "case_001.nii.gz").dataobj).transpose(2, 1, 0)
+    np.testing.assert_array_equal(back, (desk.mask.labels > 0).astype(np.uint8))
+    # accepted ones alone are of the same class
+    known = desk.workspace.case.volume("flair")
+    desk.workspace.case.items["flair"] = replace(known, voxels=known.voxels + np.int16(1))
+    desk.run(tmp_path, "nnunet", options=options, channel_ids=("flair",), labels=(2,))
+    assert "Lesion" in json.loads((root / "dataset.json").read_text())["labels"]
+    assert len(json.loads((root / "dataset.json").read_text())["labels"]) == 2
+    back = np.asarray(nib.load(root / "labelsTr" / "case_002.nii.gz").dataobj).transpose(2, 1, 0)
+    np.testing.assert_array_equal(back, (desk.mask.labels == 2).astype(np.uint8))

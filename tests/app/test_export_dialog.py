@@ -563,3 +563,13 @@ def test_a_caution_moves_nothing(qtbot, workspace, tmp_path) -> None:
     QApplication.processEvents()
     assert dialog.cautions.isVisible()
     assert dialog.folder.mapTo(dialog, QPoint()) == before
+
+
+def test_what_nobody_checked_is_said_for_a_training_case(qtbot, workspace, tmp_path) -> None:
+    add_answer(workspace)
+    mask = workspace.case.segmentation("draft")
+    workspace.execute(accept_lesion(mask, find_lesions(mask)[0]))
+    dialog = shown(qtbot, workspace, tmp_path, last=Preset("", ("nnunet",)))
+    assert "become background in the training case" in dialog.cautions.text()
+    tick(qtbot, dialog.all_labels)
+    assert "nobody has checked" in dialog.cautions.text()

@@ -186,3 +186,11 @@ def test_a_failure_on_the_way_leaves_no_half_case(tmp_path, monkeypatch):
     with pytest.raises(WorldFailed, match="full"):
         add_case(tmp_path, 7, "MS", channels(grid()), mask(grid()))
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
+
+
+def test_an_image_is_one_case_of_a_data_set(tmp_path):
+    add_case(tmp_path, 7, "MS", channels(grid()), mask(grid()), image="A")
+    with pytest.raises(BadInput, match="already, as case_001"):
+        add_case(tmp_path, 7, "MS", channels(grid()), mask(grid()), image="A")
+    assert add_case(tmp_path, 7, "MS", channels(grid()), mask(grid()), image="B").cases == 2
+    assert add_case(tmp_path, 8, "MS2", channels(grid()), mask(grid()), image="A").cases == 1
