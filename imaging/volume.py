@@ -233,7 +233,7 @@ class Volume:
         )
 
     def measured(self, stored: np.ndarray) -> np.ndarray:
-        """Real values, padding as dark as the darkest measured one; float32, same shape."""
+        """Real values with air in place of padding; float32, same shape."""
         return self.real(filled_padding(stored, self.padding, self.inverted != (self.slope < 0)))
 
     def value_at(self, world: np.ndarray) -> float | None:
@@ -252,7 +252,7 @@ def is_padding(stored: np.ndarray, padding: tuple[int, int] | None) -> np.ndarra
 def filled_padding(
     stored: np.ndarray, padding: tuple[int, int] | None, inverted: bool = False
 ) -> np.ndarray:
-    """Stored values with the darkest measured one in place of padding.
+    """Stored values with air in place of padding: no signal, or the darkest that was measured.
 
     Returns
     -------
@@ -263,7 +263,8 @@ def filled_padding(
     if padding is None or not empty.any() or empty.all():
         return stored
     measured = stored[~empty]
-    return np.where(empty, measured.max() if inverted else measured.min(), stored)
+    air = measured.max() if inverted else np.minimum(measured.min(), stored.dtype.type(0))
+    return np.where(empty, air, stored)
 
 
 def auto_window(values: np.ndarray, inverted: bool = False) -> Window:

@@ -73,8 +73,8 @@ def test_the_window_of_an_inverted_image_is_that_of_its_mirror_image():
 def test_padding_is_no_measured_value():
     stored = np.array([[[-2000, -1999, 5, 900]]], np.int16)
     volume = Volume("v", "v", stored, straight((1, 1, 4)), slope=2.0, padding=(-2000, -1999))
-    assert volume.measured(volume.voxels).tolist() == [[[10.0, 10.0, 10.0, 1800.0]]]
-    assert filled_padding(stored, volume.padding).ravel().tolist() == [5, 5, 5, 900]
+    assert volume.measured(volume.voxels).tolist() == [[[0.0, 0.0, 10.0, 1800.0]]]
+    assert filled_padding(stored, volume.padding).ravel().tolist() == [0, 0, 5, 900]
     assert filled_padding(stored, volume.padding, inverted=True).ravel().tolist() == [
         900, 900, 5, 900,
     ]  # fmt: skip
