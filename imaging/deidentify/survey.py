@@ -198,7 +198,8 @@ def _take(
     names = ("patient", "study", "series", "frame", "instance")
     texts = {name: fact.get(name, "") for name in names}
     order, image = fact.get("number", 0), fact.get("image", False)
-    item = Item(number, path, shown, kind, **texts, order=order, image=image, **said)
+    item = Item(number, path, shown, kind, **texts, order=order, image=image,
+                checked=said["checked"], no_face=said["no_face"])  # fmt: skip
     seen.add(item.instance)
     survey.items.append(item)
 

@@ -105,6 +105,11 @@ def test_looking_shows_what_will_happen_and_writes_nothing(qtbot, window, source
     assert window.files.text() == "4 files will be written. 1 other files stay behind."
     assert rows(window)["Patient ID"] == "replaced by a pseudonym"
     assert rows(window)["SOP Instance UID"] == "replaced by a new UID"
+    counts = {
+        window.table.item(n, 0).text(): window.table.item(n, 2).text()
+        for n in range(window.table.rowCount())
+    }
+    assert counts["(0008,0018) SOP Instance UID"] == "4"
     assert not (tmp_path / "clean").exists()
     tick(qtbot, window.boxes["keep_uids"])
     assert "choice has changed" in window.files.text()
