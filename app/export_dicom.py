@@ -56,6 +56,7 @@ def _mask_seg(m: Material) -> list[Path]:
             segments=None if kind == "FRACTIONAL" else m.labels,
             lesions=m.listed if "LESIONS" in rest else (),
             content_creator=m.signer,
+            turn=m.turn,
         )
         if kind != "FRACTIONAL":
             m.seg_file[:] = [report.path]
@@ -70,7 +71,7 @@ def _mask_rtstruct(m: Material) -> list[Path]:
     volume = as_dicom(m, m.mask_volume)
 
     def write(path: Path) -> list[Path]:
-        return [write_rtstruct(path, m.mask, volume, segments=m.labels)]
+        return [write_rtstruct(path, m.mask, volume, segments=m.labels, turn=m.turn)]
 
     return _dicom(m, m.free("contours.dcm"), write)
 
@@ -96,7 +97,13 @@ def _maps_dicom(m: Material) -> list[Path]:
 
         def write(path: Path, heat: Heatmap = heat, source: Volume = source) -> list[Path]:
             form = m.options.map_form
-            return write_parametric_map(path, heat, source, encoding=form)  # type: ignore[arg-type]
+            return write_parametric_map(
+                path,
+                heat,
+                source,
+                encoding=form,  # type: ignore[arg-type]
+                turn=m.turn,
+            )
 
         written += _dicom(m, m.free(f"{stem}.dcm"), write)
     return written
@@ -110,7 +117,9 @@ def _report_sr(m: Material) -> list[Path]:
 
     def write(path: Path) -> list[Path]:
         mask = m.written_mask
-        return [write_report(path, mask, volume, m.listed, seg_path=seg, observer=m.signer)]
+        return [
+            write_report(path, mask, volume, m.listed, seg_path=seg, observer=m.signer, turn=m.turn)
+        ]
 
     return _dicom(m, m.free("report.dcm"), write)
 
@@ -126,7 +135,9 @@ def _key_image(m: Material) -> list[Path]:
 
     def write(path: Path) -> list[Path]:
         title = f"Isocenter key image - {NOTICE}"
-        return [write_key_image(path, picture, volume, title=title, burned_in=m.text_shown)]
+        return [
+            write_key_image(path, picture, volume, title=title, burned_in=m.text_shown, turn=m.turn)
+        ]
 
     return _dicom(m, m.free("key-image.dcm"), write)
 

@@ -117,6 +117,11 @@ class Material:
         id = self.choice.volume_id or self.mask.volume_id
         return usual_stem(self.case.volume(id), deidentify=self.options.deidentify)
 
+    @property
+    def turn(self) -> int:
+        """Which export of the case this is, from 1."""
+        return max(1, self.case.exports)
+
     @cached_property
     def mask(self) -> Segmentation:
         """The chosen mask."""

@@ -44,9 +44,15 @@ class Case:
 
     Nothing writes to a case but an edit given to ``Workspace.execute``, and the loader adding
     volumes through the Workspace.
+
+    Parameters
+    ----------
+    exports : int
+        How often DICOM objects were exported from it: later ones are numbered after earlier ones.
     """
 
     items: dict[str, Item] = field(default_factory=dict)
+    exports: int = 0
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self.items.values())

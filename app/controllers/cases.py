@@ -803,6 +803,7 @@ class CaseController(QObject):
                 self.said.emit(sentence(error))
                 return
             self._workspace.adopt(item for item in items if not isinstance(item, Volume))
+            self._workspace.case.exports = stored.exports
             ids = {ref.id: v.id for ref in stored.volumes if (v := lookup(ref)) is not None}
             self._workspace.show(display_from_json(stored.display, self._workspace.display, ids))
             self.case_path, self.saved_revision = path, self._workspace.revision

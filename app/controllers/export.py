@@ -15,6 +15,7 @@ from PySide6.QtGui import QColor, QImage, QPainter
 
 from app.controllers.findings import FindingsController
 from app.export_choice import ExportChoice, Preset
+from app.export_dicom import DICOM_WRITERS
 from app.export_kinds import IMAGE, KIND, Kind
 from app.export_material import Material
 from app.export_privacy import searcher
@@ -116,6 +117,8 @@ class ExportController(QObject):
             self.said.emit(f"Nothing was exported. {reason}.")
             return
         self._workspace.rehearse(None)
+        if not DICOM_WRITERS.keys().isdisjoint(choice.kinds):
+            self._workspace.case.exports += 1
         pictures = any(KIND[kind].picture for kind in choice.kinds)
         picture = self._marked_picture() if pictures else None
         material = Material(

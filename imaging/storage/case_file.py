@@ -54,6 +54,8 @@ class CaseFile:
         The images to open; paths that moved along with the case file are corrected.
     display : dict
         As it was given to :func:`save_case`.
+    exports : int
+        See :class:`imaging.case.Case`.
     """
 
     path: Path
@@ -62,6 +64,7 @@ class CaseFile:
     display: dict[str, Any]
     _items: tuple[codec.Body, ...]
     _arrays: dict[str, bytes]
+    exports: int = 0
 
     def build(self, lookup: Callable[[VolumeRef], Volume | None]) -> tuple[Items, list[str]]:
         """The masks and maps, on the reopened images.
@@ -107,7 +110,7 @@ class CaseFile:
 
 def snapshot(case: Case) -> Case:
     """A copy of a case to save in the background while the case itself is edited on."""
-    return Case({item.id: codec.frozen_item(item) for item in case})
+    return Case({item.id: codec.frozen_item(item) for item in case}, case.exports)
 
 
 def save_case(path: Path, case: Case, display: dict[str, Any] | None = None) -> Path:
@@ -143,6 +146,7 @@ def save_case(path: Path, case: Case, display: dict[str, Any] | None = None) -> 
         "volumes": [_volume_body(volume, target.parent) for volume in case.volumes],
         "items": items,
         "display": display or {},
+        "exports": case.exports,
     }
     text = json.dumps(manifest, allow_nan=False, ensure_ascii=False)
     write_atomic(
@@ -188,12 +192,13 @@ def load_case(path: Path) -> CaseFile:
         volumes = tuple(_read_volume(body, path.parent) for body in manifest["volumes"])
         items = tuple(dict(body) for body in manifest["items"])
         display, written = dict(manifest["display"]), str(manifest["written"])
+        exports = max(0, int(manifest.get("exports", 0)))  # files of early versions have none
         ids = [str(body["id"]) for body in items] + [ref.id for ref in volumes]
     except (ImagingError, LookupError, TypeError, ValueError) as error:
         raise _damaged(path) from error
     if len(set(ids)) != len(ids):
         raise _damaged(path)
-    return CaseFile(path, written, volumes, display, items, arrays)
+    return CaseFile(path, written, volumes, display, items, arrays, exports)
 
 
 def _write(aside: Path, text: str, arrays: codec.Arrays) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from panel_cases import STEM, TOKEN, add_answer, by_hand, open_workspace
+from pydicom import dcmread
 from PySide6.QtGui import QColor, QImage
 
 from app.controllers.export import ExportController, write_png
@@ -370,3 +371,16 @@ def test_draft_and_accepted_are_one_class_of_a_training_set(desk, tmp_path, deid
     assert len(json.loads((root / "dataset.json").read_text())["labels"]) == 2
     back = np.asarray(nib.load(root / "labelsTr" / "case_002.nii.gz").dataobj).transpose(2, 1, 0)
     np.testing.assert_array_equal(back, (desk.mask.labels == 2).astype(np.uint8))
+
+
+def test_series_of_a_second_export_are_numbered_after_those_of_the_first(desk, tmp_path) -> None:
+    for turn in (1, 2):
+        folder = tmp_path / str(turn)
+        folder.mkdir()
+        desk.run(folder, "mask_rtstruct", "mask_nifti")
+        (written,) = folder.glob("*contours.dcm")
+        ds = dcmread(written)
+        assert int(ds.SeriesNumber) == 903 + 1000 * (turn - 1)
+        assert ds.SeriesDescription.endswith("(2)") is (turn == 2)
+    desk.run(tmp_path, "mask_nifti")  # nothing of that goes into a study
+    assert desk.workspace.case.exports == 2

@@ -440,3 +440,9 @@ def test_numbers_that_are_none_are_damage(tmp_path, numbers):
     body = codec.item_body(case.segmentation("mask"), arrays) | {"lesion_numbers": numbers}
     with pytest.raises((BadInput, TypeError, ValueError)):
         codec.read_item(body, lambda name, dtype, shape: arrays[name])
+
+
+def test_the_case_knows_how_often_it_was_exported(tmp_path):
+    case = small_case()
+    case.exports = 2
+    assert load_case(save_case(tmp_path / "case", snapshot(case))).exports == 2

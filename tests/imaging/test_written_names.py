@@ -13,10 +13,12 @@ from writing_grids import dicom_complaints, grid, volume
 from imaging.analysis.lesions import find_lesions
 from imaging.dicom.writing.derived import write_derived_series
 from imaging.dicom.writing.key_image import write_key_image
+from imaging.dicom.writing.parametric_map import write_parametric_map
 from imaging.dicom.writing.references import imported_as_dicom
 from imaging.dicom.writing.rtstruct import write_rtstruct
 from imaging.dicom.writing.seg import write_seg
 from imaging.dicom.writing.sr import write_report
+from imaging.heatmap import Heatmap
 from imaging.open import load_series, scan
 from imaging.segmentation import Segment, Segmentation
 
@@ -103,3 +105,30 @@ def test_a_name_read_as_chosen_is_written_as_it_was_shown(tmp_path, charset, nam
         back = pydicom.dcmread(path)
         assert back.SpecificCharacterSet == "ISO_IR 192"
         assert str(back.PatientName) == name
+
+
+def test_series_of_a_later_export_have_numbers_and_words_of_their_own(tmp_path):
+    source = imported_as_dicom(volume(grid()), tmp_path / "images")
+    labels = np.zeros(source.geometry.shape, np.uint8)
+    labels[1:3, 1:3, 2:5] = 1
+    mask = Segmentation.from_labels(
+        "m", "Lesions", source.geometry, "v", labels, segments=(Segment(1, "A", (1, 2, 3)),)
+    )
+    heat = Heatmap("h", "Map", labels.astype(np.float32), "probability", source.geometry, "v")
+    for turn in (1, 2):
+        folder = tmp_path / str(turn)
+        folder.mkdir()
+        found = find_lesions(mask)
+        paths = [
+            write_seg(folder / "m.dcm", mask, source, turn=turn).path,
+            write_parametric_map(folder / "p.dcm", heat, source, turn=turn)[0],
+            write_rtstruct(folder / "rt.dcm", mask, source, turn=turn),
+            write_report(folder / "sr.dcm", mask, source, found, turn=turn),
+            write_key_image(folder / "k.dcm", np.zeros((4, 4, 3), np.uint8), source, turn=turn),
+        ]
+        headers = [pydicom.dcmread(path) for path in paths]
+        numbers = [int(ds.SeriesNumber) for ds in headers]
+        assert numbers == [n + 1000 * (turn - 1) for n in (901, 902, 903, 904, 905)]
+        assert all(ds.SeriesDescription.endswith(" (2)") is (turn == 2) for ds in headers)
+        assert all(len(ds.SeriesDate) == 8 and ds.SeriesTime for ds in headers)
+        assert [dicom_complaints(path) for path in paths] == [[]] * 5

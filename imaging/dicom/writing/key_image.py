@@ -17,6 +17,7 @@ from imaging.dicom.writing.derived import contributing_equipment
 from imaging.dicom.writing.references import (
     body_part,
     imported_as_dicom,
+    name_series,
     object_header,
     quiet,
     read_header,
@@ -41,6 +42,7 @@ def write_key_image(
     title: str = "",
     burned_in: bool = False,
     slices: Sequence[int] = (),
+    turn: int = 1,
 ) -> Path:
     """Write a picture into the study of a volume, which it names as its source.
 
@@ -58,6 +60,8 @@ def write_key_image(
         Whether the picture shows who the patient is.
     slices : sequence of int, optional
         Slices of the volume that the picture shows; all where not given.
+    turn : int
+        Which export of the case this is, from 1: it numbers the series.
 
     Returns
     -------
@@ -83,6 +87,7 @@ def write_key_image(
     pixels = np.ascontiguousarray(rgb)
     with quiet():
         ds = _build(pixels, volume, title, burned_in, slices)
+        name_series(ds, 905, title or "Key image", turn)
 
     def verify(aside: Path) -> None:
         from pydicom import dcmread

@@ -27,6 +27,7 @@ from imaging.dicom.writing.parts import check_writable, plane_groups
 from imaging.dicom.writing.references import (
     imported_as_dicom,
     join_study,
+    name_series,
     quiet,
     referable,
     reference_frames,
@@ -55,7 +56,7 @@ Encoding = Literal["float32", "uint16"]
 
 
 def write_parametric_map(
-    path: Path, heatmap: Heatmap, volume: Volume, *, encoding: Encoding = "uint16"
+    path: Path, heatmap: Heatmap, volume: Volume, *, encoding: Encoding = "uint16", turn: int = 1
 ) -> list[Path]:
     """Write a map as a Parametric Map that references the images it was made from.
 
@@ -69,6 +70,8 @@ def write_parametric_map(
     encoding : {"uint16", "float32"}
         uint16 with a slope of 1/65535 in JPEG-LS without loss: a tenth of the space or less, off
         by at most 8e-6. float32 keeps every value and is never compressed.
+    turn : int
+        Which export of the case this is, from 1: it numbers the series.
 
     Returns
     -------
@@ -90,6 +93,7 @@ def write_parametric_map(
         images = [Path(f) for f in volume.source.files]
     with quiet():
         ds = _build(heatmap, volume, encoding)
+        name_series(ds, 902, heatmap.name, turn)
 
     def verify(aside: Path) -> None:
         values = read_parametric_map(aside, heatmap.geometry)

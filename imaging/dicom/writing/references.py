@@ -186,14 +186,35 @@ def body_part(original: Dataset) -> str:
     return next((part for part, known in _PART_WORDS if words & set(known.split())), "BRAIN")
 
 
+def name_series(ds: Dataset, number: int, description: str, turn: int) -> None:
+    """Number, description and moment of a new series, so that those of later exports differ.
+
+    Parameters
+    ----------
+    number : int
+        Of the kind of object: 901 for the first export, 1901 for the second.
+    turn : int
+        Which export of the case this is, from 1; from the second on the description says so.
+    """
+    again = f" ({turn})" if turn > 1 else ""
+    ds.SeriesNumber = number + 1000 * (turn - 1)
+    ds.SeriesDescription = cut_text(description, 64 - len(again)) + again
+    ds.SeriesDate, ds.SeriesTime = ds.InstanceCreationDate, ds.InstanceCreationTime
+
+
 def object_header(
-    original: Dataset, volume: Volume, modality: str, series_number: int, description: str
+    original: Dataset, volume: Volume, modality: str, number: int, description: str, turn: int = 1
 ) -> Dataset:
-    """Patient, study, a new series and this program, for an object written without highdicom."""
+    """Patient, study, a new series and this program, for an object written without highdicom.
+
+    Parameters
+    ----------
+    number, description, turn
+        As for :func:`name_series`.
+    """
     ds = shared_header(original, volume.source)
     ds.SOPInstanceUID, ds.SeriesInstanceUID = new_uid(), new_uid()
-    ds.Modality, ds.SeriesNumber, ds.InstanceNumber = modality, series_number, 1
-    ds.SeriesDescription = cut_text(description)
+    ds.Modality, ds.InstanceNumber = modality, 1
     ds.FrameOfReferenceUID = volume.geometry.frame_of_reference or str(
         original.get("FrameOfReferenceUID") or new_uid()
     )
@@ -205,6 +226,7 @@ def object_header(
         now.strftime("%Y%m%d"),
         now.strftime("%H%M%S"),
     )
+    name_series(ds, number, description, turn)
     return ds
 
 

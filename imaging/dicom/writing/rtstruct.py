@@ -53,6 +53,7 @@ def write_rtstruct(
     volume: Volume,
     *,
     segments: Collection[int] | None = None,
+    turn: int = 1,
 ) -> Path:
     """Write labels as the structures of an RTSTRUCT that references its source images.
 
@@ -65,6 +66,8 @@ def write_rtstruct(
         Replaced as a whole or not at all.
     segments : collection of int, optional
         Numbers of the labels to write; all where not given.
+    turn : int
+        Which export of the case this is, from 1: it numbers the series.
 
     Returns
     -------
@@ -86,7 +89,7 @@ def write_rtstruct(
         volume = imported_as_dicom(volume, next_version(path.with_name(f"{path.stem}-images")))
     with quiet():
         original = read_header(volume.source)
-        ds = _structure_set(original, volume, segmentation, chosen)
+        ds = _structure_set(original, volume, segmentation, chosen, turn)
     _add_rois(ds, str(original.SOPClassUID), volume, segmentation, chosen)
 
     def verify(aside: Path) -> None:
@@ -96,10 +99,14 @@ def write_rtstruct(
 
 
 def _structure_set(
-    original: Dataset, volume: Volume, segmentation: Segmentation, chosen: list[Segment]
+    original: Dataset,
+    volume: Volume,
+    segmentation: Segmentation,
+    chosen: list[Segment],
+    turn: int,
 ) -> Dataset:
     """Everything but the contours."""
-    ds = object_header(original, volume, "RTSTRUCT", 903, segmentation.name)
+    ds = object_header(original, volume, "RTSTRUCT", 903, segmentation.name, turn)
     ds.SOPClassUID = STRUCTURE_SET
     ds.OperatorsName = None
     ds.StructureSetLabel = _short(segmentation.name) or "Mask"

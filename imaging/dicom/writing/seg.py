@@ -27,6 +27,7 @@ from imaging.dicom.writing.parts import (
 from imaging.dicom.writing.references import (
     imported_as_dicom,
     join_study,
+    name_series,
     quiet,
     referable,
     reference_frames,
@@ -93,6 +94,7 @@ def write_seg(
     segments: Collection[int] | None = None,
     lesions: Sequence[Lesion] = (),
     content_creator: str = "",
+    turn: int = 1,
 ) -> SegReport:
     """Write a mask as a DICOM Segmentation that references its source images.
 
@@ -120,6 +122,8 @@ def write_seg(
         report can then point to each one. For BINARY and LABELMAP; at most 255.
     content_creator : str
         The person, as ``Family^Given`` or in plain words.
+    turn : int
+        Which export of the case this is, from 1: it numbers the series.
 
     Raises
     ------
@@ -150,6 +154,7 @@ def write_seg(
         images = tuple(Path(f) for f in volume.source.files)
     with quiet():
         ds = _build(content, segmentation.name, volume, content_creator, compression)
+        name_series(ds, 901, segmentation.name, turn)
     frame = str(ds.FrameOfReferenceUID)
     placed = Geometry(content.geometry.shape, content.geometry.affine, frame)
 

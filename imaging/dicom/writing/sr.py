@@ -20,6 +20,7 @@ from imaging.dicom.writing.parts import check_writable, person_name
 from imaging.dicom.writing.references import (
     body_part,
     imported_as_dicom,
+    name_series,
     object_header,
     quiet,
     read_header,
@@ -27,7 +28,7 @@ from imaging.dicom.writing.references import (
 )
 from imaging.dicom.writing.seg_reference import SegReference, read_seg_reference
 from imaging.dicom.writing.sr_content import ReportContent, observers
-from imaging.dicom.writing.write import save
+from imaging.dicom.writing.write import cut_text, save
 from imaging.errors import BadInput, WorldFailed
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
@@ -47,6 +48,7 @@ def write_report(
     seg_path: Path | None = None,
     observer: str = "",
     verified: bool = False,
+    turn: int = 1,
 ) -> Path:
     """Write volumes, diameters and signal of lesions as a measurement report.
 
@@ -67,6 +69,8 @@ def write_report(
     verified : bool
         True once that person has signed: the report is then complete and verified, else it is
         partial and unverified.
+    turn : int
+        Which export of the case this is, from 1: it numbers the series.
 
     Returns
     -------
@@ -94,6 +98,7 @@ def write_report(
         if seg is None and not referable(volume):
             volume = imported_as_dicom(volume, next_version(path.with_name(f"{path.stem}-images")))
         ds = _build(segmentation, volume, lesions, seg, observer, verified)
+        name_series(ds, 904, f"{cut_text(segmentation.name, 45)}: measurements", turn)
 
     def verify(aside: Path) -> None:
         from pydicom import dcmread
