@@ -151,7 +151,7 @@ class SeriesDelegate(QStyledItemDelegate):
                 words = words.removesuffix(" mm")  # rather than a digit
             room = width - (22 if warning and number == 1 else 0)
             line = QRect(left, area.top() + SMALL_GAP + number * step, room, step)
-            tail = images_text(series) if number == 0 else ""
+            tail = images_text(series) if number == 2 else ""
             self._line(painter, line, words, font, colour, tail)
         if warning:
             spot = QRect(area.right() - 22, area.top() + SMALL_GAP + step, 18, step)
