@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QLineEdit
+from PySide6.QtWidgets import QLineEdit
 
 from app.settings import load
 from app.windows.export_dialog import ExportDialog
@@ -128,19 +128,25 @@ def test_a_preset_of_ones_own_writes_files_that_others_read_and_survives_a_resta
     dialog.reject()
 
 
-def test_training_cases_are_added_one_by_one_by_hand(painted, tmp_path):
+def test_an_image_becomes_a_training_case_once(painted, tmp_path):
     hand, out = painted, tmp_path / "raw"
     out.mkdir()
-    for number in (1, 2):
-        dialog = opened(hand)
-        into(dialog, out)
-        pick(dialog, "nnU-Net")
-        exported(hand, dialog)
-        QApplication.processEvents()
-        told = json.loads((out / "Dataset001_Isocenter" / "dataset.json").read_text())
-        assert told["numTraining"] == number
+    failed: list[str] = []
+    hand.program.export.failed.connect(failed.append)
+    dialog = opened(hand)
+    into(dialog, out)
+    pick(dialog, "nnU-Net")
+    exported(hand, dialog)
+    assert any("case_001" in words for words in hand.said)
+    dialog = opened(hand)
+    into(dialog, out)
+    pick(dialog, "nnU-Net")
+    QTest.mouseClick(dialog.export, LEFT)
+    hand.wait(lambda: failed, 60)
+    assert "already, as case_001" in failed[-1]
+    told = json.loads((out / "Dataset001_Isocenter" / "dataset.json").read_text())
+    assert told["numTraining"] == 1
     assert told["labels"] == {"background": 0, "Lesion": 1, "Ödem": 2}
-    assert any("case_002" in words for words in hand.said)
 
 
 def test_a_failure_is_told_in_red_and_the_rest_is_written(painted, tmp_path):
