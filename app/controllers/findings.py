@@ -243,8 +243,9 @@ class FindingsController(QObject):
     def accept_all(self) -> None:
         """Take over every lesion of the listed draft in one step."""
         mask = self.mask
-        draft = mask is not None and not mask.opened
-        drafts = [x for x in self._lesions if draft and not self.accepted(mask, x)]
+        drafts = []
+        if mask is not None and not mask.opened:
+            drafts = [x for x in self._lesions if not self.accepted(mask, x)]
         if mask is None or not drafts:
             self.said.emit("There is no draft lesion to accept")
             return

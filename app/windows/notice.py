@@ -17,15 +17,6 @@ class _Question:
     of_study: bool
 
 
-@dataclass(frozen=True)
-class _Question:
-    """What is asked, and whether it is void once the study is closed."""
-
-    sentence: str
-    choices: tuple[tuple[str, Callable[[], None]], ...]
-    of_study: bool
-
-
 class Notice(QWidget):
     """One sentence with buttons; hidden while there is nothing to decide."""
 
@@ -38,7 +29,6 @@ class Notice(QWidget):
         self._label.setWordWrap(True)
         self._row.addWidget(self._label, 1)
         self._buttons: list[QPushButton] = []
-        self._shown: _Question | None = None
         self._shown: _Question | None = None
         self._waiting: list[_Question] = []
         self.hide()

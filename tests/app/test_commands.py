@@ -67,7 +67,7 @@ def test_every_row_is_filled_in(row) -> None:
     assert row.title
     assert row.group in MENUS or not row.menu
     assert row.mode in ("any", "read", "edit")
-    assert row.scope in ("window", "views")
+    assert row.scope in ("window", "views", "lesions")
     assert row.menu or row.keys, "neither in a menu nor on a key: nobody can reach it"
 
 

@@ -13,7 +13,7 @@ from writing_grids import NAMES, ORIENTATIONS, assert_same_in_patient, grid, itk
 
 from imaging.errors import BadInput
 from imaging.heatmap import Heatmap
-from imaging.segmentation import Provenance, Segment, Segmentation
+from imaging.segmentation import AUTOMATIC, Provenance, Segment, Segmentation
 from imaging.storage.mha import write_heatmap, write_labels, write_volume
 
 MADE = Provenance("Test model", "1.2", "ab" * 32, "CPU", "2026-01-02T03:04:05+00:00", 1.5)
@@ -56,7 +56,8 @@ def test_labels_come_with_names_and_with_what_made_them(tmp_path):
     labels = np.zeros((4, 5, 11), np.uint8)
     labels[3, 4, 10] = 2
     mask = Segmentation.from_labels(
-        "m", "Läsionen", grid(), "v", labels, segments=(Segment(2, "Zyste 髄", (1, 2, 3)),),
+        "m", "Läsionen", grid(), "v", labels, 
+        segments=(Segment(2, "Zyste 髄", (1, 2, 3), algorithm_type=AUTOMATIC),),
         provenance=MADE, threshold=0.4,
     )  # fmt: skip
     files = write_labels(tmp_path / "m.mha", mask)
@@ -67,7 +68,7 @@ def test_labels_come_with_names_and_with_what_made_them(tmp_path):
     assert facts["algorithm"]["weights_sha256"] == "ab" * 32
     assert facts["threshold"] == 0.4
     assert facts["labels"][0]["name"] == "Zyste 髄"
-    assert facts["labels"][0]["edited_by_hand"] == "made by hand"
+    assert facts["labels"][0]["edited_by_hand"] == "no"
     assert "not for diagnosis" in facts["notice"]
 
 

@@ -13,11 +13,14 @@ from writing_grids import NAMES, ORIENTATIONS, assert_same_in_patient, grid, itk
 
 from imaging.errors import BadInput, WorldFailed
 from imaging.geometry import Geometry
-from imaging.segmentation import Provenance, Segment, Segmentation
+from imaging.segmentation import AUTOMATIC, Provenance, Segment, Segmentation
 from imaging.storage import nnunet
 from imaging.storage.nnunet import add_case, dataset_folder
 
-SEGMENTS = (Segment(3, "Lesion", (1, 2, 3)), Segment(9, "Ventricle", (4, 5, 6)))
+SEGMENTS = (
+    Segment(3, "Lesion", (1, 2, 3), algorithm_type=AUTOMATIC),
+    Segment(9, "Ventricle", (4, 5, 6)),
+)
 
 
 def mask(geometry: Geometry, segments=SEGMENTS) -> Segmentation:
