@@ -28,12 +28,13 @@ import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402
 from PySide6.QtCore import QPoint, Qt  # noqa: E402
 from PySide6.QtTest import QTest  # noqa: E402
-from PySide6.QtWidgets import QApplication, QTabWidget  # noqa: E402
+from PySide6.QtWidgets import QApplication, QTabWidget, QWidget  # noqa: E402
 
 from app.compose import compose, quit_program  # noqa: E402
 from app.first_window import first_window  # noqa: E402
 from app.program import Program  # noqa: E402
 from app.settings import Settings  # noqa: E402
+from app.windows.export_dialog import ExportDialog  # noqa: E402
 
 
 class Photographer:
@@ -85,8 +86,12 @@ class Photographer:
         for solid in self.program.window.grid.volume_views().values():
             solid.picture()  # type: ignore[attr-defined]
         self.rest(0.2)
+        self.save(name, self.program.window)
+
+    def save(self, name: str, widget: QWidget) -> None:
+        """Save a window as it is."""
         path = PICTURES / f"{name}.png"
-        image = self.program.window.grab().toImage()
+        image = widget.grab().toImage()
         rgb = image.convertToFormat(image.Format.Format_RGB888)
         rows = np.frombuffer(rgb.constBits(), np.uint8).reshape(rgb.height(), rgb.bytesPerLine())
         pixels = rows[:, : 3 * rgb.width()].reshape(rgb.height(), rgb.width(), 3)
@@ -128,6 +133,14 @@ def series(camera: Photographer) -> None:
     program.tools.scale_brush(1.5)
     correct(camera)
     camera.shoot("edit")
+
+    program.window.ask_export()
+    (dialog,) = program.window.findChildren(ExportDialog)
+    dialog.folder.setText("/studies/exports")
+    dialog.why_not.clear()
+    camera.rest(0.3)
+    camera.save("export", dialog)
+    dialog.close()
 
 
 def correct(camera: Photographer) -> None:
