@@ -20,7 +20,7 @@ if command -v Xvfb >/dev/null; then
     tests/gestures/test_smoke.py
 fi
 step "tests" env QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow \
-  $bin/python -m pytest -n 2 "$@"
+  $bin/python -m pytest -n 2 --dist loadgroup "$@"
 step "fuzzing the readers for ${FUZZ_SECONDS:-60} s" $bin/python tests/fuzz/fuzz_readers.py \
   --seconds "${FUZZ_SECONDS:-60}"
 exit $status

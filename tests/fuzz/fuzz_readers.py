@@ -71,7 +71,9 @@ def _fuzz(options: argparse.Namespace) -> None:
     with atheris.instrument_imports(include=["imaging"]):
         from target import open_like_the_window
 
+        from imaging.quiet import hush
         from imaging.sandbox import pool
+    hush()
     pool.INSIDE = options.inside
     for file in sorted(options.corpus.iterdir()):
         open_like_the_window(file.read_bytes(), watched=False)
@@ -79,7 +81,7 @@ def _fuzz(options: argparse.Namespace) -> None:
         sys.argv[0], str(options.corpus), f"-max_total_time={options.seconds}",
         f"-timeout={INPUT_SECONDS}", f"-rss_limit_mb={PROCESS_MB}", f"-max_len={LONGEST_INPUT}",
         f"-seed={options.seed}",
-        f"-artifact_prefix={options.findings}/", "-print_final_stats=1", "-verbosity=1",
+        f"-artifact_prefix={options.findings}/", "-print_final_stats=1", "-verbosity=0",
     ]  # fmt: skip
     atheris.Setup(arguments, lambda data: open_like_the_window(data) and None)
     atheris.Fuzz()
