@@ -19,8 +19,10 @@ if command -v Xvfb >/dev/null; then
     xvfb-run -a -s "-screen 0 1600x1000x24" $bin/python -m pytest -q -p no:cacheprovider \
     tests/gestures/test_smoke.py
 fi
-step "tests" env QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow \
-  $bin/python -m pytest -n 2 --dist loadgroup "$@"
+export QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow
+step "tests" $bin/python -m pytest -n 2 --ignore=tests/inference "$@"
+# These count the shared memory of the whole machine: nothing that uses it may run beside them.
+step "tests of models" $bin/python -m pytest tests/inference "$@"
 step "fuzzing the readers for ${FUZZ_SECONDS:-60} s" $bin/python tests/fuzz/fuzz_readers.py \
   --seconds "${FUZZ_SECONDS:-60}"
 exit $status

@@ -22,17 +22,6 @@ _TESTS = itertools.count(1)
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-#: Tests that start model workers count the machine's shared memory: one after the other, please.
-_WITH_MODELS = {"inference", "gestures", "test_cli.py"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, on one core, what must not run beside its like (``--dist loadgroup``)."""
-    for item in items:
-        if _WITH_MODELS & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("models"))
-
-
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real MRI beside the project; the test is skipped where it is missing."""
