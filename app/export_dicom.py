@@ -25,7 +25,8 @@ def as_dicom(m: Material, volume: Volume) -> Volume:
             made.append(imported_as_dicom(volume, folder))
             return [folder]
 
-        folder = m.free(f"{plain(volume.source.sequence or volume.name)}-images")
+        what = plain(volume.source.sequence or volume.name)
+        folder = m.free("images" if m.stem.endswith(what) else f"{what}-images")
         m.beside.extend(_dicom(m, folder, write))
         m.copies[volume.id] = made[0]
     return m.copies[volume.id]

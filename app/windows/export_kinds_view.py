@@ -23,6 +23,7 @@ from app.export_choice import MAP_FORMS, SEG_FORMS, SURFACE_FORMS, ExportOptions
 from app.export_kinds import DATA_SET, IMAGE, KINDS, MAPS, MASK, REPORT, SURFACE, Kind
 from app.windows.controls import allow, column, row
 from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.windows.tools_panel import middle_cut
 
 #: Row and column of each group, and over how many columns it goes.
 _PLACES = {
@@ -262,7 +263,7 @@ class ChannelButton(QToolButton):
     def _show(self) -> None:
         shown = self._shown
         more = f" + {len(shown) - 1}" if len(shown) > 1 else ""
-        self.setText(f"{shown[0][:16]}{more}" if shown else "none fits")
+        self.setText(f"{middle_cut(shown[0], 12)}{more}" if shown else "none fits")
         allow(self, "Images on the grid of the mask; the first one is channel 0",
               "" if self._choices else "There is no image on the grid of the mask")  # fmt: skip
 
