@@ -48,6 +48,7 @@ WHY = {
     "qtawesome": "icons",
     "torch": "running and training models, in the worker process only",
     "safetensors": "model weights without code",
+    "monai": "networks, augmentation and losses of trainings; networks of models that name one",
     "pytest": "tests",
     "pytest-qt": "tests that click and type",
     "pytest-xdist": "tests on several cores",
