@@ -45,6 +45,22 @@ def test_output_has_the_grid_of_the_input(shape):
     assert network.multiple == 16
 
 
+def test_planes_go_through_the_same_network():
+    torch.manual_seed(1)
+    network = UNet(**{**SMALL, "outputs": 2}, dims=2)
+    for _ in range(3):
+        network(torch.randn(2, 1, 32, 48) * 2 + 1)
+    image = torch.randn(3, 1, 48, 32)
+    with torch.inference_mode():
+        before = network.eval()(image)
+        after = fold_batchnorm(network)(image)
+    assert before.shape == (3, 2, 48, 32)
+    assert torch.allclose(before, after, atol=1e-5)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+    with pytest.raises(TypeError, match="dimensions"):
+        UNet(**SMALL, dims=4)
+
+
 def test_weights_survive_the_file_in_half_precision(trained, tmp_path):
     folded = fold_batchnorm(trained)
     state = {k: v.half().contiguous() for k, v in folded.state_dict().items()}
