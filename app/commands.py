@@ -206,6 +206,7 @@ def _rows() -> list[Command]:
         row("ai.run", "Run the chosen model", "AI", lambda p: p.models.run(), ("Ctrl+R",), why_not=needs_volume),
         row("ai.cancel", "Cancel the run", "AI", lambda p: p.models.cancel(), ("Ctrl+.",), why_not=lambda p: "" if p.models.running else "No model is running"),
         row("ai.explain", "Explain the chosen lesion", "AI", lambda p: p.models.explain_lesion(), ("Ctrl+L",), why_not=needs_lesion),
+        row("ai.train", "Train a model…", "AI", lambda p: p.window.ask_training(), ("Ctrl+T",)),
     ]
     help_rows = [
         row("help.keys", "Keys", "Help", lambda p: p.window.show_keys(), ("?",)),

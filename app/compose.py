@@ -24,6 +24,8 @@ from app.controllers.names import NameController
 from app.controllers.objects import ObjectController
 from app.controllers.sequences import SequenceController
 from app.controllers.tools import ToolController
+from app.controllers.training import JOB as TRAINING_JOB
+from app.controllers.training import TrainingController
 from app.controllers.views import ViewController
 from app.controllers.window_memory import WindowMemory
 from app.messages import sentence
@@ -93,6 +95,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         models=models,
         export=export,
         deidentify=DeidentifyController(tasks),
+        training=TrainingController(tasks),
         journal=journal,
         window_memory=window_memory,
         window=window,
@@ -126,13 +129,15 @@ def _join(program: Program, grid: ViewGrid) -> None:
     tools, models, findings = program.tools, program.models, program.findings
     objects = program.objects
     for part in (cases, objects, views, tools, findings, models, program.journal,
-                 program.names, program.sequences, program.even, program.deidentify):  # fmt: skip
+                 program.names, program.sequences, program.even, program.deidentify,
+                 program.training):  # fmt: skip
         part.said.connect(window.jobs.say)
     program.export.said.connect(lambda words: window.jobs.say(words, stays=True))
     for part in (cases, objects, program.names, program.export, program.even, program.drawings,
-                 program.deidentify):  # fmt: skip
+                 program.deidentify, program.training):  # fmt: skip
         part.failed.connect(lambda words: window.jobs.say(words, "danger"))
-    for part in (cases, objects, models, program.export, program.even, program.deidentify):
+    for part in (cases, objects, models, program.export, program.even, program.deidentify,
+                 program.training):  # fmt: skip
         part.job.connect(lambda id, words, fraction: _show_job(window, id, words, fraction))
     window.jobs.cancel_requested.connect(lambda id: _cancel_job(program, id))
     window.segments.refused.connect(window.jobs.say)
@@ -173,6 +178,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.headers_remembered.connect(lambda on: _remember_headers(program, on))
     window.keys_chosen.connect(lambda chosen: _remember_keys(program, chosen))
     program.export.remembered.connect(lambda: _remember_export(program))
+    program.training.changed.connect(lambda: _remember_training(program))
+    program.training.installed.connect(lambda _id: models.refresh())
     grid.hovered.connect(lambda at, id: window.jobs.set_place(views.describe(at, id)))
     cases.recent = lambda: program.settings.recent
     cases.names_as = lambda: program.settings.name_charset
@@ -277,6 +284,8 @@ def _cancel_job(program: Program, id: str) -> None:
         program.export.cancel()
     elif id == DEIDENTIFY_JOB:
         program.deidentify.cancel()
+    elif id == TRAINING_JOB:
+        program.training.cancel()
     elif id == EVEN_JOB:
         program.even.cancel()
     else:
@@ -302,6 +311,21 @@ def _remember_export(program: Program) -> None:
         export_presets=export.presets,
     )
     _save(program)
+
+
+def _remember_training(program: Program) -> None:
+    """The paths of the last training, so that it can go on after a new start."""
+    wish, settings = program.training.state.wish, program.settings
+    if wish is None or not program.training.running:
+        return
+    chosen = settings.but(
+        training_cases=str(wish.cases),
+        training_folder=str(wish.out),
+        training_minutes=wish.minutes,
+    )
+    if chosen != settings:
+        program.settings = chosen
+        _save(program)
 
 
 def _remember_sequences(program: Program, told: dict[str, str]) -> None:
@@ -385,6 +409,7 @@ def quit_program(program: Program) -> None:
     """Stop the worker, let the journal finish, end the threads."""
     program.window_memory.close()
     program.models.close()
+    program.training.close()
     program.cases.close()
     program.journal.close()
     program.tasks.close()

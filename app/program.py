@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from app.controllers.objects import ObjectController
     from app.controllers.sequences import SequenceController
     from app.controllers.tools import ToolController
+    from app.controllers.training import TrainingController
     from app.controllers.views import ViewController
     from app.controllers.window_memory import WindowMemory
     from app.settings import Settings
@@ -47,6 +48,7 @@ class Program:
     models: ModelController
     export: ExportController
     deidentify: DeidentifyController
+    training: TrainingController
     journal: CaseJournal
     window_memory: WindowMemory
     window: MainWindow

@@ -66,6 +66,10 @@ class Settings:
         The user's own; the usual ones are not in here.
     export_last : Preset or None
         What the export dialog was left with; named after the preset it came from.
+    training_cases, training_folder : str
+        Cases and results of the last training, so that it can go on.
+    training_minutes : int
+        How long it was allowed to take.
     unknown : mapping
         Values of a newer program, kept for it.
     """
@@ -87,6 +91,9 @@ class Settings:
     export_folder: str = ""
     export_presets: tuple[Preset, ...] = ()
     export_last: Preset | None = None
+    training_cases: str = ""
+    training_folder: str = ""
+    training_minutes: int = 60
     brush_mm: float = 4.0
     brush_shape: str = "disc"
     unknown: Mapping[str, Any] = field(default_factory=dict)
@@ -281,6 +288,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "export_folder": _text,
     "export_presets": _export_presets,
     "export_last": _export_last,
+    "training_cases": _text,
+    "training_folder": _text,
+    "training_minutes": lambda value: round(_between(1, 10080)(value)),
     "brush_mm": _between(0.1, 100.0),
     "brush_shape": _one_of("disc", "ball"),
     "unknown": dict,

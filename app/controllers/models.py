@@ -72,6 +72,11 @@ class ModelController(QObject):
         return self._run is not None
 
     @property
+    def installed(self) -> list[Any]:
+        """The models that were found, in the order of the list."""
+        return list(self._installed.values())
+
+    @property
     def worker_pid(self) -> int | None:
         """Process id of the worker, while there is one."""
         return None if self._client is None else self._client.worker_pid

@@ -52,6 +52,7 @@ _SEPARATOR_AFTER = {
     "view.crosshair",
     "solid.fit",
     "view.cine",
+    "ai.explain",
 }
 
 
@@ -64,6 +65,8 @@ _VIEW_MENU = (
 )  # fmt: skip
 
 
+_CHECKPOINT = "The training is writing its checkpoint; then the window closes."
+_TRAINING = "A model is being trained. Closing stops it; it can go on later from its checkpoint."
 _NOT_WRITTEN = "The disk refuses your last edits: closing now would lose them."
 
 
@@ -397,6 +400,29 @@ class MainWindow(QMainWindow):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
 
+    def ask_training(self) -> None:
+        """Open the window that trains a model; there is only one, and reading goes on beside it."""
+        from app.windows.training_window import TrainingWindow
+
+        assert self._program is not None
+        work, settings = self._program.training, self._program.settings
+        for dialog in self.findChildren(TrainingWindow):
+            dialog.raise_()
+            dialog.activateWindow()
+            return
+        dialog = TrainingWindow(self)
+        dialog.prefer(settings.training_cases, settings.training_folder, settings.training_minutes)
+        dialog.set_models(self._program.models.installed)
+        dialog.check_wanted.connect(work.check)
+        dialog.start_wanted.connect(work.start)
+        dialog.cancel_wanted.connect(work.cancel)
+        dialog.install_wanted.connect(work.install)
+        work.changed.connect(dialog.show_now)
+        work.installed.connect(dialog.show_installed)
+        dialog.follow(lambda: work.state)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
     def ask_screenshot(self) -> None:
         """Choose a file for a picture of the views."""
         name, _kind = QFileDialog.getSaveFileName(self, "Save screenshot", "", "PNG (*.png)")
@@ -458,6 +484,10 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         """Say so before going; stay while the disk refuses the last edits."""
         program = self._program
+        if program is not None and not self._leaving and program.training.running:
+            event.ignore()
+            self._ask_about_training(program)
+            return
         if program is not None and not self._leaving and not program.journal.wait(5.0):
             event.ignore()
             if self.notice.text != _NOT_WRITTEN:
@@ -471,6 +501,28 @@ class MainWindow(QMainWindow):
             return
         self.closing.emit()
         super().closeEvent(event)
+
+    def _ask_about_training(self, program: Program) -> None:
+        """Nobody loses a training by closing the window."""
+        stopping = program.training.stopping
+        words = _CHECKPOINT if stopping else _TRAINING
+        if self.notice.text == words:
+            return
+        leave = ("Close without it", self._leave)
+        stop = ("Stop it and close", lambda: self._stop_training(program))
+        stay = ("Wait" if stopping else "Stay", lambda: None)
+        self.notice.ask(words, stay, leave if stopping else stop, at_once=True)
+
+    def _stop_training(self, program: Program) -> None:
+        """Close as soon as the training has written its checkpoint."""
+
+        def close_when_stopped() -> None:
+            if not program.training.running:
+                program.training.changed.disconnect(close_when_stopped)
+                self.close()
+
+        program.training.changed.connect(close_when_stopped)
+        program.training.cancel()
 
     def _leave(self) -> None:
         self._leaving = True

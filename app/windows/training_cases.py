@@ -1,0 +1,171 @@
+"""The cases of a training: where they lie, where its results go, and what the check found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QFileDialog,
+    QHeaderView,
+    QLineEdit,
+    QTableWidget,
+    QTableWidgetItem,
+    QWidget,
+)
+
+from app.messages import counted
+from app.training_events import CaseCheck, Checked
+from app.windows.controls import button, caption, column, row, sentence
+from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
+
+CAPTION = 52
+FIRST = "“Check the cases” looks at every image and mask and says which can be used."
+STALE = "The cases have changed: check them again."
+
+
+class TrainingCases(QWidget):
+    """Two paths, and a table with one sentence per case.
+
+    Signals
+    -------
+    changed()
+        A path is another one.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source, self.target = QLineEdit(), QLineEdit()
+        self.source.setPlaceholderText("Folder with images and their masks, or a list (CSV)")
+        self.source.setToolTip(
+            "A folder that “Export” filled (nnU-Net, BIDS, NIfTI), or a table with the columns "
+            "image and mask, and where they are known t1, t2, patient and subgroup"
+        )
+        self.target.setPlaceholderText("A new or empty folder for checkpoints, log and report")
+        self.found = sentence(FIRST)
+        self.table = _table()
+        self._checked: Path | None = None
+        for line in (self.source, self.target):
+            line.textChanged.connect(self._changed)
+        layout = column(self, margin=0, gap=SMALL_GAP)
+        folder = button("Folder …", "Choose a folder of cases", "folder")
+        listed = button("List …", "Choose a table of cases (CSV)", "file")
+        results = button("Choose …", "Choose the folder for the results", "folder")
+        folder.clicked.connect(self._ask_folder)
+        listed.clicked.connect(self._ask_list)
+        results.clicked.connect(self._ask_target)
+        for words, parts in (
+            ("Cases", (self.source, folder, listed)),
+            ("Results", (self.target, results)),
+        ):
+            line = row(caption(words, CAPTION), *parts, gap=GAP)
+            line.setStretch(1, 1)
+            layout.addLayout(line)
+        layout.addSpacing(GAP)
+        layout.addWidget(self.found)
+        layout.addWidget(self.table, 1)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the cases lie."""
+        return _path(self.source)
+
+    @property
+    def out(self) -> Path | None:
+        """Where the results go."""
+        return _path(self.target)
+
+    @property
+    def fresh(self) -> bool:
+        """True where the table is about the cases that are chosen now."""
+        return self._checked is not None and self._checked == self.path
+
+    def why_not_check(self) -> str:
+        """Why the cases cannot be looked at, or nothing."""
+        if self.path is None:
+            return "Choose the cases first: a folder or a list"
+        return "" if self.path.exists() else "There is no such folder or list"
+
+    def why_not_start(self) -> str:
+        """Why no training can begin with these paths, or nothing."""
+        if reason := self.why_not_check():
+            return reason
+        if self.out is None:
+            return "Choose a folder for the results"
+        if self.out.is_file():
+            return "The results need a folder, this is a file"
+        return ""
+
+    def show_checked(self, checked: Checked, source: Path) -> None:
+        """List what was found."""
+        self._checked = source
+        cases = checked.cases
+        self.table.setRowCount(len(cases))
+        for n, case in enumerate(sorted(cases, key=lambda case: case.ok)):
+            self._fill(n, case)
+        patients = len({case.patient or case.case for case in cases if case.ok})
+        usual = f"{checked.usable} of {counted(len(cases), 'case')} can be used"
+        words = checked.sentence or f"{usual}, from {counted(patients, 'patient')}"
+        all_good = bool(cases) and checked.usable == len(cases)
+        set_role(self.found, "good" if all_good else "warning")
+        self.found.setText(words.rstrip(".") + ".")
+        self.table.setEnabled(True)
+
+    def _fill(self, n: int, case: CaseCheck) -> None:
+        texts = (case.case, case.sentence or "Can be used")
+        for at, text in enumerate(texts):
+            item = QTableWidgetItem(text)
+            item.setToolTip(text)
+            if at == 1:
+                item.setForeground(QColor(DARK.dim if case.ok else DARK.warning))
+            self.table.setItem(n, at, item)
+
+    def _changed(self, *_text: object) -> None:
+        self.table.setEnabled(self.fresh)
+        if not self.fresh:
+            set_role(self.found, "dim")
+            self.found.setText(FIRST if self._checked is None else STALE)
+        self.changed.emit()
+
+    def _ask_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Folder of cases", self.source.text())
+        if folder:
+            self.source.setText(folder)
+
+    def _ask_list(self) -> None:
+        path, _kind = QFileDialog.getOpenFileName(
+            self, "List of cases", self.source.text(), "Table (*.csv)"
+        )
+        if path:
+            self.source.setText(path)
+
+    def _ask_target(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, "Results into", self.target.text())
+        if folder:
+            self.target.setText(folder)
+
+
+def _path(line: QLineEdit) -> Path | None:
+    text = line.text().strip()
+    return Path(text).expanduser() if text else None
+
+
+def _table() -> QTableWidget:
+    table = QTableWidget(0, 2)
+    table.setHorizontalHeaderLabels(["Case", "What was found"])
+    table.verticalHeader().hide()
+    table.setShowGrid(False)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+    table.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    table.setEnabled(False)
+    header = table.horizontalHeader()
+    header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
+    header.resizeSection(0, 190)
+    header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+    return table

@@ -1,0 +1,159 @@
+"""How a training goes about it: from which weights, which network, how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
+
+from app.training_wish import CLASSIFIERS, DIMENSIONS, FEW, LOSSES, NETWORKS
+from app.windows.controls import allow, check_box, column, field, sentence
+from app.windows.theme import GAP, SMALL_GAP, set_role
+
+if TYPE_CHECKING:
+    from inference.registry import InstalledModel
+
+WIDTH = 300
+CAPTION = 84
+SCRATCH = "Nothing (random weights)"
+NO_MODEL = "Choose a model to start from first"
+ITS_OWN = "An adapted model keeps the network it has"
+
+
+class TrainingChoices(QWidget):
+    """Starting point, network, loss, folds, time and seed.
+
+    Signals
+    -------
+    changed()
+        Something else was chosen.
+    """
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFixedWidth(WIDTH)
+        self.start_from = QComboBox()
+        self.start_from.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.start_from.setMinimumContentsLength(12)
+        self.few_shot: QCheckBox = check_box("Adapt its last layers only")
+        self.few_about = sentence()
+        self.network = _combo(NETWORKS)
+        self.network_about = sentence()
+        self.dimensions = _combo(DIMENSIONS)
+        self.loss = _combo(LOSSES)
+        self.folds = _spin(2, 10, 5, "", "Each patient is held back once and judged by a network "
+                           "that never saw it")  # fmt: skip
+        self.minutes = _spin(1, 10080, 60, " min", "How long the training may take, all folds "
+                             "together; the steps are fitted to it")  # fmt: skip
+        self.minutes.setSingleStep(15)
+        self.seed = _spin(0, 999_999, 0, "", "The same seed gives the same weights")
+        self._arrange()
+        for box in (self.start_from, self.network, self.dimensions, self.loss):
+            box.currentIndexChanged.connect(self._changed)
+        self.few_shot.toggled.connect(self._changed)
+        for spin in (self.folds, self.minutes, self.seed):
+            spin.valueChanged.connect(self._changed)
+        self.set_models(())
+
+    def _arrange(self) -> None:
+        layout = column(self, margin=0, gap=SMALL_GAP)
+        layout.addWidget(_title("Start from"))
+        for part in (self.start_from, self.few_shot, self.few_about):
+            layout.addWidget(part)
+        layout.addSpacing(GAP)
+        layout.addWidget(_title("Network"))
+        layout.addWidget(self.network)
+        layout.addWidget(self.network_about)
+        layout.addLayout(field("Dimensions", self.dimensions, CAPTION))
+        layout.addLayout(field("Loss", self.loss, CAPTION))
+        layout.addSpacing(GAP)
+        layout.addWidget(_title("Effort"))
+        layout.addLayout(field("Time", self.minutes, CAPTION))
+        layout.addLayout(field("Folds", self.folds, CAPTION))
+        layout.addLayout(field("Seed", self.seed, CAPTION))
+        layout.addStretch(1)
+
+    def set_models(self, models: Sequence[InstalledModel]) -> None:
+        """Offer these models as a start; the one chosen before stays chosen."""
+        chosen = self.start_from.currentData()
+        with QSignalBlocker(self.start_from):
+            self.start_from.clear()
+            self.start_from.addItem(SCRATCH, "")
+            for model in models:
+                if model.available:
+                    card = model.card
+                    self.start_from.addItem(f"{card.name} {card.version}", card.id)
+            self.start_from.setCurrentIndex(max(0, self.start_from.findData(chosen)))
+        self._refresh()
+
+    def choose_model(self, id: str) -> None:
+        """Start from this model, if it is offered."""
+        self.start_from.setCurrentIndex(max(0, self.start_from.findData(id)))
+
+    def _changed(self, *_value: object) -> None:
+        self._refresh()
+        self.changed.emit()
+
+    def _refresh(self) -> None:
+        scratch = not self.start_from.currentData()
+        if scratch and self.few_shot.isChecked():
+            with QSignalBlocker(self.few_shot):
+                self.few_shot.setChecked(False)
+        few = self.few_shot.isChecked()
+        allow(self.start_from, "The weights that the training begins with")
+        allow(
+            self.few_shot,
+            f"Minutes instead of hours, for 1 to {FEW} corrected cases; old and new are compared "
+            "on cases held back, and the new one is refused where it is not better",
+            NO_MODEL if scratch else "",
+        )
+        self.few_about.setText(
+            f"For 1 to {FEW} corrected cases. The new model is offered only where it is better on "
+            "cases held back; the old one stays."
+            if few
+            else "All layers learn."
+        )
+        for box, tip in (
+            (self.network, "What the network looks like"),
+            (self.dimensions, "Blocks of the volume or single slices"),
+        ):
+            allow(box, tip, ITS_OWN if few else "")
+        classifies = self.network.currentData() in CLASSIFIERS and not few
+        no_loss = "A network that says yes or no is judged by cross-entropy" if classifies else ""
+        allow(self.loss, "What counts as a mistake", ITS_OWN if few else no_loss)
+        leave_out = "Few cases are held back one at a time" if few else ""
+        allow(self.folds, self.folds.statusTip(), leave_out)
+        abouts = {key: about for key, _words, about in NETWORKS}
+        self.network_about.setText(
+            ITS_OWN + "." if few else abouts[self.network.currentData()] + "."
+        )
+
+
+def _combo(choices: Sequence[tuple[str, str, str]]) -> QComboBox:
+    combo = QComboBox()
+    for key, words, about in choices:
+        combo.addItem(words, key)
+        combo.setItemData(combo.count() - 1, about, Qt.ItemDataRole.ToolTipRole)
+    return combo
+
+
+def _spin(low: int, high: int, value: int, suffix: str, tip: str) -> QSpinBox:
+    spin = QSpinBox()
+    spin.setRange(low, high)
+    spin.setValue(value)
+    spin.setSuffix(suffix)
+    spin.setToolTip(tip)
+    spin.setStatusTip(tip)
+    return spin
+
+
+def _title(words: str) -> QLabel:
+    label = QLabel(words)
+    set_role(label, "title")
+    return label

@@ -1,0 +1,254 @@
+"""Train a model with one's own cases: choose and check, watch it learn, read how good it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QDialog,
+    QLabel,
+    QProgressBar,
+    QStackedWidget,
+    QWidget,
+)
+
+from app.controllers.training import Phase, TrainingState, end_words
+from app.training_events import Checked, Done, Failed, Stopped
+from app.training_wish import FEW, TrainingWish, can_resume
+from app.windows.controls import allow, button, column, row, rule, sentence
+from app.windows.jobs_bar import time_left
+from app.windows.loss_curve import LossCurve
+from app.windows.theme import GAP, set_role
+from app.windows.training_cases import TrainingCases
+from app.windows.training_choices import TrainingChoices
+from app.windows.training_report_page import TrainingReportPage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from inference.registry import InstalledModel
+
+SHOWN_NOTES = 4
+GOES_ON = "It goes on when this window is closed; closing the program stops it with a checkpoint."
+
+
+class TrainingWindow(QDialog):
+    """A window beside the main one; reading goes on.
+
+    Signals
+    -------
+    check_wanted(TrainingWish), start_wanted(TrainingWish), cancel_wanted(), install_wanted(Path)
+        What the user asks for.
+    """
+
+    check_wanted = Signal(object)
+    start_wanted = Signal(object)
+    cancel_wanted = Signal()
+    install_wanted = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle("Train a model")
+        self.setModal(False)
+        self.resize(980, 640)
+        self._state = TrainingState()
+        self._source: Callable[[], TrainingState] | None = None
+        self._reported: Done | None = None
+        self._listed: Checked | None = None
+        self.cases = TrainingCases()
+        self.choices = TrainingChoices()
+        self.state = sentence()
+        self.check = button("Check the cases", "", "search")
+        self.resume = button("Go on", "", "redo")
+        self.start = button("Start", "", "run", "primary")
+        self.stage, self.left = QLabel(), QLabel()
+        self.bar = QProgressBar()
+        self.bar.setTextVisible(False)
+        self.bar.setRange(0, 1000)
+        self.curve = LossCurve()
+        self.notes = sentence()
+        self.goes_on = sentence(GOES_ON)
+        self.stop = button(
+            "Stop", "Writes a checkpoint first; the training can go on later", "stop"
+        )
+        self.report = TrainingReportPage()
+        self.close_button = button("Close", "Close this window (Esc)")
+        self.pages = QStackedWidget()
+        self._arrange()
+        self._connect()
+        self._refresh()
+
+    # --- arrangement -------------------------------------------------------------------------
+    def _arrange(self) -> None:
+        self._prepare, self._run = self._preparing(), self._running()
+        for page in (self._prepare, self._run, self.report):
+            self.pages.addWidget(page)
+        layout = column(self, margin=2 * GAP)
+        layout.addWidget(self.pages, 1)
+        layout.addWidget(rule())
+        buttons = row(self.state, self.check, self.resume, self.start, self.stop,
+                      self.close_button, gap=GAP)  # fmt: skip
+        buttons.setStretch(0, 1)
+        layout.addLayout(buttons)
+
+    def _preparing(self) -> QWidget:
+        page = QWidget()
+        middle = row(self.cases, self.choices, gap=3 * GAP)
+        middle.setStretch(0, 1)
+        page.setLayout(middle)
+        return page
+
+    def _running(self) -> QWidget:
+        page = QWidget()
+        set_role(self.stage, "headline")
+        set_role(self.left, "dim")
+        layout = column(page, margin=0)
+        layout.addLayout(row(self.stage, 1, self.left))
+        layout.addWidget(self.bar)
+        layout.addWidget(self.curve, 1)
+        layout.addWidget(self.notes)
+        layout.addWidget(self.goes_on)
+        return page
+
+    def _connect(self) -> None:
+        self.cases.changed.connect(self._changed)
+        self.choices.changed.connect(self._changed)
+        self.check.clicked.connect(lambda: self.check_wanted.emit(self.wish()))
+        self.start.clicked.connect(lambda: self.start_wanted.emit(self.wish()))
+        self.resume.clicked.connect(lambda: self.start_wanted.emit(self.wish(resume=True)))
+        self.stop.clicked.connect(self.cancel_wanted)
+        self.close_button.clicked.connect(self.close)
+        self.report.install_wanted.connect(self.install_wanted)
+        self.report.again_wanted.connect(self._again)
+
+    # --- from outside ------------------------------------------------------------------------
+    def set_models(self, models: Sequence[InstalledModel]) -> None:
+        """Models that a training may start from."""
+        self.choices.set_models(models)
+
+    def prefer(self, cases: str, out: str, minutes: int) -> None:
+        """Start from what was chosen last time."""
+        self.cases.source.setText(cases)
+        self.cases.target.setText(out)
+        self.choices.minutes.setValue(minutes)
+
+    def follow(self, state: Callable[[], TrainingState]) -> None:
+        """Where the newest state comes from; shown at once, and at each :meth:`show_now`."""
+        self._source = state
+        self.show_now()
+
+    def show_now(self) -> None:
+        """Show the newest state."""
+        if self._source is not None:
+            self.show_state(self._source())
+
+    def show_state(self, state: TrainingState) -> None:
+        """Show what goes on, or how it ended."""
+        self._state = state
+        if state.checked is not None and state.wish is not None and not self._same_checked():
+            self.cases.show_checked(state.checked, state.wish.cases)
+            self._listed = state.checked
+        if isinstance(state.end, Done) and state.end is not self._reported:
+            self._reported = state.end
+            self.report.show_end(state.end)
+        self._show_run(state)
+        self._refresh()
+        if isinstance(state.end, Failed | Stopped):
+            role = "danger" if isinstance(state.end, Failed) else "warning"
+            self._say(end_words(state.end), role)
+
+    def show_installed(self, id: str) -> None:
+        """The new model lies in the user's folder now."""
+        self.report.show_installed(f"“{id}” is installed: choose it in the AI model panel.")
+
+    # --- what is chosen ----------------------------------------------------------------------
+    def wish(self, resume: bool = False) -> TrainingWish:
+        """What is chosen now."""
+        choices = self.choices
+        return TrainingWish(
+            cases=self.cases.path or Path(),
+            out=self.cases.out or Path(),
+            network=choices.network.currentData(),
+            dimensions=choices.dimensions.currentData(),
+            folds=choices.folds.value(),
+            loss=choices.loss.currentData(),
+            minutes=choices.minutes.value(),
+            seed=choices.seed.value(),
+            start_from=choices.start_from.currentData() or "",
+            few_shot=choices.few_shot.isChecked(),
+            resume=resume,
+        )
+
+    def _why_not_start(self) -> str:
+        if reason := self.cases.why_not_start():
+            return reason
+        checked = self._state.checked
+        if not self.cases.fresh or checked is None:
+            return "Check the cases first"
+        if not checked.usable:
+            return "None of these cases can be used"
+        if self.choices.few_shot.isChecked() and checked.usable > FEW:
+            return f"For more than {FEW} cases train all layers instead"
+        return ""
+
+    def _why_not_resume(self) -> str:
+        if reason := self.cases.why_not_start():
+            return reason
+        out = self.cases.out
+        return "" if out and can_resume(out) else "There is no checkpoint in the folder of results"
+
+    # --- showing -----------------------------------------------------------------------------
+    def _same_checked(self) -> bool:
+        return self._state.checked is self._listed and self.cases.fresh
+
+    def _show_run(self, state: TrainingState) -> None:
+        self.stage.setText(state.words or "Training")
+        known = state.fraction >= 0
+        self.bar.setRange(0, 1000 if known else 0)
+        if known:
+            self.bar.setValue(round(1000 * state.fraction))
+        self.left.setText(time_left(state.seconds_left))
+        self.curve.show_steps(state.steps)
+        self.notes.setText("\n".join(state.notes[-SHOWN_NOTES:]))
+        self.notes.setVisible(bool(state.notes))
+
+    def _page(self) -> QWidget:
+        state = self._state
+        if state.phase in (Phase.RUNNING, Phase.STOPPING):
+            return self._run
+        return self.report if isinstance(state.end, Done) and self._reported else self._prepare
+
+    def _refresh(self) -> None:
+        page, phase = self._page(), self._state.phase
+        self.pages.setCurrentWidget(page)
+        preparing = page is self._prepare
+        for part in (self.check, self.resume, self.start):
+            part.setVisible(preparing)
+        checking = phase is Phase.CHECKING
+        self.stop.setVisible(checking or page is self._run)
+        stopping = "The checkpoint is being written" if phase is Phase.STOPPING else ""
+        allow(self.stop, "Stop looking at the cases" if checking else "Writes a checkpoint first; "
+              "the training can go on later", stopping)  # fmt: skip
+        busy = "The cases are being looked at" if checking else ""
+        start = self._why_not_start()
+        allow(self.check, "Looks at every image and mask, writes nothing",
+              busy or self.cases.why_not_check())  # fmt: skip
+        allow(self.start, "Trains in the background, with less of the processor than your reading",
+              busy or start)  # fmt: skip
+        allow(self.resume, "Goes on from the checkpoint in the folder of results",
+              busy or self._why_not_resume())  # fmt: skip
+        self._say(("Looking at the cases …" if checking else start) if preparing else "")
+
+    def _say(self, words: str, role: str = "dim") -> None:
+        set_role(self.state, role)
+        self.state.setText(words)
+
+    def _changed(self) -> None:
+        self._refresh()
+
+    def _again(self) -> None:
+        self._state = replace(self._state, end=None)
+        self._refresh()

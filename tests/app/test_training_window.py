@@ -1,0 +1,256 @@
+"""Training by hand: check, start, watch, stop, go on, read the end; closing loses nothing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PySide6.QtCore import Qt
+
+from app.controllers.training import Phase, TrainingController
+from app.settings import Settings, load, save
+from app.tasks import Tasks
+from app.training_events import Checked, Done, Failed, Note, Stage, Step, Stopped, read_event
+from app.training_report import read_report
+from app.training_wish import TrainingWish, can_resume
+from app.windows.loss_curve import LossCurve, curve_words
+from app.windows.training_report_page import verdict
+from app.windows.training_window import TrainingWindow
+from imaging.errors import BadInput
+
+LEFT = Qt.MouseButton.LeftButton
+FAKE = Path(__file__).with_name("fake_training.py")
+
+
+@pytest.fixture
+def desk(qtbot, qapp, tmp_path):
+    """The window joined to its controller, whose child only speaks."""
+    tasks, mode = Tasks(), {"word": "good"}
+    work = TrainingController(tasks, lambda: [sys.executable, str(FAKE), mode["word"]])
+    window = TrainingWindow()
+    qtbot.addWidget(window)
+    window.check_wanted.connect(work.check)
+    window.start_wanted.connect(work.start)
+    window.cancel_wanted.connect(work.cancel)
+    work.changed.connect(window.show_now)
+    window.follow(lambda: work.state)
+    window.show()
+    (tmp_path / "cases").mkdir()
+    said: list[str] = []
+    work.said.connect(said.append)
+    work.failed.connect(said.append)
+
+    def click(button) -> None:
+        qtbot.mouseClick(button, LEFT)
+
+    def idle() -> None:
+        qtbot.waitUntil(lambda: not work.state.busy, timeout=20_000)
+
+    def checked() -> None:
+        window.cases.source.setText(str(tmp_path / "cases"))
+        window.cases.target.setText(str(tmp_path / "out"))
+        click(window.check)
+        idle()
+
+    yield SimpleNamespace(window=window, work=work, mode=mode, said=said, click=click, idle=idle,
+                          checked=checked, out=tmp_path / "out", qtbot=qtbot)  # fmt: skip
+    work.close()
+    tasks.close()
+
+
+def test_every_button_says_why_it_cannot_be_used(desk) -> None:
+    window = desk.window
+    assert "Choose the cases" in window.check.toolTip()
+    assert not window.start.isEnabled()
+    window.cases.source.setText("/no/such/place")
+    assert "no such folder" in window.check.toolTip()
+    window.cases.source.setText(str(desk.out.parent / "cases"))
+    assert window.check.isEnabled()
+    assert "folder for the results" in window.start.toolTip()
+    window.cases.target.setText(str(desk.out))
+    assert "Check the cases" in window.start.toolTip()
+    assert "no checkpoint" in window.resume.toolTip()
+
+
+def test_the_check_names_every_case_and_what_is_wrong(desk) -> None:
+    desk.checked()
+    table = desk.window.cases.table
+    assert [table.item(n, 0).text() for n in range(2)] == ["b", "a"]
+    assert "another grid" in table.item(0, 1).text()
+    assert "1 of 2 cases can be used" in desk.window.cases.found.text()
+    assert desk.window.start.isEnabled()
+
+
+def test_other_cases_have_to_be_checked_again(desk) -> None:
+    desk.checked()
+    desk.window.cases.source.setText(str(desk.out.parent))
+    assert not desk.window.start.isEnabled()
+    assert "check them again" in desk.window.cases.found.text()
+
+
+def test_a_training_is_watched_and_its_figures_are_read(desk) -> None:
+    desk.checked()
+    desk.click(desk.window.start)
+    assert desk.window.pages.currentWidget() is not desk.window.report
+    desk.idle()
+    window = desk.window
+    assert window.pages.currentWidget() is window.report
+    assert window.report.verdict.text() == "The new model is better on cases held back"
+    cells = {
+        window.report.table.item(n, 0).text(): window.report.table.item(n, 2).text()
+        for n in range(window.report.table.rowCount())
+        if window.report.table.item(n, 2) is not None
+    }
+    assert cells["Calibration error"] == "0.03"
+    assert window.report.table.item(0, 1).text() == "0.55 (0.4 to 0.7)"
+    assert "4 patients" in window.report.about.text()
+    assert [step.loss for step in desk.work.state.steps] == [0.9, 0.5]
+    assert desk.work.state.notes == ["Case a has no lesion."]
+    desk.click(window.report.again)
+    assert window.start.isVisible()
+
+
+def test_what_is_not_better_is_not_offered(desk) -> None:
+    desk.mode["word"] = "worse"
+    desk.checked()
+    desk.click(desk.window.start)
+    desk.idle()
+    report = desk.window.report
+    assert "not better" in report.verdict.text()
+    assert "fell by 0.03" in report.reason.text()
+    assert not report.install.isEnabled()
+    assert "not better" in report.install.toolTip()
+
+
+def test_a_stop_keeps_a_checkpoint_and_the_same_choice_goes_on(desk) -> None:
+    desk.mode["word"] = "slow"
+    desk.checked()
+    desk.click(desk.window.start)
+    desk.qtbot.waitUntil(lambda: len(desk.work.state.steps) == 2)
+    desk.click(desk.window.stop)
+    assert desk.work.state.phase is Phase.STOPPING
+    assert not desk.window.stop.isEnabled()
+    desk.idle()
+    assert "can go on" in desk.window.state.text()
+    assert can_resume(desk.out)
+    desk.mode["word"] = "good"
+    desk.click(desk.window.resume)
+    desk.idle()
+    assert "--resume" in json.loads((desk.out / "arguments.json").read_text())
+
+
+@pytest.mark.parametrize(("mode", "words"), [("dies", "unexpectedly"), ("fails", "disk is full")])
+def test_a_training_that_fails_says_so_and_leaves_the_choice(desk, mode, words) -> None:
+    desk.mode["word"] = mode
+    desk.checked()
+    desk.click(desk.window.start)
+    desk.idle()
+    assert words in desk.window.state.text()
+    assert words in desk.said[-1]
+    assert desk.window.start.isVisible()
+
+
+def test_a_command_that_is_not_there_is_a_sentence(qtbot) -> None:
+    tasks = Tasks()
+    work = TrainingController(tasks, lambda: ["/no/such/program"])
+    work.check(TrainingWish(Path("a"), Path("b")))
+    assert isinstance(work.state.end, Failed)
+    assert "could not be started" in work.state.end.sentence
+    tasks.close()
+
+
+def test_closing_the_window_does_not_end_the_training(desk, qtbot) -> None:
+    desk.mode["word"] = "slow"
+    desk.checked()
+    desk.click(desk.window.start)
+    desk.qtbot.waitUntil(lambda: len(desk.work.state.steps) == 2)
+    desk.window.close()
+    assert desk.work.running
+    again = TrainingWindow()
+    qtbot.addWidget(again)
+    again.follow(lambda: desk.work.state)
+    again.show()
+    assert again.stop.isVisible()
+    assert again.stage.text() == "Training fold 1 of 2"
+    assert "0.5" in again.curve.accessibleName()
+
+
+def test_a_program_that_ends_leaves_no_child(desk) -> None:
+    desk.mode["word"] = "slow"
+    desk.checked()
+    desk.click(desk.window.start)
+    desk.qtbot.waitUntil(lambda: len(desk.work.state.steps) == 2)
+    child = desk.work._child
+    desk.work.close()
+    assert not child.alive
+    assert can_resume(desk.out)
+
+
+def test_adapting_needs_a_model_and_few_cases(desk) -> None:
+    from inference.registry import installed_models
+
+    choices = desk.window.choices
+    assert not choices.few_shot.isEnabled()
+    choices.set_models(installed_models())
+    choices.choose_model(installed_models()[0].card.id)
+    choices.few_shot.setChecked(True)
+    assert not choices.network.isEnabled()
+    words = desk.window.wish().arguments()
+    assert words[words.index("--from") + 1] == installed_models()[0].card.id
+    assert "--few-shot" in words
+    assert "--network" not in words
+    choices.choose_model("")
+    assert not choices.few_shot.isChecked()
+
+
+@pytest.mark.parametrize(
+    ("line", "event"),
+    [
+        ("no json", None),
+        ('["a list"]', None),
+        ('{"kind": "of tomorrow"}', None),
+        ('{"kind": "step", "loss": "low"}', None),
+        ('{"kind": "step", "loss": NaN}', None),
+        ('{"kind": "step", "loss": 1, "step": 3, "steps": 9}', Step(3, 9, 1.0)),
+        ('{"kind": "stage", "words": "Folds", "fraction": 7}', Stage("Folds", 1.0)),
+        ('{"kind": "note", "sentence": "So."}', Note("So.")),
+        ('{"kind": "stopped"}', Stopped()),
+        ('{"kind": "cases", "cases": "none"}', Checked(())),
+        ('{"kind": "done", "promoted": false}', Done(promoted=False)),
+        ('{"error": "No such file."}', Failed("No such file.")),
+    ],
+)
+def test_lines_are_read_or_passed_by(line, event) -> None:
+    assert read_event(line) == event
+
+
+def test_a_report_points_to_no_file_elsewhere(tmp_path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"n": 2, "new": {"dice": 1}, "picture": "../../etc/passwd"}))
+    assert read_report(path).picture is None
+    path.write_text("[]")
+    with pytest.raises(BadInput):
+        read_report(path)
+
+
+def test_without_an_old_model_nothing_is_called_better() -> None:
+    assert verdict(Done(), compared=False) == "The model is trained"
+
+
+def test_the_curve_speaks(qtbot) -> None:
+    curve = LossCurve()
+    qtbot.addWidget(curve)
+    curve.resize(400, 200)
+    curve.show_steps([Step(5, 10, 0.8, 1, 2), Step(10, 10, 0.4, 1, 2, 0.5), Step(5, 10, 0.6, 2, 2)])
+    assert curve.accessibleName().startswith("Fold 2 of 2, step 5")
+    assert not curve.grab().isNull()
+    assert "first measured step" in curve_words([])
+
+
+def test_the_last_training_is_remembered(tmp_path) -> None:
+    chosen = Settings(training_cases="/a.csv", training_folder="/out", training_minutes=90)
+    save(chosen, tmp_path / "settings.json")
+    assert load(tmp_path / "settings.json")[0].training_minutes == 90
