@@ -19,7 +19,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-__all__ = ["ModelGrid", "normalise", "resample_to_model", "to_model_grid", "to_source_grid"]
+__all__ = [
+    "ModelGrid",
+    "normalise",
+    "normalise_beside",
+    "other_to_model",
+    "resample_to_model",
+    "to_model_grid",
+    "to_source_grid",
+]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -165,6 +173,35 @@ def resample_to_model(
     return _resample(oriented, grid.oriented_affine, grid.affine, grid.shape, order, value)
 
 
+def other_to_model(
+    voxels: npt.NDArray[Any], affine: npt.ArrayLike, grid: ModelGrid, order: int = 1
+) -> FloatArray:
+    """Bring another image of the same patient position, on a grid of its own, to the model grid.
+
+    Parameters
+    ----------
+    voxels : ndarray
+        ``(k, j, i)``, for example the T1w image of the study.
+    affine : array_like
+        4 x 4, index to LPS mm, of the same frame of reference as the grid's source.
+    grid : ModelGrid
+        From `to_model_grid` of the first image.
+    order : int
+        1 linear with area-aware smoothing, 0 nearest.
+
+    Returns
+    -------
+    ndarray
+        float32, ``grid.shape``; outside the image its own background.
+    """
+    matrix = np.array(affine, dtype=np.float64)
+    axes, flips = _closest_axes(matrix)
+    oriented = _orient(voxels, axes, flips)
+    source = _orient_affine(matrix, voxels.shape, axes, flips)
+    _, background = _head_box(oriented, source)
+    return _resample(oriented, source, grid.affine, grid.shape, order, background)
+
+
 def to_source_grid(array: npt.NDArray[Any], grid: ModelGrid, order: int = 1) -> FloatArray:
     """Bring a model array back to the very grid the source came on.
 
@@ -215,7 +252,51 @@ def normalise(array: npt.NDArray[Any], smoothing: float = SMOOTHING) -> FloatArr
     result = np.subtract(array, low, dtype=np.float32)
     if smoothing > 0:
         result = np.asarray(ndimage.gaussian_filter(result, smoothing, truncate=2.5), np.float32)
-    result *= np.float32(1.0 / max(peak - low, 1e-6))
+    return _on_scale(result, peak - low)
+
+
+def normalise_beside(
+    array: npt.NDArray[Any], flair: FloatArray, smoothing: float = SMOOTHING
+) -> FloatArray:
+    """Map another sequence (T1w, T2w) of the same head to the scale of its normalised FLAIR.
+
+    The background goes to -1, and the middle value of the tissue where FLAIR has its peak to 0.
+    A histogram of a T2w has its highest peak in fluid or in tissue, depending on the head; the
+    place of the tissue is known from FLAIR.
+
+    Parameters
+    ----------
+    array : ndarray
+        Intensities on the model grid of ``flair``.
+    flair : ndarray
+        From `normalise`.
+    smoothing : float
+        Sigma in voxels, as in `normalise`.
+
+    Returns
+    -------
+    ndarray
+        float32 in [-1, 2]; beyond +1 the scale is halved. Where ``array`` holds one value only:
+        zeros, as for a missing image.
+    """
+    sample, guide = array[::2, ::2, ::2], flair[::2, ::2, ::2]
+    low = float(np.percentile(np.asarray(sample, np.float32), 0.5))
+    weights = _central_weights(guide > HEAD_LEVEL - 1)
+    values = np.asarray(sample, np.float32)[guide > HEAD_LEVEL - 1]
+    tissue = (np.abs(guide[guide > HEAD_LEVEL - 1]) < 0.15) & (weights > 0.3) & (values > low)
+    peak = float(np.median(values[tissue])) if tissue.any() else low
+    if not peak > low:
+        return np.zeros(array.shape, np.float32)
+    result = np.subtract(array, low, dtype=np.float32)
+    if smoothing > 0:
+        result = np.asarray(ndimage.gaussian_filter(result, smoothing, truncate=2.5), np.float32)
+    return _on_scale(result, peak - low)
+
+
+def _on_scale(above_background: FloatArray, peak: float) -> FloatArray:
+    """Background -1, peak 0, halved beyond +1; changes the array."""
+    result = above_background
+    result *= np.float32(1.0 / max(peak, 1e-6))
     result -= np.float32(1.0)
     high = result > 1
     result[high] = np.float32(0.5) + np.float32(0.5) * result[high]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from inference.preprocess import normalise, resample_to_model, to_model_grid
+from inference.preprocess import normalise, normalise_beside, resample_to_model, to_model_grid
 
 __all__ = [
     "FOLDS",
@@ -112,7 +112,8 @@ class Anatomy:
     to_mni : ndarray
         4 x 4 from this array's index to the index of the MNI grid that the bank is on.
     extra : mapping
-        Tissue shares of the template (``gm``, ``csf``) or of a patient (``grey``).
+        Tissue shares (``csf``, ``gm``, ``wm``) where they are known; ``ventricles``, the signed
+        distance to them in mm; and the patient's normalised ``t1`` and ``t2``.
     """
 
     kind: str
@@ -245,10 +246,15 @@ def mni_anatomy(patient: str, healthy: bool, seed: int = 0) -> Anatomy:
     distance = signed_distance(brain)
     parenchyma = ndimage.gaussian_filter(((image > -0.3) & brain).astype(np.float32), 0.7)
     tissues = t1_tissues(patient, _grown(gold))
+    others = {name: other_image(patient, name, image) for name in ("t1", "t2")}
     place = np.maximum(tissues["wm"], 0.35 * parenchyma) * parenchyma
     ventricles = ventricle_distance((image < -0.35) & (distance < -20))
     if healthy:
         image = inpaint(image, gold, tissues["wm"], np.random.default_rng(seed))
+        others = {
+            name: inpaint(other, gold, tissues["wm"], np.random.default_rng(seed))
+            for name, other in others.items()
+        }
         gold = np.zeros_like(gold)
     return Anatomy(
         kind="inpainted" if healthy else "real",
@@ -258,8 +264,14 @@ def mni_anatomy(patient: str, healthy: bool, seed: int = 0) -> Anatomy:
         unknown=np.zeros_like(gold),
         place=place.astype(np.float32),
         to_mni=np.eye(4),
-        extra={"grey": tissues["gm"], "ventricles": ventricles},
+        extra={**tissues, **others, "ventricles": ventricles},
     )
+
+
+def other_image(patient: str, name: str, flair: Array) -> Array:
+    """Normalised ``t1`` or ``t2`` of a labelled patient, unsmoothed, turned like ``flair``."""
+    voxels, _ = read_nifti(_mni_file(patient, name.upper()))
+    return normalise_beside(np.asarray(_mni(voxels), np.float32), flair, smoothing=0.0)
 
 
 def tissue_anatomy(patient: str) -> Anatomy:

@@ -1,8 +1,13 @@
 """Train the white-matter lesion network on made-up patches.
 
-``python -m inference.training.train --fold 07 --out DIR --minutes 80`` trains without patient 07.
-A checkpoint is written every two minutes; ``--resume`` goes on from it. The learning rate
-follows the share of the minutes already spent, so a run always ends annealed and on time.
+``python -m inference.training.train --fold 07 --out DIR --steps 3000 --warm FILE`` trains without
+patient 07, starting from folded weights of an earlier version.
+The learning rate follows the share of the steps done; ``--minutes`` ends a piece of the run early,
+and ``--resume`` goes on from its checkpoint. A checkpoint is written every two minutes.
+
+Beside the lesion, the network learns which tissue every 2 mm voxel is (a head that exists in
+training only): what lies in cortex is then less often taken for lesion. At the start of each piece
+the network looks at whole training heads, and patches go where it was wrong.
 """
 
 from __future__ import annotations
@@ -11,48 +16,57 @@ import argparse
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch.nn import functional
 
-from inference.plugins.unet import UNet
+from inference.plugins.unet import UNet, fold_batchnorm
+from inference.preprocess import SMOOTHING
 from inference.training.cases import FOLDS, anatomies, components, lesion_bank
-from inference.training.synthesis import Patch, Synthesiser
+from inference.training.channels import CHANNELS, dropped
+from inference.training.shapes import large_shapes
+from inference.training.synthesis import TISSUES, Patch, Synthesiser
 
-__all__ = ["Settings", "Trainer", "lesion_loss"]
+__all__ = ["Settings", "Trainer", "lesion_loss", "tissue_loss", "warm_network"]
+
+Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides a run besides the data.
 
-    From step ``settle`` on, batch normalisation keeps its averaged statistics: three patches say
-    little about a whole head, and the network then trains as it will be used. Of the ``batch``
-    patches of a step ``fresh`` are new, the others come from the last ``memory`` ones.
+    Of the ``batch`` patches of a step ``fresh`` are new, the others come from the last ``memory``
+    ones. The network has no normalisation layers: it starts from weights that are folded already
+    (`warm_network`), so it trains as it will be used. From ``plain_from`` (share of the steps) on
+    every voxel counts the same, so that the probability is one.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 96)
     thin: int = 8
+    inputs: int = 1 + len(CHANNELS)
     patch: tuple[int, int, int] = (48, 64, 48)
     batch: int = 3
     fresh: int = 1
-    memory: int = 90
-    rate: float = 2e-3
+    memory: int = 120
+    steps: int = 3000
+    rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup: int = 60
-    average: float = 0.995
-    settle: int = 1000
+    average: float = 0.997
     clip: float = 1.0
     seed: int = 0
-    plain: bool = False
+    tissue: float = 0.3
+    plain_from: float = 0.75
 
 
-def small_lesion_weight(label: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def small_lesion_weight(label: Array) -> Array:
     """Weight of each voxel: up to 1.5 in small lesions, 1 elsewhere."""
     pieces, count = components(label > 0.5)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1).astype(np.float32)
@@ -78,6 +92,53 @@ def lesion_loss(logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor)
     return 2 * entropy + 1 - overlap
 
 
+def tissue_loss(logits: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of the tissue where it is known.
+
+    Parameters
+    ----------
+    logits : Tensor, shape (n, 4, k, j, i)
+        In the order of `TISSUES`.
+    tissue : Tensor, shape (n, k, j, i)
+        Number of the tissue, -1 where not known.
+    """
+    if not bool((tissue >= 0).any()):
+        return logits.sum() * 0
+    return functional.cross_entropy(logits, tissue.long(), ignore_index=-1)
+
+
+def warm_network(settings: Settings, weights: Path | None = None) -> UNet:
+    """A folded network, new or from folded weights with fewer input channels.
+
+    Parameters
+    ----------
+    settings : Settings
+        Its shape.
+    weights : path, optional
+        A safetensors file; channels it does not know start at zero, so at first the network
+        answers as the old one did.
+    """
+    torch.manual_seed(settings.seed)
+    network = UNet(inputs=settings.inputs, channels=settings.channels, thin=settings.thin)
+    assert network.head.bias is not None
+    torch.nn.init.constant_(network.head.bias, -3.0)
+    fold_batchnorm(network)
+    if weights is None:
+        return network
+    from safetensors.torch import load_file
+
+    state = network.state_dict()
+    for name, value in load_file(str(weights)).items():
+        wanted = state[name]
+        if wanted.shape != value.shape:
+            fewer = torch.zeros_like(wanted)
+            fewer[:, : value.shape[1]] = value.float()
+            value = fewer
+        state[name] = value.float()
+    network.load_state_dict(state)
+    return network
+
+
 class Trainer:
     """One run: network, running average, optimiser, patches.
 
@@ -87,41 +148,49 @@ class Trainer:
         Where patches come from.
     settings : Settings
         Frozen choices.
+    weights : path, optional
+        Folded weights to start from.
     """
 
-    def __init__(self, source: Synthesiser, settings: Settings) -> None:
-        torch.manual_seed(settings.seed)
+    def __init__(
+        self, source: Synthesiser, settings: Settings, weights: Path | None = None
+    ) -> None:
         self.source = source
         self.settings = settings
-        network = UNet(channels=settings.channels, thin=settings.thin)
-        assert network.head.bias is not None
-        torch.nn.init.constant_(network.head.bias, -3.0)
+        network = warm_network(settings, weights)
         self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.tissue = torch.nn.Conv3d(settings.channels[0], len(TISSUES), 1)
+        self._features: list[torch.Tensor] = []
+        network.decoder[-1].register_forward_hook(
+            lambda module, inputs, output: self._features.append(output)
+        )
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
+        parameters = [*self.network.parameters(), *self.tissue.parameters()]
         self.optimiser = torch.optim.AdamW(
-            self.network.parameters(), settings.rate, weight_decay=settings.weight_decay
+            parameters, settings.rate, weight_decay=settings.weight_decay
         )
         self.remembered: list[Patch] = []
         self.steps = 0
         self.seconds = 0.0
         self.cpu_seconds = 0.0
 
-    def step(self, progress: float) -> float:
-        """Make a batch, learn from it, return the loss.
-
-        Parameters
-        ----------
-        progress : float
-            Share of the run already done, 0 to 1; sets the learning rate.
-        """
+    def step(self) -> float:
+        """Make a batch, learn from it, return the loss."""
         settings = self.settings
-        image, label, weight = _stack(self._patches(), settings.plain)
+        progress = min(1.0, self.steps / settings.steps)
+        patches = self._patches()
+        image, label, weight, tissue = _stack(
+            patches, self.source.rng, settings.inputs, progress >= settings.plain_from
+        )
         rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup)
-        rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
+        rate *= 0.5 + 0.5 * float(np.cos(np.pi * progress))
         for group in self.optimiser.param_groups:
             group["lr"] = max(rate, 1e-6)
-        self._normalisation()
+        self._features.clear()
         loss = lesion_loss(self.network(image), label, weight)
+        if settings.tissue:
+            (features,) = self._features
+            loss = loss + settings.tissue * tissue_loss(self.tissue(features), tissue)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
@@ -142,31 +211,51 @@ class Trainer:
         return new + old
 
     @torch.no_grad()
-    def _normalisation(self) -> None:
-        """Training mode; settled statistics once it is time."""
-        self.network.train()
-        if self.steps == self.settings.settle:
-            for name, value in self.network.named_buffers():
-                value.copy_(self.averaged[name])
-        if self.steps >= self.settings.settle:
-            for module in self.network.modules():
-                if isinstance(module, torch.nn.BatchNorm3d):
-                    module.eval()
+    def look_for_mistakes(self, most: int = 4000) -> dict[int, int]:
+        """Mark whole training heads and remember where nothing should have been marked.
+
+        Returns
+        -------
+        dict
+            Wrongly marked voxels by number of the anatomy.
+        """
+        counts = {}
+        for number, anatomy in enumerate(self.source.anatomies):
+            if anatomy.image is None:
+                continue
+            chance = self._chance(anatomy.image)
+            wrong = (chance > 0.3) & ~anatomy.unknown
+            wrong &= ~np.asarray(ndimage.binary_dilation(anatomy.gold, iterations=2))
+            spots = np.argwhere(wrong)
+            counts[number] = len(spots)
+            picks = self.source.rng.permutation(len(spots))[:most]
+            self.source.hard[number] = spots[picks]
+        return counts
+
+    def _chance(self, image: Array) -> Array:
+        multiple = self.network.multiple
+        smooth = np.asarray(ndimage.gaussian_filter(image, SMOOTHING, truncate=2.5), np.float32)
+        extra = [(0, -n % multiple) for n in image.shape]
+        padded = np.pad(smooth, extra, constant_values=-1)
+        full = np.zeros((1, self.settings.inputs, *padded.shape), np.float32)
+        full[0, 0] = padded
+        logits = self.network(torch.from_numpy(full))[0, 0]
+        self._features.clear()
+        k, j, i = image.shape
+        return torch.sigmoid(logits).numpy()[:k, :j, :i]
 
     @torch.no_grad()
     def _average(self) -> None:
         keep = min(self.settings.average, (1 + self.steps) / (10 + self.steps))
         for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - keep)
-            else:
-                self.averaged[name].copy_(value)
+            self.averaged[name].lerp_(value, 1 - keep)
 
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint that is whole or not there."""
         state = {
             "network": self.network.state_dict(),
             "averaged": self.averaged,
+            "tissue": self.tissue.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "settings": json.dumps(asdict(self.settings)),
             "steps": self.steps,
@@ -183,6 +272,7 @@ class Trainer:
         state = torch.load(path, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.averaged = state["averaged"]
+        self.tissue.load_state_dict(state["tissue"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.steps = state["steps"]
         self.seconds = state["seconds"]
@@ -195,28 +285,57 @@ def _varied(patch: Patch, rng: np.random.Generator) -> Patch:
     gain, lift = rng.normal(1, 0.05), rng.normal(0, 0.02)
     light = patch.image[..., flip] + 1
     image = np.clip(light * gain + lift * (light > 0.1) - 1, -1, 2)
-    return Patch(image.astype(np.float32), patch.label[..., flip], patch.weight[..., flip])
+    return Patch(
+        image.astype(np.float32),
+        patch.label[..., flip],
+        patch.weight[..., flip],
+        None if patch.tissue is None else patch.tissue[..., flip],
+        None if patch.others is None else patch.others[..., flip],
+    )
 
 
-def _stack(patches: list[Patch], plain: bool) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    def tensor(arrays: list[npt.NDArray[np.float32]]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(arrays)[:, None])
-
+def _stack(
+    patches: list[Patch], rng: np.random.Generator, inputs: int, plain: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Image, label, weight and tissue of a batch."""
+    shape = patches[0].image.shape
+    image = np.zeros((len(patches), inputs, *shape), np.float32)
+    tissue = np.full((len(patches), *(n // 2 for n in shape)), -1, np.int8)
+    for number, patch in enumerate(patches):
+        image[number, 0] = patch.image
+        if patch.others is not None and inputs > 1:
+            image[number, 1:] = dropped(rng, patch.others)
+        if patch.tissue is not None:
+            tissue[number] = patch.tissue
     weights = [p.weight if plain else p.weight * small_lesion_weight(p.label) for p in patches]
-    image = tensor([p.image for p in patches]).contiguous(memory_format=torch.channels_last_3d)
-    return image, tensor([p.label for p in patches]), tensor(weights)
+    label, weight = (
+        torch.from_numpy(np.stack(arrays)[:, None])
+        for arrays in ([p.label for p in patches], weights)
+    )
+    pictures = torch.from_numpy(image).contiguous(memory_format=torch.channels_last_3d)
+    return pictures, label, weight, torch.from_numpy(tissue)
 
 
-def run(trainer: Trainer, out: Path, minutes: float, steps: int, **more: Any) -> None:
-    """Train until the minutes or the steps are used up, with a checkpoint every two minutes."""
+def run(trainer: Trainer, out: Path, minutes: float = np.inf, **more: Any) -> bool:
+    """Train until the steps are done or this piece's minutes are over.
+
+    Returns
+    -------
+    bool
+        Whether the run is complete.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    started, cpu = time.monotonic() - trainer.seconds, time.process_time() - trainer.cpu_seconds
-    saved, recent = time.monotonic(), []
+    steps, recent = trainer.settings.steps, []
+    begun, saved, cpu_begun = time.monotonic(), time.monotonic(), time.process_time()
+    before, cpu_before = trainer.seconds, trainer.cpu_seconds
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-        while trainer.seconds < 60 * minutes and trainer.steps < steps:
-            recent.append(trainer.step(trainer.seconds / (60 * minutes)))
-            trainer.seconds = time.monotonic() - started
-            trainer.cpu_seconds = time.process_time() - cpu
+        if trainer.steps < steps:
+            wrong = trainer.look_for_mistakes()
+            print(json.dumps({"steps": trainer.steps, "wrong": wrong}), file=log, flush=True)
+        while trainer.seconds - before < 60 * minutes and trainer.steps < steps:
+            recent.append(trainer.step())
+            trainer.seconds = before + time.monotonic() - begun
+            trainer.cpu_seconds = cpu_before + time.process_time() - cpu_begun
             if len(recent) == 20:
                 line = {"steps": trainer.steps, "loss": round(float(np.mean(recent)), 4)}
                 line |= {"s": round(trainer.seconds), "cpu_s": round(trainer.cpu_seconds)}
@@ -226,36 +345,37 @@ def run(trainer: Trainer, out: Path, minutes: float, steps: int, **more: Any) ->
                 trainer.save(out / "checkpoint.pt", **more)
                 saved = time.monotonic()
     trainer.save(out / "checkpoint.pt", **more)
+    return trainer.steps >= steps
 
 
 def main() -> None:
-    """Command line."""
+    """Command line; exit status 3 while steps are left."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fold", choices=sorted(FOLDS), required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=80.0)
-    parser.add_argument("--steps", type=int, default=10**9)
+    parser.add_argument("--steps", type=int, default=Settings.steps)
+    parser.add_argument("--minutes", type=float, default=np.inf)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rate", type=float, default=Settings.rate)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--warm", type=Path, help="folded weights to start from")
     parser.add_argument(
-        "--finish",
-        action="store_true",
-        help="with --resume: a last phase of --minutes at a third of the rate, in which every "
-        "voxel counts the same, so that the probability is one",
+        "--made-up", action="store_true", help="no real picture: tissue maps of the template only"
     )
     given = parser.parse_args()
     torch.set_num_threads(1)
     fold = FOLDS[given.fold]
-    source = Synthesiser(anatomies(fold), lesion_bank(fold.bank), given.seed)
-    settings = Settings(seed=given.seed)
-    if given.finish:
-        settings = replace(settings, rate=settings.rate / 3, plain=True)
-    trainer = Trainer(source, settings)
+    known = anatomies(fold)
+    if given.made_up:
+        known = known[:1]
+    shares = {"template": 1.0} if given.made_up else None
+    source = Synthesiser(known, lesion_bank(fold.bank), given.seed, shares, large_shapes())
+    settings = Settings(seed=given.seed, steps=given.steps, rate=given.rate)
+    trainer = Trainer(source, settings, given.warm)
     if given.resume and (given.out / "checkpoint.pt").exists():
         trainer.load(given.out / "checkpoint.pt")
-    if given.finish:
-        trainer.seconds = 0.0
-    run(trainer, given.out, given.minutes, given.steps, fold=given.fold)
+    complete = run(trainer, given.out, given.minutes, fold=given.fold)
+    raise SystemExit(0 if complete else 3)
 
 
 if __name__ == "__main__":
