@@ -9,23 +9,39 @@ import contextlib
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from imaging.errors import BadInput, ImagingError
+from imaging.geometry import Box
 from inference import devices, pipeline
 from inference.messages import (
     Cancelled,
+    ClickRequest,
     DeviceRequest,
     Done,
     ExplainRequest,
     Failed,
+    LoadRequest,
     Message,
     Progress,
     SegmentRequest,
 )
-from inference.model import Prepared, RunCancelled, Runner, load_card
+from inference.model import (
+    CLICK,
+    ClickRunner,
+    Clicks,
+    Prepared,
+    Report,
+    RunCancelled,
+    Runner,
+    SourceImage,
+    load_card,
+)
 from inference.pipeline import SHARES
 from inference.registry import plugin_name
 from inference.shared_arrays import SharedArray
@@ -34,7 +50,7 @@ from inference.shared_arrays import SharedArray
 PROGRESS_S = 0.08
 _START_SHARE = 0.05
 
-Request = SegmentRequest | ExplainRequest | DeviceRequest
+Request = SegmentRequest | ExplainRequest | ClickRequest | LoadRequest | DeviceRequest
 
 
 class TicketReport:
@@ -90,23 +106,32 @@ class TicketReport:
 
 
 class Engine:
-    """Does the requests; keeps the last model and the last prepared volume."""
+    """Does the requests; keeps the last model with its last prepared volume, and the click model.
+
+    The click model is small and is asked again and again between long runs, so it has a place of
+    its own.
+    """
 
     def __init__(self) -> None:
         self._runner_key: tuple[str, ...] = ()
         self._runner: Runner | None = None
         self._prepared_key: tuple[str, ...] = ()
         self._prepared: Prepared | None = None
+        self._clicker_key: tuple[str, ...] = ()
+        self._clicker: ClickRunner | None = None
 
     def segment(self, request: SegmentRequest, report: TicketReport) -> Done:
-        """Fill probability, mask and perhaps the Grad-CAM of the whole finding."""
+        """Fill probability, mask, the maps the model gives and perhaps the Grad-CAM."""
         begun = time.monotonic()
         body = SHARES["segment"] if request.heatmap is None else SHARES["segment+explain"]
         runner = self._ready(request, body, report)
-        with _opened(request.probability, request.mask, request.heatmap) as (found, mask, heat):
+        handles = (request.probability, request.mask, request.heatmap)
+        with _opened(*handles, request.uncertainty, request.picture) as arrays:
             prepared = self._prepare(runner, request, report)
-            pipeline.segment(runner, prepared, found, mask, heat, request.layer, report)
-        return self._done(runner, begun, report)
+            facts, filled = pipeline.segment(
+                runner, prepared, pipeline.Wanted(*arrays), request.layer, report
+            )
+        return self._done(runner, begun, report, facts, filled)
 
     def explain(self, request: ExplainRequest, report: TicketReport) -> Done:
         """Fill the Grad-CAM of the target."""
@@ -115,6 +140,36 @@ class Engine:
         with _opened(request.target, request.heatmap) as (target, heat):
             prepared = self._prepare(runner, request, report)
             pipeline.explain(runner, prepared, target, request.start, heat, request.layer, report)
+        return self._done(runner, begun, report)
+
+    def click(self, request: ClickRequest, report: TicketReport) -> Done:
+        """Fill the probability of the thing pointed at."""
+        begun = time.monotonic()
+        runner = self._click_runner(request.folder, request.device, report)
+        report.stage("Following the click", 1.0)
+        image = request.image
+        handles = (image.voxels, request.scribble, request.previous, request.probability)
+        with _opened(*handles) as (voxels, scribble, previous, found):
+            values = pipeline.real_values(voxels, image.slope, image.intercept, report)
+            box = request.box
+            clicks = Clicks(
+                SourceImage(values, image.matrix),
+                tuple((k, j, i, int(sign)) for k, j, i, sign in request.points),
+                None if box is None else Box((box[0], box[1], box[2]), (box[3], box[4], box[5])),
+                scribble,
+                None if previous is None else previous != 0,
+            )
+            np.clip(runner.click(clicks, report), 0.0, 1.0, out=found)
+        return self._done(runner, begun, report)
+
+    def load(self, request: LoadRequest, report: TicketReport) -> Done:
+        """Have a model ready."""
+        begun = time.monotonic()
+        report.stage("Starting the model", 1.0)
+        if load_card(Path(request.folder)).kind == CLICK:
+            runner = self._click_runner(request.folder, request.device, report)
+        else:
+            runner = self._main_runner(request.folder, request.device, report)
         return self._done(runner, begun, report)
 
     def device(self, request: DeviceRequest, report: TicketReport) -> Done:
@@ -137,47 +192,85 @@ class Engine:
         self, request: SegmentRequest | ExplainRequest, body: float, report: TicketReport
     ) -> Runner:
         """The loaded model; plans the progress of what this run still has to do."""
-        runner = self._runner
-        loaded = runner is not None and self._runner_key == (request.folder, request.device)
-        prepared = loaded and self._prepared_key == (request.folder, request.image.key)
+        loaded = self._runner is not None and self._runner_key == (request.folder, request.device)
+        prepared = loaded and self._prepared_key == _key(request)
         before = 0.0 if prepared else SHARES["prepare"]
-        if runner is not None and loaded:
+        if loaded:
             report.expect(before + body)
-            return runner
-        report.expect(_START_SHARE + before + body)
-        report.stage("Starting the model", _START_SHARE)
-        runner = self._load(request, report)
-        report.restart_clock()
+        else:
+            report.expect(_START_SHARE + before + body)
+            report.stage("Starting the model", _START_SHARE)
+        runner = self._main_runner(request.folder, request.device, report)
+        if not loaded:
+            report.restart_clock()
         return runner
 
-    def _load(self, request: SegmentRequest | ExplainRequest, report: TicketReport) -> Runner:
-        folder = Path(request.folder)
-        card = load_card(folder)
-        module, _, name = plugin_name(card).partition(":")
-        _torch()
-        device = devices.choose_device(request.device)
-        if device.note:
-            report.note(device.note)
+    def _main_runner(self, folder: str, device: str, report: TicketReport) -> Runner:
+        if self._runner is not None and self._runner_key == (folder, device):
+            return self._runner
         self._runner, self._prepared, self._prepared_key = None, None, ()
-        runner: Runner = getattr(import_module(module), name)(card, folder, device)
-        self._runner, self._runner_key = runner, (request.folder, request.device)
+        runner: Runner = load_runner(Path(folder), device, report)
+        self._runner, self._runner_key = runner, (folder, device)
         return runner
 
-    def _prepare(self, runner, request: SegmentRequest | ExplainRequest, report: TicketReport):
-        image = request.image
-        key = (request.folder, image.key)
+    def _click_runner(self, folder: str, device: str, report: TicketReport) -> ClickRunner:
+        if self._clicker is not None and self._clicker_key == (folder, device):
+            return self._clicker
+        self._clicker = None
+        clicker: ClickRunner = load_runner(Path(folder), device, report)
+        self._clicker, self._clicker_key = clicker, (folder, device)
+        return clicker
+
+    def _prepare(
+        self, runner: Runner, request: SegmentRequest | ExplainRequest, report: TicketReport
+    ) -> Prepared:
+        key = _key(request)
         if self._prepared is None or key != self._prepared_key:
             self._prepared, self._prepared_key = None, ()
-            with _opened(image.voxels) as (voxels,):
-                self._prepared = pipeline.prepare(
-                    runner, voxels, image.matrix, image.slope, image.intercept, report
-                )
+            images = request.images
+            with _opened(*(image.voxels for image in images.values())) as arrays:
+                stored = {
+                    name: (voxels, image.matrix, image.slope, image.intercept)
+                    for (name, image), voxels in zip(images.items(), arrays, strict=True)
+                }
+                self._prepared = pipeline.prepare(runner, stored, report)
             self._prepared_key = key
         return self._prepared
 
-    def _done(self, runner, begun: float, report: TicketReport) -> Done:
+    def _done(
+        self,
+        runner: Runner | ClickRunner,
+        begun: float,
+        report: TicketReport,
+        facts: Mapping[str, Any] | None = None,
+        filled: tuple[str, ...] = (),
+    ) -> Done:
         seconds = round(time.monotonic() - begun, 3)
-        return Done(report.ticket, runner.device_words, seconds, tuple(report.notes))
+        notes = tuple(report.notes)
+        return Done(report.ticket, runner.device_words, seconds, notes, facts or {}, filled)
+
+
+def load_runner(folder: Path, device: str, report: Report) -> Any:
+    """The plug-in of a model folder with its weights, on a device.
+
+    Raises
+    ------
+    BadInput
+        Where card, weights or architecture are not right, or the device cannot be had.
+    """
+    card = load_card(folder)
+    module, _, name = plugin_name(card).partition(":")
+    _torch()
+    chosen = devices.choose_device(device)
+    if chosen.note:
+        report.note(chosen.note)
+    return getattr(import_module(module), name)(card, folder, chosen)
+
+
+def _key(request: SegmentRequest | ExplainRequest) -> tuple[str, ...]:
+    """What a prepared volume was made of."""
+    parts = (f"{name}={image.key}" for name, image in sorted(request.images.items()))
+    return (request.folder, *parts)
 
 
 @contextlib.contextmanager
@@ -208,6 +301,10 @@ def answer(engine: Engine, request: Request, report: TicketReport) -> Message:
             return engine.segment(request, report)
         if isinstance(request, ExplainRequest):
             return engine.explain(request, report)
+        if isinstance(request, ClickRequest):
+            return engine.click(request, report)
+        if isinstance(request, LoadRequest):
+            return engine.load(request, report)
         return engine.device(request, report)
     except RunCancelled:
         return Cancelled(request.ticket)

@@ -18,10 +18,10 @@ from imaging.segmentation import Provenance
 
 @dataclass(frozen=True)
 class ArrayHandle:
-    """An array in shared memory: block name, shape ``(k, j, i)`` and numpy dtype string."""
+    """An array in shared memory: block name, shape ``(..., k, j, i)`` and numpy dtype string."""
 
     name: str
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: str
 
 
@@ -53,16 +53,28 @@ class Image:
 
 @dataclass(frozen=True)
 class SegmentRequest:
-    """Find and mark; the worker fills ``probability``, ``mask`` and, if wanted, ``heatmap``."""
+    """Find and mark; the worker fills the arrays.
+
+    Parameters
+    ----------
+    images : mapping of str to Image
+        By the card's name for each input; the first required one gives the grid of the answer.
+    probability : ArrayHandle
+        float32 ``(k, j, i)``, or ``(labels, k, j, i)`` for a model of several labels.
+    heatmap, uncertainty, picture : ArrayHandle or None
+        float32 ``(k, j, i)``; None: not wanted.
+    """
 
     ticket: str
     folder: str
-    image: Image
+    images: Mapping[str, Image]
     device: str
     probability: ArrayHandle
     mask: ArrayHandle
     heatmap: ArrayHandle | None = None
     layer: str = "fine"
+    uncertainty: ArrayHandle | None = None
+    picture: ArrayHandle | None = None
 
 
 @dataclass(frozen=True)
@@ -79,12 +91,50 @@ class ExplainRequest:
 
     ticket: str
     folder: str
-    image: Image
+    images: Mapping[str, Image]
     device: str
     target: ArrayHandle
     start: tuple[int, int, int]
     heatmap: ArrayHandle
     layer: str = "fine"
+
+
+@dataclass(frozen=True)
+class ClickRequest:
+    """Which thing was pointed at? The worker fills ``probability``.
+
+    Parameters
+    ----------
+    image : Image
+        A cut-out of the image.
+    points : tuple of tuple
+        ``(k, j, i, sign)`` in indices of the cut-out; sign +1 "this", -1 "not this".
+    box : tuple or None
+        First index and the one past the last, six numbers, in indices of the cut-out.
+    scribble : ArrayHandle or None
+        int8 on the cut-out: +1, -1, 0.
+    previous : ArrayHandle or None
+        uint8 on the cut-out: the mask so far.
+    """
+
+    ticket: str
+    folder: str
+    image: Image
+    device: str
+    probability: ArrayHandle
+    points: tuple[tuple[float, ...], ...] = ()
+    box: tuple[int, ...] | None = None
+    scribble: ArrayHandle | None = None
+    previous: ArrayHandle | None = None
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """Have this model ready, so that the first question is answered quickly."""
+
+    ticket: str
+    folder: str
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -131,13 +181,22 @@ class Progress:
 
 @dataclass(frozen=True)
 class Done:
-    """The arrays of a request are filled."""
+    """The arrays of a request are filled.
+
+    Parameters
+    ----------
+    facts : mapping
+        What the model says about the study, or what the device is.
+    filled : tuple of str
+        Names of the optional arrays that hold an answer.
+    """
 
     ticket: str
     device: str
     seconds: float
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    filled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -168,14 +227,23 @@ class SegmentAnswer:
 
     Parameters
     ----------
-    probability : ndarray, shape (k, j, i)
+    probability : ndarray, shape (k, j, i) or (labels, k, j, i)
         float32 in [0, 1].
     mask : ndarray, shape (k, j, i)
-        uint8: 1 where the cleaned finding is.
+        uint8: numbers of the card's labels where the cleaned finding is, 0 elsewhere.
     heatmap : ndarray or None
         float32 in [0, 1]: Grad-CAM of the whole finding, if it was asked for.
     notes : tuple of str
         Sentences for the user, for example that memory ran out and tiles were used.
+    uncertainty : ndarray or None
+        float32 ``(k, j, i)`` in [0, 1].
+    picture : ndarray or None
+        float32 ``(k, j, i)``: the model's guess of normal, in normalised units (background -1,
+        main tissue peak 0).
+    facts : mapping
+        What the model says about the whole study.
+    used : tuple of (str, str)
+        The card's name of each image that took part, and the id of its volume.
     """
 
     ticket: str
@@ -183,6 +251,41 @@ class SegmentAnswer:
     mask: np.ndarray
     heatmap: np.ndarray | None
     provenance: Provenance
+    notes: tuple[str, ...] = ()
+    uncertainty: np.ndarray | None = None
+    picture: np.ndarray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    used: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ClickAnswer:
+    """The thing pointed at, on a cut-out of the volume.
+
+    Parameters
+    ----------
+    start : tuple of int
+        First index ``(k, j, i)`` of the cut-out in the volume.
+    probability : ndarray, shape (k, j, i) of the cut-out
+        float32 in [0, 1].
+    mask : ndarray, shape (k, j, i) of the cut-out
+        bool: above the card's threshold.
+    """
+
+    ticket: str
+    start: tuple[int, int, int]
+    probability: np.ndarray
+    mask: np.ndarray
+    provenance: Provenance
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LoadAnswer:
+    """The model is loaded."""
+
+    ticket: str
+    words: str
     notes: tuple[str, ...] = ()
 
 
@@ -208,14 +311,14 @@ class DeviceAnswer:
 
 
 Message = (
-    SegmentRequest | ExplainRequest | DeviceRequest | CancelRequest
+    SegmentRequest | ExplainRequest | ClickRequest | LoadRequest | DeviceRequest | CancelRequest
     | Beat | Progress | Done | Failed | Cancelled
 )  # fmt: skip
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        SegmentRequest, ExplainRequest, DeviceRequest, CancelRequest,
+        SegmentRequest, ExplainRequest, ClickRequest, LoadRequest, DeviceRequest, CancelRequest,
         Beat, Progress, Done, Failed, Cancelled,
     )
 }  # fmt: skip
@@ -247,6 +350,16 @@ def _value(name: str, value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"name", "shape", "dtype"}:
         return ArrayHandle(value["name"], tuple(value["shape"]), value["dtype"])
     if name == "image":
-        parts = {key: _value(key, part) for key, part in value.items()}
-        return Image(**parts)
-    return tuple(value) if isinstance(value, list) else value
+        return _image(value)
+    if name == "images":
+        return {key: _image(part) for key, part in value.items()}
+    return _tuple(value)
+
+
+def _image(value: Mapping[str, Any]) -> Image:
+    return Image(**{key: _value(key, part) for key, part in value.items()})
+
+
+def _tuple(value: Any) -> Any:
+    """JSON knows lists only; ours are tuples, also within each other."""
+    return tuple(_tuple(part) for part in value) if isinstance(value, list) else value

@@ -20,9 +20,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from imaging.errors import BadInput
+from imaging.geometry import Box
 from imaging.segmentation import LESION_CATEGORY, LESION_TYPE, PALETTE, Code
 
 CARD_NAME = "card.toml"
+
+#: What a model answers: marks lesions, splits a head into tissues, shows where it differs from
+#: normal, follows clicks, or says whether anything is there at all.
+LESIONS, TISSUE, DEVIATION, CLICK, PRESENCE = "lesions", "tissue", "deviation", "click", "presence"
+KINDS = (LESIONS, TISSUE, DEVIATION, CLICK, PRESENCE)
+#: Maps a model may give beside its probability.
+UNCERTAINTY, PICTURE = "uncertainty", "picture"
+MAPS = (UNCERTAINTY, PICTURE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,14 @@ class OutputLabel:
     colour: tuple[int, int, int]
     category: Code = LESION_CATEGORY
     type: Code = LESION_TYPE
+
+
+@dataclass(frozen=True)
+class Member:
+    """A model that an ensemble asks: its id, and the digest its weights must have."""
+
+    id: str
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -71,7 +88,16 @@ class ModelCard:
     arguments : mapping
         Given to the architecture.
     weights_file, weights_sha256 : str
-        A file beside the card and its digest in lower-case hex.
+        A file beside the card and its digest in lower-case hex. An ensemble has no file of its
+        own; its digest is the one of its members' digests.
+    kind : str
+        One of :data:`KINDS`.
+    maps : tuple of str
+        Maps beside the probability, of :data:`MAPS`.
+    members : tuple of Member
+        The models an ensemble asks; empty for all others.
+    cost : mapping
+        Measured: ``cpu_seconds``, ``cpu_threads``, ``peak_bytes``; empty where nobody measured.
     training : mapping
         How and on whom it was trained; free text by name.
     figures : tuple of mapping
@@ -101,6 +127,24 @@ class ModelCard:
     limits: tuple[str, ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
     figures: tuple[Mapping[str, Any], ...] = ()
+    kind: str = LESIONS
+    maps: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
+    cost: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def required(self) -> tuple[InputNeed, ...]:
+        """The images it cannot do without, the one that gives the grid first."""
+        return tuple(need for need in self.inputs if need.required)
+
+    @property
+    def optional(self) -> tuple[InputNeed, ...]:
+        """The images that help where they are there."""
+        return tuple(need for need in self.inputs if not need.required)
+
+    def label_number(self, place: int) -> int:
+        """Number of the label at a place (0, 1, ...) of the card's order."""
+        return self.labels[place].number
 
 
 class RunCancelled(Exception):
@@ -124,19 +168,102 @@ class Report(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class SourceImage:
+    """An image as it was stored on disk, its padding and slope already dealt with.
+
+    Parameters
+    ----------
+    voxels : ndarray, shape (k, j, i)
+        Real values, finite.
+    affine : ndarray, shape (4, 4)
+        Index ``(k, j, i, 1)`` to LPS mm.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Prepared:
     """A volume as the network sees it.
 
     Parameters
     ----------
     array : ndarray, shape (k, j, i)
-        float32, normalised, on the model grid.
+        float32, normalised, on the model grid: the first required image.
     grid : inference.preprocess.ModelGrid
         The way back.
+    others : mapping of str to ndarray
+        The other images by the card's name for them, on the same grid; what was not given is not
+        in it.
     """
 
     array: np.ndarray
     grid: Any
+    others: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A model's answer on its own grid.
+
+    Parameters
+    ----------
+    probability : ndarray, shape (k, j, i) or (labels, k, j, i)
+        float32 in [0, 1]; with several labels in the card's order. Of a deviation model the
+        deviation, scaled to [0, 1].
+    uncertainty : ndarray, shape (k, j, i), or None
+        float32 in [0, 1].
+    picture : ndarray, shape (k, j, i), or None
+        What normal would look like, in the normalised units of :class:`Prepared`.
+    facts : mapping
+        What the model says about the whole study; small, of plain numbers and text (JSON).
+    """
+
+    probability: np.ndarray
+    uncertainty: np.ndarray | None = None
+    picture: np.ndarray | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Clicks:
+    """What a person pointed at, on a cut-out of an image.
+
+    Parameters
+    ----------
+    image : SourceImage
+        The cut-out (real values) and where it lies.
+    points : tuple of (float, float, float, int)
+        ``(k, j, i)`` of the cut-out, and +1 for "this" or -1 for "not this".
+    box : Box or None
+        Drawn around the thing, in indices of the cut-out.
+    scribble : ndarray, shape (k, j, i), or None
+        int8: +1 "this", -1 "not this", 0 nothing said.
+    previous : ndarray, shape (k, j, i), or None
+        bool: the mask so far.
+    """
+
+    image: SourceImage
+    points: tuple[tuple[float, float, float, int], ...] = ()
+    box: Box | None = None
+    scribble: np.ndarray | None = None
+    previous: np.ndarray | None = None
+
+
+class ClickRunner(Protocol):
+    """A loaded click model (kind ``"click"``). Lives in the worker process only."""
+
+    card: ModelCard
+
+    @property
+    def device_words(self) -> str:
+        """Where the last pass ran, in words."""
+        ...
+
+    def click(self, clicks: Clicks, report: Report) -> np.ndarray:
+        """Probability of the thing meant, float32 in [0, 1] on the grid of the cut-out."""
+        ...
 
 
 class Runner(Protocol):
@@ -149,12 +276,16 @@ class Runner(Protocol):
         """Where the last pass ran, in words."""
         ...
 
-    def prepare(self, voxels: np.ndarray, affine: np.ndarray) -> Prepared:
-        """Bring real values ``(k, j, i)`` (affine to LPS mm) to the model grid."""
+    def prepare(self, images: Mapping[str, SourceImage]) -> Prepared:
+        """Bring the images, by the card's names for them, to the model grid.
+
+        The first required one gives the grid, the others are resampled to it by patient
+        coordinates.
+        """
         ...
 
-    def probability(self, prepared: Prepared, report: Report) -> np.ndarray:
-        """Probability of a finding on the model grid, float32 in [0, 1]."""
+    def find(self, prepared: Prepared, report: Report) -> Found:
+        """Find and mark on the model grid."""
         ...
 
     def heat(
@@ -163,6 +294,7 @@ class Runner(Protocol):
         """Evidence for the target voxels (bool, model grid).
 
         Returns a float32 block in [0, 1] of the model grid and its first index ``(k, j, i)``.
+        A model that cannot explain itself raises BadInput with a sentence that says so.
         """
         ...
 
@@ -195,7 +327,9 @@ def card_from_table(table: Mapping[str, Any], where: str = "") -> ModelCard:
     """
     read = _Reader(table, where)
     outputs, preprocess = read.table("outputs"), read.table("preprocess")
-    network, weights = read.table("network"), read.table("weights")
+    network = read.table("network")
+    members = tuple(_member(item) for item in _members(network))
+    weights = _Reader(_of_members(members), where) if members else read.table("weights")
     card = ModelCard(
         id=read.text("id"),
         name=read.text("name"),
@@ -212,7 +346,7 @@ def card_from_table(table: Mapping[str, Any], where: str = "") -> ModelCard:
         multiple=int(preprocess.number("multiple")),
         architecture=network.text("architecture"),
         arguments=dict(network.values.get("arguments", {})),
-        weights_file=weights.text("file"),
+        weights_file="" if members else weights.text("file"),
         weights_sha256=weights.text("sha256").lower(),
         weights_bytes=int(weights.values.get("bytes", 0)),
         authors=_joined(table.get("authors", "")),
@@ -220,6 +354,10 @@ def card_from_table(table: Mapping[str, Any], where: str = "") -> ModelCard:
         limits=_sentences(table.get("limits", ())),
         training=dict(table.get("training", {})),
         figures=tuple(dict(item) for item in table.get("figures", ())),
+        kind=str(table.get("kind", LESIONS)),
+        maps=tuple(str(name) for name in outputs.values.get("maps", ())),
+        members=members,
+        cost=dict(table.get("cost", {})),
     )
     _check(card, where)
     return card
@@ -233,8 +371,11 @@ def _check(card: ModelCard, where: str) -> None:
         (0.1 <= card.spacing_mm <= 10, "preprocess.spacing_mm", "between 0.1 and 10 mm"),
         (1 <= card.multiple <= 256, "preprocess.multiple", "between 1 and 256"),
         (re.fullmatch(r"[0-9a-f]{64}", card.weights_sha256), "weights.sha256", "64 hex digits"),
+        (card.kind in KINDS, "kind", "one of " + ", ".join(KINDS)),
+        (set(card.maps) <= set(MAPS), "outputs.maps", "a list out of " + ", ".join(MAPS)),
+        (card.required, "inputs", "at least one required image"),
         (
-            re.fullmatch(r"[\w][\w.-]*\.safetensors", card.weights_file),
+            card.members or re.fullmatch(r"[\w][\w.-]*\.safetensors", card.weights_file),
             "weights.file",
             "the name of a .safetensors file beside the card",
         ),
@@ -245,6 +386,9 @@ def _check(card: ModelCard, where: str) -> None:
     numbers = [label.number for label in card.labels]
     if len(set(numbers)) != len(numbers):
         raise BadInput("Two labels of the model card have the same number", where)
+    names = [need.name for need in card.inputs]
+    if len(set(names)) != len(names):
+        raise BadInput("Two inputs of the model card have the same name", where)
 
 
 class _Reader:
@@ -310,6 +454,25 @@ def _label(number: int, item: _Reader) -> OutputLabel:
     )
 
 
+def _members(network: _Reader) -> list[_Reader]:
+    return network.tables("members") if "members" in network.values else []
+
+
+def _member(item: _Reader) -> Member:
+    return Member(item.text("id"), item.text("sha256").lower())
+
+
+def _of_members(members: tuple[Member, ...]) -> Mapping[str, Any]:
+    """Digest of an ensemble: it changes with the weights of every member, not with their order."""
+    lines = "\n".join(sorted(f"{member.id} {member.sha256}" for member in members))
+    return {"sha256": hashlib.sha256(lines.encode()).hexdigest()}
+
+
+def member_folder(folder: Path, member: Member) -> Path:
+    """Where a member of an ensemble lies: beside the ensemble."""
+    return folder.parent / member.id
+
+
 def _code(value: Any, default: Code) -> Code:
     if isinstance(value, dict) and {"value", "scheme", "meaning"} <= set(value):
         return Code(str(value["value"]), str(value["scheme"]), str(value["meaning"]))
@@ -368,7 +531,29 @@ def availability(card: ModelCard, folder: Path) -> tuple[bool, str]:
                 "Install Isocenter with its 'ai' extra."
             )
     try:
-        check_weights(card, folder)
+        check_all_weights(card, folder)
     except BadInput as error:
         return False, str(error)
     return True, ""
+
+
+def check_all_weights(card: ModelCard, folder: Path) -> None:
+    """Compare the weights of a model, or those of all members of an ensemble, with the cards.
+
+    Raises
+    ------
+    BadInput
+        Where one is missing or not the one that was measured.
+    """
+    if not card.members:
+        check_weights(card, folder)
+    for member in card.members:
+        beside = member_folder(folder, member)
+        other = load_card(beside)
+        if other.weights_sha256 != member.sha256:
+            raise BadInput(
+                f"'{card.name}' was measured with another version of '{other.name}'",
+                str(beside),
+                "Install both models again",
+            )
+        check_weights(other, beside)

@@ -16,7 +16,8 @@ from imaging.errors import BadInput
 from imaging.volume import Volume
 from inference.model import CARD_NAME, ModelCard, availability, load_card
 
-#: Architecture named on a card -> the class that runs it, as ``"module:name"``.
+#: Architecture named on a card (what stands before a colon) -> the class that runs it, as
+#: ``"module:name"``.
 PLUGINS: dict[str, str] = {
     "unet": "inference.plugins.flair_wml:FlairLesions",
 }
@@ -100,7 +101,7 @@ def _listed(folder: Path) -> InstalledModel | None:
     except BadInput as error:
         _log.warning("model left out: %s", error)
         return None
-    if card.architecture not in PLUGINS:
+    if _family(card) not in PLUGINS:
         reason = f"This version of Isocenter does not know the architecture '{card.architecture}'."
         return InstalledModel(card, folder, False, reason)
     return InstalledModel(card, folder, *availability(card, folder))
@@ -115,11 +116,16 @@ def plugin_name(card: ModelCard) -> str:
         Where this program has no such architecture.
     """
     try:
-        return PLUGINS[card.architecture]
+        return PLUGINS[_family(card)]
     except KeyError:
         raise BadInput(
             f"The architecture '{card.architecture}' is not part of this program", card.id
         ) from None
+
+
+def _family(card: ModelCard) -> str:
+    """The plug-in's key: ``"monai"`` of ``"monai:UNet"``, ``"unet"`` of ``"unet"``."""
+    return card.architecture.partition(":")[0]
 
 
 def suitable(card: ModelCard, volume: Volume) -> tuple[bool, str]:

@@ -30,7 +30,7 @@ class SharedArray:
         self.array: np.ndarray = np.ndarray(handle.shape, handle.dtype, buffer=block.buf)
 
     @classmethod
-    def create(cls, shape: tuple[int, int, int], dtype: np.dtype | type | str) -> SharedArray:
+    def create(cls, shape: tuple[int, ...], dtype: np.dtype | type | str) -> SharedArray:
         """A new block of zeros.
 
         Raises
@@ -51,9 +51,8 @@ class SharedArray:
 
     @classmethod
     def copy_of(cls, array: np.ndarray) -> SharedArray:
-        """A block with the content of a ``(k, j, i)`` array, in C order."""
-        k, j, i = array.shape
-        shared = cls.create((k, j, i), array.dtype)
+        """A block with the content of an array, in C order."""
+        shared = cls.create(array.shape, array.dtype)
         shared.array[...] = array
         return shared
 

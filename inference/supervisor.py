@@ -22,12 +22,16 @@ from inference.messages import (
     Beat,
     Cancelled,
     CancelRequest,
+    ClickAnswer,
+    ClickRequest,
     DeviceAnswer,
     DeviceRequest,
     Done,
     ExplainAnswer,
     ExplainRequest,
     Failed,
+    LoadAnswer,
+    LoadRequest,
     Message,
     Progress,
     SegmentAnswer,
@@ -36,8 +40,10 @@ from inference.messages import (
 from inference.process import WorkerProcess
 from inference.shared_arrays import SharedArray
 
-Outcome = SegmentAnswer | ExplainAnswer | DeviceAnswer | Failed | Cancelled
-Request = SegmentRequest | ExplainRequest | DeviceRequest
+Outcome = (
+    SegmentAnswer | ExplainAnswer | ClickAnswer | LoadAnswer | DeviceAnswer | Failed | Cancelled
+)
+Request = SegmentRequest | ExplainRequest | ClickRequest | LoadRequest | DeviceRequest
 OnProgress = Callable[[Progress], None]
 OnEnd = Callable[[Outcome], None]
 
@@ -177,6 +183,11 @@ class Supervisor:
             return
         self._inbox.put(self._close)
         thread.join(timeout)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is at work or waits; a new one would have to wait for it."""
+        return self._active is not None or not self._inbox.empty()
 
     @property
     def worker_pid(self) -> int | None:

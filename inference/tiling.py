@@ -62,19 +62,22 @@ def blending_weight(shape: Sequence[int]) -> np.ndarray:
 def blend(
     shape: Sequence[int], tiles: Sequence[Box], predict: Callable[[Box], np.ndarray]
 ) -> np.ndarray:
-    """Weighted mean of the answers of all tiles; float32 of the given shape.
+    """Weighted mean of the answers of all tiles; float32, ``(outputs, k, j, i)``.
 
     Parameters
     ----------
     predict : callable
-        Gives the answer for one tile, an array of the tile's shape.
+        Gives the answer for one tile, ``(outputs, k, j, i)`` of the tile, or ``(k, j, i)``.
     """
-    total = np.zeros(tuple(shape), np.float32)
+    total: np.ndarray | None = None
     weights = np.zeros(tuple(shape), np.float32)
     for tile in tiles:
         weight = blending_weight(tile.shape)
-        total[tile.slices] += weight * predict(tile)
+        answer = predict(tile)
+        if total is None:
+            total = np.zeros((*answer.shape[:-3], *shape), np.float32)
+        total[(..., *tile.slices)] += weight * answer
         weights[tile.slices] += weight
-    if not weights.all():
+    if total is None or not weights.all():
         raise ValueError("the tiles do not cover the grid")
     return np.divide(total, weights, out=total)

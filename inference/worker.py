@@ -22,8 +22,10 @@ from imaging.quiet import hush
 from inference.messages import (
     Beat,
     CancelRequest,
+    ClickRequest,
     DeviceRequest,
     ExplainRequest,
+    LoadRequest,
     Message,
     SegmentRequest,
     decode,
@@ -35,7 +37,7 @@ BEAT_S = 0.5
 _NICE = 10
 _OOM_SCORE = 800
 
-_Work = SegmentRequest | ExplainRequest | DeviceRequest
+_Work = SegmentRequest | ExplainRequest | ClickRequest | LoadRequest | DeviceRequest
 
 
 class Link:

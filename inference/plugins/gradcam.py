@@ -31,14 +31,15 @@ def grad_cam(
     layer: str,
     method: str = "xres",
     window: int = 1,
+    output: int = 0,
 ) -> np.ndarray:
     """Evidence for the marked voxels on the grid of the image.
 
     Parameters
     ----------
     network : nn.Module
-        Evaluation mode; ``(1, 1, k, j, i)`` to logits, the first output counts.
-    image : Tensor, shape (1, 1, k, j, i)
+        Evaluation mode; ``(1, c, k, j, i)`` to logits.
+    image : Tensor, shape (1, c, k, j, i)
     target : ndarray, shape (k, j, i)
         bool, at least one True.
     layer : str
@@ -47,6 +48,8 @@ def grad_cam(
         ``"xres"`` or ``"grad"``.
     window : int
         For ``"xres"``: edge of the pooling window of the gradient, in voxels of the layer.
+    output : int
+        Which map of logits is explained.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def grad_cam(
         module = network.get_submodule(layer)
     except AttributeError as error:
         raise ValueError(f"the network has no layer {layer!r}") from error
-    activation, gradient = _activation_and_gradient(network, module, image, target)
+    activation, gradient = _activation_and_gradient(network, module, image, target, output)
     if method == "grad":
         weight = gradient.mean(dim=(2, 3, 4), keepdim=True)
     else:
@@ -77,7 +80,7 @@ def grad_cam(
 
 
 def _activation_and_gradient(
-    network: nn.Module, module: nn.Module, image: torch.Tensor, target: np.ndarray
+    network: nn.Module, module: nn.Module, image: torch.Tensor, target: np.ndarray, place: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Output of a layer and the gradient of the summed logits with respect to it.
 
@@ -94,7 +97,7 @@ def _activation_and_gradient(
         with torch.enable_grad():
             output = network(image)
             where = torch.from_numpy(target).to(image.device)
-            scalar = output[0, 0][where].sum()
+            scalar = output[0, place][where].sum()
             (gradient,) = torch.autograd.grad(scalar, kept[-1])
     finally:
         handle.remove()

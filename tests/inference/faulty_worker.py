@@ -33,24 +33,24 @@ def exhaust(*_: object, **__: object) -> None:
 
 def pretend_gpu(notebook: Path, refused: int) -> None:
     """A 'GPU' whose first attempts, and then also the CPU's, run out of memory."""
-    from inference.plugins import flair_wml, forward
+    from inference.plugins import forward, whole_head
 
     tried: list[str] = []
     real = forward.logits
 
-    def logits(network, array, step, multiple, report):
+    def logits(network, channels, step, multiple, report):
         tried.append(f"{step.device}:{step.tile}")
         notebook.write_text(" ".join(tried))
         if len(tried) <= refused:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         on_cpu = devices.Step("cpu", step.tile)
-        return real(network, array, on_cpu, multiple, report)
+        return real(network, channels, on_cpu, multiple, report)
 
-    flair_wml.logits = logits
+    whole_head.logits = logits
     devices.choose_device = lambda wanted="auto": devices.Device(
         "cpu" if wanted == "cpu" else "cuda", "CPU, 2 threads" if wanted == "cpu" else "GPU: test"
     )
-    flair_wml.choose_device = devices.choose_device
+    whole_head.choose_device = devices.choose_device
 
 
 FAULTS = {"crash": crash, "hang": hang, "freeze": freeze, "blunder": blunder, "exhaust": exhaust}

@@ -6,10 +6,11 @@ import torch
 from tiny_models import ARGUMENTS, seeing_state
 
 from imaging.geometry import Box
-from inference.plugins.flair_wml import CROPS, FlairLesions, _lattice
+from inference.plugins.flair_wml import FlairLesions
 from inference.plugins.forward import as_image
 from inference.plugins.gradcam import grad_cam
 from inference.plugins.unet import UNet, fold_batchnorm
+from inference.plugins.whole_head import CROPS, _lattice
 
 
 def brain_with_ball(centre=(20, 24, 28), radius=5, shape=(48, 48, 48)):
@@ -158,7 +159,7 @@ def test_large_findings_are_cut_so_that_each_voxel_is_explained_once(runner):
 
 
 def test_little_memory_is_met_with_pieces_and_said(runner, monkeypatch):
-    from inference.plugins import flair_wml
+    from inference.plugins import whole_head
 
     notes = []
     report = type("R", (), {"note": staticmethod(notes.append)})()
@@ -166,7 +167,7 @@ def test_little_memory_is_met_with_pieces_and_said(runner, monkeypatch):
     target[20, 5:300, 40] = True
     many = runner._pieces(target, report)
     assert notes == []
-    monkeypatch.setattr(flair_wml, "available_memory_bytes", lambda: 1)
+    monkeypatch.setattr(whole_head, "available_memory_bytes", lambda: 1)
     assert len(runner._pieces(target, report)) > len(many)
     assert "in pieces" in notes[0]
 

@@ -9,11 +9,13 @@ from inference.messages import (
     Beat,
     Cancelled,
     CancelRequest,
+    ClickRequest,
     DeviceRequest,
     Done,
     ExplainRequest,
     Failed,
     Image,
+    LoadRequest,
     Progress,
     SegmentRequest,
     decode,
@@ -26,9 +28,15 @@ number = st.floats(allow_nan=False, allow_infinity=False)
 triple = st.tuples(size, size, size)
 handle = st.builds(ArrayHandle, text, triple, st.sampled_from(["<i2", "<f4", "|u1"]))
 image = st.builds(Image, handle, st.tuples(*[number] * 16), number, number, text)
+images = st.dictionaries(text, image, max_size=3)
+optional = st.none() | handle
+points = st.lists(st.tuples(number, number, number, st.sampled_from([-1, 1]))).map(tuple)
+corners = st.none() | st.tuples(*[st.integers(-9, 9)] * 6)
 messages = st.one_of(
-    st.builds(SegmentRequest, text, text, image, text, handle, handle, st.none() | handle, text),
-    st.builds(ExplainRequest, text, text, image, text, handle, triple, handle, text),
+    st.builds(SegmentRequest, text, text, images, text, handle, handle, optional, text, optional),
+    st.builds(ExplainRequest, text, text, images, text, handle, triple, handle, text),
+    st.builds(ClickRequest, text, text, image, text, handle, points, corners, optional, optional),
+    st.builds(LoadRequest, text, text, text),
     st.builds(DeviceRequest, text, text),
     st.builds(CancelRequest, text),
     st.builds(Beat, size),
