@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -91,9 +91,23 @@ class ModelController(QObject):
 
     # --- runs --------------------------------------------------------------------------------
     def run(
-        self, model_id: str = "", volume_id: str = "", device: str = "auto", explain: bool = False
+        self,
+        model_id: str = "",
+        volume_id: str = "",
+        device: str = "auto",
+        explain: bool = False,
+        others: Mapping[str, str] | None = None,
+        anyway: bool = False,
     ) -> None:
-        """Start a model on a volume; without arguments, what the panel shows."""
+        """Start a model on a volume; without arguments, what the panel shows.
+
+        Parameters
+        ----------
+        others : mapping of str to str, optional
+            Ids of further images by the card's name for them.
+        anyway : bool
+            The user has read that the volume does not fit.
+        """
         if not model_id:
             self._panel.start()
             return
@@ -101,7 +115,8 @@ class ModelController(QObject):
             self.said.emit("A model is already running: cancel it or wait")
             return
         if self._needs_even(
-            volume_id, lambda even: self.run(model_id, even, device=device, explain=explain)
+            volume_id,
+            lambda even: self.run(model_id, even, device, explain, others, anyway),
         ):
             return
         if reason := self._why_not(volume_id):
@@ -109,6 +124,11 @@ class ModelController(QObject):
             return
         model = self._installed[model_id]
         volume = self._workspace.case.volume(volume_id)
+        given = {
+            name: self._workspace.case.volume(id)
+            for name, id in (others or {}).items()
+            if id in self._workspace.case.items and id != volume_id
+        }
         self._panel.choose_series(volume_id)
         self._panel.set_progress("Starting", -1.0, None)
         self._run = self._start(
@@ -117,6 +137,7 @@ class ModelController(QObject):
                 model,
                 device=device,
                 explain=explain,
+                others=given,
                 on_progress=self._progress_from_thread,
                 on_end=lambda end: self._tasks.post(
                     lambda: self._answered(self._segmented, end, volume, model)

@@ -1,23 +1,19 @@
-"""Ask a model: which one, on which series, on which device; progress and the last result."""
+"""Ask a model: for which task, on which images, on which device; progress and the last result."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import (
-    QComboBox,
-    QLabel,
-    QProgressBar,
-    QSizePolicy,
-    QWidget,
-)
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QSizePolicy, QWidget
 
 from app.windows.controls import allow, button, check_box, column, field, row, scrolling, sentence
 from app.windows.jobs_bar import time_left
 from app.windows.listening import listen
 from app.windows.model_card_view import ModelCardView
+from app.windows.model_choice import NOT_RUN, ModelChoice, cost_words
+from app.windows.model_inputs import CAPTION, ModelInputs
 from app.windows.theme import GAP, set_role
 from app.workspace import Workspace
 
@@ -29,24 +25,29 @@ DEVICES = (
     ("cuda", "GPU only"),
     ("cpu", "CPU only"),
 )
+#: What a run adds with Grad-CAM, and why some kinds of models have none.
 EXPLAIN_ADDS = (
     "Adds a map of the evidence for the whole finding, and time to the run. "
     "The Explain panel makes it later too."
 )
+EXPLAINED = frozenset({"lesions", "presence"})
+NOT_EXPLAINED = "This kind of model answers everywhere: there is no single evidence to show"
 
 
 class ModelPanel(QWidget):
-    """The card of a model, its input, and the run.
+    """The card of a model, its images, and the run.
 
     Signals
     -------
-    run_requested(model_id, volume_id, device, explain)
-        ``device`` is ``auto``, ``cuda`` or ``cpu``.
+    run_requested(model_id, volume_id, device, explain, others, anyway)
+        ``device`` is ``auto``, ``cuda`` or ``cpu``; ``others`` maps the card's name for a further
+        image to the id of a volume; ``anyway`` is True where the user has read that the series
+        does not fit.
     cancel_requested()
         The running model shall stop.
     """
 
-    run_requested = Signal(str, str, str, bool)
+    run_requested = Signal(str, str, str, bool, object, bool)
     cancel_requested = Signal()
 
     def __init__(self, workspace: Workspace) -> None:
@@ -54,18 +55,18 @@ class ModelPanel(QWidget):
         self._workspace = workspace
         self._models: dict[str, InstalledModel] | None = None
         self._running = False
-        self.model = _combo("Installed models")
+        self.model = ModelChoice()
         self.model.currentIndexChanged.connect(self._show_model)
         self.card = ModelCardView()
+        self.cost = sentence()
         self.unavailable = sentence(role="danger")
-        self.series = _combo("The series the model looks at")
-        self.series.currentIndexChanged.connect(self._show_fit)
-        self.fit = sentence()
+        self.inputs = ModelInputs(workspace)
+        self.series, self.fit = self.inputs.series, self.inputs.fit
+        self.inputs.changed.connect(self._show_buttons)
         self.device = _combo("Where the model runs")
         for key, words in DEVICES:
             self.device.addItem(words, key)
         self.explain = check_box("Also explain (Grad-CAM)")
-        self.explain.setToolTip(EXPLAIN_ADDS)
         self.explain_adds = sentence(EXPLAIN_ADDS)
         self.run = button("Run", "", "run", "primary")
         self.cancel = button("Cancel", "Stop the run; nothing is changed", "stop")
@@ -79,19 +80,19 @@ class ModelPanel(QWidget):
         self._arrange()
         listen(self, workspace.case_changed, self._on_case)
         listen(self, workspace.display_changed, self._on_display)
-        self._show_series()
+        self._show_model()
         self.set_idle("")
 
     def _arrange(self) -> None:
         set_role(self.left, "dim")
         inner = QWidget()
         upper = column(inner, margin=0)
-        upper.addLayout(field("Model", self.model, 48))
+        upper.addLayout(field("Model", self.model, CAPTION))
         upper.addWidget(self.unavailable)
         upper.addWidget(self.card)
-        upper.addLayout(field("Series", self.series, 48))
-        upper.addWidget(self.fit)
-        upper.addLayout(field("Device", self.device, 48))
+        upper.addWidget(self.cost)
+        upper.addWidget(self.inputs)
+        upper.addLayout(field("Device", self.device, CAPTION))
         upper.addWidget(self.explain)
         upper.addWidget(self.explain_adds)
         upper.addStretch(1)
@@ -107,15 +108,11 @@ class ModelPanel(QWidget):
     # --- from outside ------------------------------------------------------------------------
     def set_models(self, models: Sequence[InstalledModel]) -> None:
         """List these models; the one chosen before stays chosen."""
-        self._models = {model.card.id: model for model in models}
-        chosen = self.model_id
-        with QSignalBlocker(self.model):
-            self.model.clear()
-            for model in models:
-                self.model.addItem(f"{model.card.name} {model.card.version}", model.card.id)
-            self.model.setCurrentIndex(max(0, self.model.findData(chosen)))
+        listed = [model for model in models if model.card.kind not in NOT_RUN]
+        self._models = {model.card.id: model for model in listed}
+        self.model.set_models(listed)
         self._show_model()
-        self._choose_fitting_series()
+        self.inputs.choose_fitting()
 
     def prefer(self, device: str, explain: bool) -> None:
         """Start from what was chosen last time."""
@@ -124,7 +121,11 @@ class ModelPanel(QWidget):
 
     def choose_series(self, volume_id: str) -> None:
         """Name the image that a run looks at, where it is another than the one chosen."""
-        self.series.setCurrentIndex(max(0, self.series.findData(volume_id)))
+        self.inputs.choose(volume_id)
+
+    def warn(self, words: str) -> None:
+        """Say what speaks against a run on the series chosen now."""
+        self.inputs.warn(words)
 
     def set_progress(self, stage: str, fraction: float, seconds_left: float | None = None) -> None:
         """A run is on; ``fraction`` is 0 to 1, or below 0 where it is not known yet."""
@@ -153,19 +154,27 @@ class ModelPanel(QWidget):
             self.result.setText(self._why_not())
             self.result.setVisible(True)
             return
-        device, explain = str(self.device.currentData()), self.explain.isChecked()
-        self.run_requested.emit(self.model_id, self.volume_id, device, explain)
+        device, explain = str(self.device.currentData()), self.explains
+        # Behind another page nobody has read the warning.
+        anyway = self.isVisible() and not self.inputs.fits
+        others = self.inputs.others
+        self.run_requested.emit(self.model_id, self.volume_id, device, explain, others, anyway)
 
     # --- what is chosen ----------------------------------------------------------------------
     @property
     def model_id(self) -> str:
         """Id of the chosen model; empty where there is none."""
-        return self.model.currentData() or ""
+        return self.model.model_id
 
     @property
     def volume_id(self) -> str:
         """Id of the chosen volume; empty where there is none."""
-        return self.series.currentData() or ""
+        return self.inputs.volume_id
+
+    @property
+    def explains(self) -> bool:
+        """Whether a run shall also make a Grad-CAM map."""
+        return self.explain.isChecked() and self.explain.isEnabled()
 
     def _installed(self) -> InstalledModel | None:
         return (self._models or {}).get(self.model_id)
@@ -191,59 +200,28 @@ class ModelPanel(QWidget):
         self.card.setVisible(model is not None)
         if model is not None:
             self.card.show_model(model)
+        cost = cost_words(model.card.cost, len(model.card.members)) if model else ""
+        self.cost.setText(cost)
+        self.cost.setVisible(bool(cost))
         reason = model.reason if model is not None and not model.available else ""
         self.unavailable.setText(f"Cannot run here: {reason}" if reason else "")
         self.unavailable.setVisible(bool(reason))
-        self._show_fit()
+        explained = model is None or model.card.kind in EXPLAINED
+        allow(self.explain, EXPLAIN_ADDS, "" if explained else NOT_EXPLAINED)
+        self.explain_adds.setVisible(explained)
+        self.inputs.set_card(model.card if model is not None else None)
         self._show_buttons()
-
-    def _show_series(self) -> None:
-        chosen = self.volume_id
-        with QSignalBlocker(self.series):
-            self.series.clear()
-            for volume in self._workspace.case.volumes:
-                self.series.addItem(volume.title, volume.id)
-            self.series.setCurrentIndex(max(0, self.series.findData(chosen)))
-        allow(
-            self.series,
-            "The series the model looks at",
-            "" if self.series.count() else "Open a study first",
-        )
-        self._show_fit()
-        self._show_buttons()
-
-    def _choose_fitting_series(self) -> None:
-        """Prefer a series the card asks for over one that merely came first."""
-        ids = [volume.id for volume in self._workspace.case.volumes]
-        if not ids or self._installed() is None:
-            return
-        best = max(ids, key=lambda id: (self._rank(id), id == self.volume_id))
-        self.series.setCurrentIndex(self.series.findData(best))
-
-    def _rank(self, volume_id: str) -> int:
-        """2 where the series fits, 1 where at least its sequence is the one asked for."""
-        model = self._installed()
-        if model is None or self._fit_of(volume_id)[0]:
-            return 2
-        wanted = {need.sequence.casefold() for need in model.card.inputs}
-        return int(self._workspace.case.volume(volume_id).source.sequence.casefold() in wanted)
-
-    def _fit_of(self, volume_id: str) -> tuple[bool, str]:
-        model = self._installed()
-        if model is None or volume_id not in self._workspace.case.items:
-            return False, ""
-        from inference.registry import suitable
-
-        return suitable(model.card, self._workspace.case.volume(volume_id))
-
-    def _show_fit(self, *_index: int) -> None:
-        fits, words = self._fit_of(self.volume_id)
-        self.fit.setText(words)
-        self.fit.setVisible(bool(words))
-        set_role(self.fit, "good" if fits else "warning")
 
     def _show_buttons(self) -> None:
-        allow(self.run, "Run this model on this series in the background", self._why_not())
+        doubt = bool(self.volume_id and self._installed()) and not self.inputs.fits
+        self.run.setText(" Run anyway" if doubt else " Run")
+        self.run.setAccessibleName(self.run.text().strip())
+        tip = (
+            "The series does not look like what the model was made for; see the sentence above"
+            if doubt
+            else "Run this model on this series in the background"
+        )
+        allow(self.run, tip, self._why_not())
         allow(
             self.cancel,
             "Stop the run; nothing is changed",
@@ -262,15 +240,15 @@ class ModelPanel(QWidget):
 
     def _on_case(self, changes, origin) -> None:
         if origin == "repeat":
-            self._show_series()
+            self.inputs.refresh()
         if origin == "sequence":
-            self._choose_fitting_series()
-            self._show_fit()
+            self.inputs.choose_fitting()
+            self.inputs.refresh()
         if any(change.parts & {"added", "removed"} for change in changes):
             before = self.series.count()
-            self._show_series()
+            self.inputs.refresh()
             if self.series.count() > before:
-                self._choose_fitting_series()
+                self.inputs.choose_fitting()
 
     def _on_display(self, old, new) -> None:
         """The series that the active cell shows now is the one meant, if it fits."""
@@ -278,7 +256,7 @@ class ModelPanel(QWidget):
         shown = (old.active, before.volume_id if before else "")
         if cell is None or shown == (new.active, cell.volume_id):
             return
-        if self._fit_of(cell.volume_id)[0]:
+        if self.inputs.fit_of(cell.volume_id)[0]:
             self.choose_series(cell.volume_id)
 
 

@@ -17,7 +17,7 @@ from inference.registry import installed_models
 
 
 class Panel(QObject):
-    run_requested = Signal(str, str, str, bool)
+    run_requested = Signal(str, str, str, bool, object, bool)
     explain_requested = Signal(str, str)
     cancel_requested = Signal()
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from panel_cases import GRID, add_answer, draft, grad_cam, open_workspace, volume
 from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 
 from app.windows.explain_panel import ExplainPanel, evidence_share, result_sentence
 from app.windows.model_card_view import figure_line
+from app.windows.model_inputs import companions
 from app.windows.model_panel import ModelPanel
 from app.workspace import Workspace
 from imaging.analysis.lesions import find_lesions
-from inference.model import InputNeed, ModelCard, OutputLabel
+from inference.model import InputNeed, Member, ModelCard, OutputLabel
 from inference.registry import InstalledModel
 
 CARD = ModelCard(
@@ -126,6 +129,108 @@ def test_another_series_is_doubted_in_words_but_may_run(qtbot, ready) -> None:
     with qtbot.waitSignal(ready.run_requested) as asked:
         qtbot.mouseClick(ready.run, Qt.MouseButton.LeftButton)
     assert asked.args[1] == "t1"
+    assert asked.args[5]
+
+
+def test_a_doubt_is_read_before_the_run(ready) -> None:
+    assert ready.run.text().strip() == "Run"
+    ready.series.setCurrentIndex(ready.series.findData("t1"))
+    assert ready.run.text().strip() == "Run anyway"
+    ready.choose_series("flair")
+    assert ready.run.text().strip() == "Run"
+    ready.warn("The pixels look like T2w.")
+    assert ready.fit.text() == "The pixels look like T2w."
+    assert ready.run.text().strip() == "Run anyway"
+
+
+def test_behind_another_page_nobody_has_read_the_doubt(qtbot, ready) -> None:
+    ready.series.setCurrentIndex(ready.series.findData("t1"))
+    ready.hide()
+    with qtbot.waitSignal(ready.run_requested) as asked:
+        ready.start()
+    assert not asked.args[5]
+
+
+# --- several models, several images ---------------------------------------------------------------
+MANY = [
+    replace(CARD, id="presence", name="Anything there", kind="presence"),
+    replace(CARD, id="tissue", name="Brain and tissue", kind="tissue"),
+    replace(CARD, id="click", name="Click", kind="click"),
+    replace(
+        CARD, id="thorough", name="Thorough", members=(Member("a", "0"), Member("b", "1")),
+        cost={"cpu_seconds": 11.6, "cpu_threads": 2, "peak_bytes": 1.5 * 2**30},
+    ),
+    replace(CARD, id="quick", name="Quick", cost={"cpu_seconds": 2.25, "cpu_threads": 2}),
+    replace(CARD, id="infarct", labels=(OutputLabel(1, "Acute infarct", (230, 159, 0)),)),
+]  # fmt: skip
+HELPED = replace(
+    CARD, inputs=(InputNeed("FLAIR", "FLAIR"), InputNeed("T1w", "T1w", False, "Dark lesions."),
+                  InputNeed("T2w", "T2w", False)),
+)  # fmt: skip
+
+
+def test_models_stand_under_their_task_and_a_heading_is_no_model(panel) -> None:
+    panel.set_models([InstalledModel(card, Path(card.id)) for card in MANY])
+    rows = [(panel.model.itemText(n), panel.model.itemData(n)) for n in range(panel.model.count())]
+    assert [words for words, id in rows if id is None] == [
+        "Find lesions", "Acute infarct", "Brain and tissue", "Is anything there?",
+    ]  # fmt: skip
+    assert [id for _words, id in rows if id] == [
+        "quick", "thorough", "infarct", "tissue", "presence",
+    ]  # fmt: skip
+    assert panel.model_id == "quick"
+    panel.model.setFocus()
+    QTest.keyClick(panel.model, Qt.Key.Key_Up)
+    assert panel.model_id == "quick"
+
+
+def test_what_a_run_costs_is_seen_before_it(panel) -> None:
+    panel.set_models([InstalledModel(card, Path(card.id)) for card in MANY])
+    assert panel.cost.text() == "About 2.2 s a head on 2 CPU threads."
+    panel.model.setCurrentIndex(panel.model.findData("thorough"))
+    expected = "Asks 2 models, about 12 s a head on 2 CPU threads, 1.5 GB of memory."
+    assert panel.cost.text() == expected
+
+
+def test_a_model_that_answers_everywhere_has_no_evidence_map(qtbot, panel) -> None:
+    panel.set_models([InstalledModel(card, Path(card.id)) for card in MANY])
+    panel.prefer("auto", True)
+    panel.model.setCurrentIndex(panel.model.findData("tissue"))
+    assert not panel.explain.isEnabled()
+    with qtbot.waitSignal(panel.run_requested) as asked:
+        panel.start()
+    assert asked.args[3] is False
+    panel.model.setCurrentIndex(panel.model.findData("presence"))
+    assert panel.explains
+
+
+def test_images_that_help_are_taken_along_and_can_be_left_out(qtbot, panel) -> None:
+    panel.set_models([InstalledModel(HELPED, Path("helped"))])
+    box = panel.inputs.boxes["T1w"]
+    assert box.text() == "Also T1w: T1w image"
+    assert box.isChecked()
+    assert not panel.inputs.boxes["T2w"].isEnabled()
+    assert "does without" in panel.inputs.boxes["T2w"].toolTip()
+    with qtbot.waitSignal(panel.run_requested) as asked:
+        panel.start()
+    assert asked.args[4] == {"T1w": "t1"}
+    spot = box.rect().center()
+    spot.setX(8)
+    qtbot.mouseClick(box, Qt.MouseButton.LeftButton, pos=spot)
+    with qtbot.waitSignal(panel.run_requested) as asked:
+        panel.start()
+    assert asked.args[4] == {}
+
+
+def test_an_image_of_another_frame_is_never_taken_along(workspace) -> None:
+    from imaging.geometry import Geometry
+
+    flair = workspace.case.volume("flair")
+    elsewhere = replace(volume("far", "T1w"), geometry=Geometry(GRID.shape, GRID.affine, "9.9.9"))
+    assert companions(HELPED, flair, [flair, elsewhere]) == {}
+    unknown = Geometry(GRID.shape, GRID.affine + np.eye(4), "")
+    nameless = replace(volume("nameless", "T1w"), geometry=unknown)
+    assert companions(HELPED, flair, [flair, nameless]) == {}
 
 
 def test_run_hands_over_every_choice(qtbot, ready) -> None:
@@ -135,7 +240,7 @@ def test_run_hands_over_every_choice(qtbot, ready) -> None:
     qtbot.mouseClick(ready.explain, Qt.MouseButton.LeftButton, pos=spot)
     with qtbot.waitSignal(ready.run_requested) as asked:
         qtbot.mouseClick(ready.run, Qt.MouseButton.LeftButton)
-    assert asked.args == ["test-model", "flair", "cpu", True]
+    assert asked.args == ["test-model", "flair", "cpu", True, {}, False]
 
 
 def test_explaining_costs_time_and_is_a_choice(ready) -> None:
@@ -148,7 +253,7 @@ def test_the_last_device_can_be_brought_back(qtbot, ready) -> None:
     ready.prefer("cpu", False)
     with qtbot.waitSignal(ready.run_requested) as asked:
         ready.start()
-    assert asked.args[2:] == ["cpu", False]
+    assert asked.args[2:4] == ["cpu", False]
     ready.prefer("a device of tomorrow", True)
     assert ready.device.currentData() == "auto"
 

@@ -1,0 +1,100 @@
+"""Which model: grouped by the task it does, with what a run of it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSignalBlocker, Qt
+from PySide6.QtGui import QColor, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QComboBox, QSizePolicy
+
+from app.windows.theme import DARK
+
+if TYPE_CHECKING:
+    from inference.model import ModelCard
+    from inference.registry import InstalledModel
+
+LESIONS, INFARCT, TISSUE, DEVIATION, PRESENCE = (
+    "Find lesions",
+    "Acute infarct",
+    "Brain and tissue",
+    "What differs from normal",
+    "Is anything there?",
+)
+TASKS = (LESIONS, INFARCT, TISSUE, DEVIATION, PRESENCE)
+_OF_KIND = {"tissue": TISSUE, "deviation": DEVIATION, "presence": PRESENCE}
+#: Kinds that are asked by another way than a run: clicks belong to a tool.
+NOT_RUN = frozenset({"click"})
+GIGABYTE = 2**30
+
+
+def task_of(card: ModelCard) -> str:
+    """The group a model belongs to."""
+    if card.kind in _OF_KIND:
+        return _OF_KIND[card.kind]
+    infarct = any("infarct" in label.name.casefold() for label in card.labels)
+    return INFARCT if infarct else LESIONS
+
+
+def cost_words(cost: Mapping[str, object], members: int = 0) -> str:
+    """What one whole head costs, as measured: ``"About 3 s on 2 CPU threads, 1.2 GB"``."""
+    parts = []
+    seconds, threads, peak = (cost.get(k) for k in ("cpu_seconds", "cpu_threads", "peak_bytes"))
+    if isinstance(seconds, int | float):
+        where = f" on {threads} CPU threads" if isinstance(threads, int) else " on the CPU"
+        amount = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
+        parts.append(f"about {amount} s a head{where}")
+    if isinstance(peak, int | float):
+        parts.append(f"{peak / GIGABYTE:.1f} GB of memory")
+    if members:
+        parts.insert(0, f"asks {members} models")
+    words = ", ".join(parts)
+    return f"{words[:1].upper()}{words[1:]}." if words else ""
+
+
+class ModelChoice(QComboBox):
+    """A list of models under the headings of their tasks; a heading cannot be chosen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setToolTip("Installed models")
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.setMinimumContentsLength(12)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+
+    @property
+    def model_id(self) -> str:
+        """Id of the chosen model; empty where there is none."""
+        return self.currentData() or ""
+
+    def set_models(self, models: Sequence[InstalledModel]) -> None:
+        """List these; the one chosen before stays chosen."""
+        chosen = self.model_id
+        with QSignalBlocker(self):
+            self.clear()
+            rows = self.model()
+            assert isinstance(rows, QStandardItemModel)
+            for task in TASKS:
+                mine = [model for model in models if task_of(model.card) == task]
+                if mine:
+                    rows.appendRow(_heading(task))
+                for model in sorted(mine, key=lambda model: len(model.card.members)):
+                    rows.appendRow(_row(model))
+            self.setCurrentIndex(self.findData(chosen) if self.findData(chosen) >= 0 else 1)
+
+
+def _heading(task: str) -> QStandardItem:
+    item = QStandardItem(task)
+    item.setFlags(Qt.ItemFlag.NoItemFlags)
+    item.setForeground(QColor(DARK.dim))
+    return item
+
+
+def _row(model: InstalledModel) -> QStandardItem:
+    card = model.card
+    item = QStandardItem(f"{card.name} {card.version}")
+    item.setData(card.id, Qt.ItemDataRole.UserRole)
+    cost = cost_words(card.cost, len(card.members))
+    item.setToolTip("\n".join(part for part in (card.summary, cost, model.reason) if part))
+    return item
