@@ -1,4 +1,4 @@
-"""A map of numbers over a grid: probability, uncertainty, Grad-CAM."""
+"""A map of numbers over a grid: probability, uncertainty, Grad-CAM, deviation, guess of normal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from imaging.geometry import Geometry
 from imaging.segmentation import Provenance
 
 PROBABILITY, GRAD_CAM, UNCERTAINTY = "probability", "grad-cam", "uncertainty"
+#: How far a place is from what a model expects there, and the picture it expects (grey, 0 to 1).
+DEVIATION, PICTURE = "deviation", "picture"
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +24,7 @@ class Heatmap:
     values : ndarray, shape (k, j, i)
         float32, read-only.
     meaning : str
-        ``"probability"``, ``"grad-cam"`` or ``"uncertainty"``.
+        ``"probability"``, ``"grad-cam"``, ``"uncertainty"``, ``"deviation"`` or ``"picture"``.
     about : str
         What a Grad-CAM explains: ``"whole finding"`` or ``"lesion 3"``; else empty.
     """

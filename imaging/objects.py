@@ -22,7 +22,7 @@ from imaging.dicom.objects.read_rtstruct import StructureContent
 from imaging.dicom.objects.read_seg import SegLayers
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
-from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY, Heatmap
+from imaging.heatmap import DEVIATION, GRAD_CAM, PICTURE, PROBABILITY, UNCERTAINTY, Heatmap
 from imaging.segmentation import AUTOMATIC, OPENED_ID, Segmentation
 from imaging.series import (
     LABELS,
@@ -48,6 +48,8 @@ _MEANINGS = {
     "130403": GRAD_CAM,
     "130404": "saliency",
     "UNCERTAINTY": UNCERTAINTY,
+    "DEVIATION": DEVIATION,
+    "PICTURE": PICTURE,
 }
 _NO_UNITS = ("", "1", "{no units}", "{ratio}", "[0:1]", "{0:1}")
 _GUESSED = "It does not say which images it belongs to; it was placed by coordinates alone"

@@ -42,6 +42,8 @@ MAP_MEANINGS: dict[str, Code] = {
     "probability": Code("122157", "DCM", "Probability"),
     "grad-cam": Code("130403", "DCM", "Gradient-weighted class activation"),
     "uncertainty": Code("UNCERTAINTY", "99ISOCENTER", "Uncertainty"),
+    "deviation": Code("DEVIATION", "99ISOCENTER", "Deviation from normal"),
+    "picture": Code("PICTURE", "99ISOCENTER", "Model's guess of normal"),
     "class activation": Code("130402", "DCM", "Class activation"),
     "saliency": Code("130404", "DCM", "Saliency"),
     "occupancy": Code("OCCUPANCY", "99ISOCENTER", "Occupancy"),
