@@ -36,12 +36,26 @@ MAPS = (UNCERTAINTY, PICTURE)
 
 @dataclass(frozen=True)
 class InputNeed:
-    """One image a model wants: what the user calls it, and the sequence it was trained on."""
+    """One image a model wants: what the user calls it, and the sequence it was trained on.
+
+    Parameters
+    ----------
+    sequence : str
+        ``"FLAIR"``, several as ``"T1w, T2w or FLAIR"``, or ``"any"``.
+    """
 
     name: str
     sequence: str
     required: bool = True
     description: str = ""
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """The sequences it may be of; empty for any."""
+        if self.sequence.casefold().partition(" ")[0] == "any":
+            return ()
+        words = re.split(r"\s*(?:,|/|\bor\b|\band\b)\s*", self.sequence)
+        return tuple(word for word in words if word)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from inference.model import (
 )
 from inference.postprocess import FLOOR, min_voxels
 from inference.preprocess import ModelGrid
+from inference.suitability import pixel_doubt
 
 #: Shares of the stages below, added up for what a run consists of.
 SHARES = {"prepare": 0.18, "segment": 0.77, "explain": 0.45, "segment+explain": 0.52 + 0.45}
@@ -73,10 +74,24 @@ def prepare(
     for done, (name, (voxels, affine, slope, intercept)) in enumerate(stored.items(), 1):
         images[name] = SourceImage(real_values(voxels, slope, intercept, report), affine)
         report.step(done / len(stored))
+    _look_at(runner.card, images, report)
     report.stage(f"Resampling to {runner.card.spacing_mm:g} mm", 0.15)
     prepared = runner.prepare(images)
     report.step(1.0)
     return prepared
+
+
+def _look_at(card: ModelCard, images: Mapping[str, SourceImage], report: Report) -> None:
+    """Say in the answer where pixels look like another sequence than the one asked for."""
+    from imaging.analysis.contrast import guess_contrast
+
+    for need in card.inputs:
+        image = images.get(need.name)
+        if image is None or not need.sequences:
+            continue
+        geometry = Geometry(image.voxels.shape, image.affine)
+        if doubt := pixel_doubt(need, guess_contrast(image.voxels, geometry)):
+            report.note(doubt)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,19 +13,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import BadInput
-from imaging.volume import Volume
 from inference.model import CARD_NAME, ModelCard, availability, load_card
+from inference.suitability import suitable
+
+__all__ = [
+    "PLUGINS",
+    "InstalledModel",
+    "find_model",
+    "installed_models",
+    "plugin_name",
+    "shipped_folder",
+    "suitable",
+    "user_folder",
+]
 
 #: Architecture named on a card (what stands before a colon) -> the class that runs it, as
 #: ``"module:name"``.
 PLUGINS: dict[str, str] = {
     "unet": "inference.plugins.flair_wml:FlairLesions",
+    "monai": "inference.plugins.monai_runner:make_runner",
 }
-
-#: An image with thicker slices than this (mm) is not volumetric enough to trust small findings.
-THICK_SLICE_MM = 3.5
-#: An image that covers less than this (mm) along an axis does not show a head.
-SMALL_EXTENT_MM = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -126,43 +133,3 @@ def plugin_name(card: ModelCard) -> str:
 def _family(card: ModelCard) -> str:
     """The plug-in's key: ``"monai"`` of ``"monai:UNet"``, ``"unet"`` of ``"unet"``."""
     return card.architecture.partition(":")[0]
-
-
-def suitable(card: ModelCard, volume: Volume) -> tuple[bool, str]:
-    """Whether a volume looks like what the model was made for.
-
-    Returns
-    -------
-    ok : bool
-        False asks the UI to show the sentence before it runs; it may still be run.
-    sentence : str
-        What fits or what does not.
-    """
-    doubts = [*_sequence_doubt(card, volume), *_grid_doubts(volume)]
-    if doubts:
-        return False, " ".join(doubts)
-    wanted = " and ".join(need.sequence for need in card.inputs if need.required)
-    return True, f"Looks like the {wanted} image this model expects."
-
-
-def _sequence_doubt(card: ModelCard, volume: Volume) -> list[str]:
-    wanted = [need.sequence for need in card.inputs if need.required]
-    guess = volume.source.sequence
-    if volume.source.modality not in ("MR", ""):
-        return [f"This is not an MR image ({volume.source.modality})."]
-    if not guess:
-        return [f"The kind of sequence is not known; the model was made for {wanted[0]}."]
-    if guess.upper() not in {w.upper() for w in wanted}:
-        return [f"This looks like {guess}, but the model was made for {wanted[0]}."]
-    return []
-
-
-def _grid_doubts(volume: Volume) -> list[str]:
-    spacing = (volume.geometry.slice_mm, *volume.geometry.spacing[1:])
-    extents = [s * n for s, n in zip(spacing, volume.geometry.shape, strict=True)]
-    doubts = []
-    if min(extents) < SMALL_EXTENT_MM:
-        doubts.append(f"The image covers only {min(extents):.0f} mm along one axis.")
-    if max(spacing) > THICK_SLICE_MM:
-        doubts.append(f"Its slices are {max(spacing):.1f} mm apart; small lesions may be missed.")
-    return doubts

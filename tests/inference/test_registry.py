@@ -9,7 +9,10 @@ from tiny_models import make_head
 
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
+from imaging.open import load_series, scan
+from imaging.series import SequenceGuess
 from imaging.volume import Source
+from inference.model import InputNeed
 from inference.registry import (
     PLUGINS,
     find_model,
@@ -18,6 +21,7 @@ from inference.registry import (
     suitable,
     user_folder,
 )
+from inference.suitability import doubts, seen_in_pixels
 
 
 def test_models_are_listed_from_their_folders(model_copy, caplog):
@@ -81,6 +85,63 @@ def test_the_sequence_is_checked(tiny_model, source, ok, words):
     fits, sentence = suitable(tiny_model.card, volume)
     assert fits is ok
     assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("said", "seen", "ok", "words"),
+    [
+        ("FLAIR", "FLAIR", True, "Looks like"),
+        ("", "FLAIR", True, "Looks like"),
+        ("FLAIR", "", True, "Looks like"),
+        ("FLAIR", "T2w", False, "pixels look like T2w (fluid is bright)"),
+        ("", "T1w", False, "pixels look like T1w"),
+        ("T2w", "FLAIR", False, "looks like T2w, but"),
+        ("", "", False, "not known"),
+    ],
+)  # fmt: skip
+def test_pixels_are_a_second_witness(tiny_model, said, seen, ok, words):
+    volume = replace(make_head()[0], source=Source("nifti", sequence=said))
+    guess = SequenceGuess(seen, 0.6 if seen else 0.0, "in the pixels fluid is bright")
+    fits, sentence = suitable(tiny_model.card, volume, guess)
+    assert fits is ok
+    assert words in sentence
+
+
+def test_only_another_kind_of_image_is_wrong_thick_slices_are_a_limit(tiny_model):
+    thick = make_head((24, 72, 60), (5.0, 2.0, 2.0), sequence="T2w")[0]
+    found = doubts(tiny_model.card, thick)
+    assert "T2w" in " ".join(found.wrong)
+    assert "apart" in " ".join(found.limits)
+
+
+def test_a_card_may_take_several_sequences_or_any(tiny_model):
+    volume = make_head(sequence="T1w+C")[0]
+    for wanted, ok in (("any", True), ("T1w, T2w or FLAIR", True), ("T2w / FLAIR", False)):
+        card = replace(tiny_model.card, inputs=(InputNeed("Head", wanted),))
+        assert suitable(card, volume)[0] is ok
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fits"),
+    [
+        ("ms_open_longitudinal/raw/patient01/study1_FLAIR.nii.gz", True),
+        ("ms_open_longitudinal/raw/patient03/study1_FLAIR.nii.gz", True),
+        ("ms_open_longitudinal/raw/patient03/study2_FLAIR.nii.gz", True),
+        ("ms_open_mni/MNI/patient07/FLAIR_*", True),
+        ("ms_open_mni/MNI/patient07/T2_*", False),
+        ("ms_open_mni/MNI/patient07/T1_*", False),
+        ("stroke_unlabelled_t2_flair/arc_M2265_T2w.nii.gz", False),
+    ],
+)
+def test_of_real_heads_only_the_wrong_ones_are_asked_about(shared_data, tiny_model, pattern, fits):
+    """Whatever the files are called: the name of the sequence is taken away first."""
+    (path,) = shared_data.glob(pattern)
+    with scan([path]) as found:
+        volume = load_series(found.series[0])
+    for said in ("", "FLAIR"):
+        named = replace(volume, source=replace(volume.source, sequence=said))
+        asked = doubts(tiny_model.card, named, seen_in_pixels(named)).wrong
+        assert bool(asked) is not fits
 
 
 def test_slabs_and_thick_slices_are_doubted(tiny_model):

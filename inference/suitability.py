@@ -1,0 +1,124 @@
+"""Does this image look like what a model was made for? Asked before a run, answered in sentences.
+
+Two witnesses: what header and name say (:attr:`imaging.volume.Source.sequence`), and what the
+pixels look like (:mod:`imaging.analysis.contrast`). A network does not notice a wrong sequence; it
+marks bright fluid as lesion with full confidence. So the user is asked first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imaging.series import SequenceGuess
+from imaging.volume import Volume, filled_padding
+from inference.model import InputNeed, ModelCard
+
+#: An image with thicker slices than this (mm) is not volumetric enough to trust small findings.
+THICK_SLICE_MM = 3.5
+#: An image that covers less than this (mm) along an axis does not show a head.
+SMALL_EXTENT_MM = 60.0
+
+
+@dataclass(frozen=True)
+class Doubts:
+    """What speaks against a run, as sentences.
+
+    Parameters
+    ----------
+    wrong : tuple of str
+        The image is of another kind than the model's: ask before running.
+    limits : tuple of str
+        The kind may be right, but the answer will be worse, or nobody can tell: say it.
+    """
+
+    wrong: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """All of it as text; empty where nothing speaks against it."""
+        return " ".join((*self.wrong, *self.limits))
+
+
+def suitable(
+    card: ModelCard, volume: Volume, seen: SequenceGuess | None = None
+) -> tuple[bool, str]:
+    """Whether a volume looks like what the model was made for.
+
+    Parameters
+    ----------
+    seen : SequenceGuess, optional
+        What the pixels look like, from :func:`seen_in_pixels`; None where nobody looked.
+
+    Returns
+    -------
+    ok : bool
+        False asks the UI to show the sentence before it runs; it may still be run.
+    sentence : str
+        What fits or what does not.
+    """
+    found = doubts(card, volume, seen)
+    if found.words:
+        return False, found.words
+    first = card.required[0]
+    if not first.sequences:
+        return True, "This model takes any MR image of a head."
+    wanted = " and ".join(need.sequence for need in card.required)
+    return True, f"Looks like the {wanted} image this model expects."
+
+
+def doubts(card: ModelCard, volume: Volume, seen: SequenceGuess | None = None) -> Doubts:
+    """What speaks against running a model on a volume; see :func:`suitable`."""
+    wrong, limits = _sequence_doubts(card.required[0], volume, seen)
+    return Doubts(wrong, (*limits, *_grid_doubts(volume)))
+
+
+def seen_in_pixels(volume: Volume) -> SequenceGuess:
+    """What kind of image the pixels look like; no name where they do not tell. About 0.4 s."""
+    from imaging.analysis.contrast import guess_contrast
+
+    voxels = filled_padding(volume.voxels, volume.padding, volume.inverted)
+    return guess_contrast(voxels, volume.geometry if volume.placed else None)
+
+
+def pixel_doubt(need: InputNeed, seen: SequenceGuess) -> str:
+    """The sentence where pixels clearly look like another sequence; else empty."""
+    if not seen.name or not need.sequences or _among(seen.name, need.sequences):
+        return ""
+    why = seen.why.removeprefix("in the pixels ")
+    return f"The pixels look like {seen.name} ({why}), but the model was made for {need.sequence}."
+
+
+def _sequence_doubts(
+    need: InputNeed, volume: Volume, seen: SequenceGuess | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    said, wanted = volume.source.sequence, need.sequences
+    if volume.source.modality not in ("MR", ""):
+        return (f"This is not an MR image ({volume.source.modality}).",), ()
+    if not wanted:
+        return (), ()
+    if said and not _among(said, wanted):
+        return (f"This looks like {said}, but the model was made for {need.sequence}.",), ()
+    if seen is not None and (other := pixel_doubt(need, seen)):
+        return (other,), ()
+    if not said and not (seen is not None and seen.name):
+        unknown = "The kind of sequence is not known; the model was made for"
+        return (), (f"{unknown} {need.sequence}.",)
+    return (), ()
+
+
+def _among(name: str, wanted: tuple[str, ...]) -> bool:
+    """Whether a sequence is one of these; contrast agent makes no other weighting."""
+    plain = name.casefold().removesuffix("+c")
+    return any(plain == one.casefold().removesuffix("+c") for one in wanted)
+
+
+def _grid_doubts(volume: Volume) -> list[str]:
+    spacing = (volume.geometry.slice_mm, *volume.geometry.spacing[1:])
+    extents = [s * n for s, n in zip(spacing, volume.geometry.shape, strict=True)]
+    found = []
+    if min(extents) < SMALL_EXTENT_MM:
+        found.append(f"The image covers only {min(extents):.0f} mm along one axis.")
+    if max(spacing) > THICK_SLICE_MM:
+        found.append(f"Its slices are {max(spacing):.1f} mm apart; small lesions may be missed.")
+    return found
