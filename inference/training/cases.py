@@ -140,15 +140,15 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     return voxels.T, affine[:, [2, 1, 0, 3]]
 
 
-def _mni_file(patient: str, start: str) -> Path:
+def mni_file(patient: str, start: str) -> Path:
     folder = data_root() / "ms_open_mni" / "MNI" / f"patient{patient}"
     return next(iter(sorted(folder.glob(f"{start}_*.nii.gz"))))
 
 
 def load_labelled(patient: str) -> LabelledCase:
     """FLAIR and gold mask of one patient, exactly as stored."""
-    flair, affine = read_nifti(_mni_file(patient, "FLAIR"))
-    gold, _ = read_nifti(_mni_file(patient, "GOLD_STANDARD"))
+    flair, affine = read_nifti(mni_file(patient, "FLAIR"))
+    gold, _ = read_nifti(mni_file(patient, "GOLD_STANDARD"))
     return LabelledCase(patient, np.asarray(flair, np.float32), gold > 0, affine)
 
 
@@ -159,7 +159,7 @@ def _mni(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def lesion_bank(patients: tuple[str, ...]) -> dict[str, Mask]:
     """Gold masks on the MNI grid, by patient."""
-    masks = ((p, read_nifti(_mni_file(p, "GOLD_STANDARD"))[0]) for p in patients)
+    masks = ((p, read_nifti(mni_file(p, "GOLD_STANDARD"))[0]) for p in patients)
     return {p: np.asarray(_mni(m) > 0) for p, m in masks}
 
 
@@ -270,7 +270,7 @@ def mni_anatomy(patient: str, healthy: bool, seed: int = 0) -> Anatomy:
 
 def other_image(patient: str, name: str, flair: Array) -> Array:
     """Normalised ``t1`` or ``t2`` of a labelled patient, unsmoothed, turned like ``flair``."""
-    voxels, _ = read_nifti(_mni_file(patient, name.upper()))
+    voxels, _ = read_nifti(mni_file(patient, name.upper()))
     return normalise_beside(np.asarray(_mni(voxels), np.float32), flair, smoothing=0.0)
 
 
@@ -322,7 +322,7 @@ def t1_tissues(patient: str, lesions: Mask) -> dict[str, Array]:
     lesions : ndarray
         Taken as white matter: lesions look like grey matter on T1.
     """
-    t1 = np.asarray(_mni(read_nifti(_mni_file(patient, "T1"))[0]), np.float32)
+    t1 = np.asarray(_mni(read_nifti(mni_file(patient, "T1"))[0]), np.float32)
     t1 = np.maximum(t1, 0)
     values = t1[t1 > 0.05 * t1.max()][::7]
     levels = np.percentile(values, [15, 45, 85])

@@ -65,7 +65,7 @@ def others_of(
             image += smooth_field(rng, shape, 5) * np.float32(rng.uniform(0, 0.05)) * (image > -0.9)
         else:
             image = _made_up(rng, anatomy, shifted, name)
-        image = image + planted * np.float32(rng.uniform(*LEVELS[name][3]))
+        image += planted * np.float32(rng.uniform(*LEVELS[name][3]))
         image = _same_surround(rng, image, flair, distance)
         result[number] = _scanned(rng, image)
     return result
@@ -97,9 +97,10 @@ def _same_surround(rng: np.random.Generator, image: Array, flair: Array, distanc
 
 def _scanned(rng: np.random.Generator, image: Array) -> Array:
     shape = (image.shape[0], image.shape[1], image.shape[2])
-    light = np.clip(image + 1, 0, 3.5)
-    light *= np.exp(smooth_field(rng, shape, 3) * np.float32(rng.uniform(0, 0.05)))
-    light = light ** np.float32(rng.uniform(0.9, 1.12)) * np.float32(rng.normal(1, 0.05))
+    bias = np.exp(smooth_field(rng, shape, 3) * np.float32(rng.uniform(0, 0.05)))
+    bright = np.clip(image + 1, 0, 3.5) * bias
+    gamma, gain = np.float32(rng.uniform(0.9, 1.12)), np.float32(rng.normal(1, 0.05))
+    light = np.asarray(bright**gamma * gain, np.float32)
     if rng.random() < 0.35:
         light = thick_slices(light, int(rng.integers(3)), rng.uniform(1.5, 4), rng.random())
     light += rng.standard_normal(shape).astype(np.float32) * np.float32(rng.uniform(0, 0.04))

@@ -2,8 +2,9 @@
 
 ``python -m inference.training.evaluate`` loads the fold networks stored beside the shipped
 weights (or ``--runs DIR``: the checkpoints of training runs), and prints each left-out
-patient's figures beside classical baselines computed by this very script. Every threshold is
-fixed beforehand: 0.5 for the network, the other patient's best threshold for a baseline.
+patient's figures, on FLAIR alone and with T1w and T2w, beside classical baselines computed by
+`baselines`. Every threshold is fixed beforehand: 0.5 for the network, the other patient's best
+threshold for a baseline.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +21,40 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 
+from imaging.analysis.segmentation_metrics import agreement
 from inference.plugins.unet import UNet, fold_batchnorm, load_unet
-from inference.preprocess import normalise, to_model_grid, to_source_grid
+from inference.preprocess import (
+    normalise,
+    normalise_beside,
+    other_to_model,
+    to_model_grid,
+    to_source_grid,
+)
 from inference.training import cases
-from inference.training.cases import FOLDS, LabelledCase, data_root, load_labelled
-from inference.training.synthesis import lesion_free_brain
+from inference.training.cases import FOLDS, load_labelled
+from inference.training.channels import CHANNELS
 
-__all__ = ["Figures", "compare", "drop_small", "predict"]
+__all__ = [
+    "Figures",
+    "Image",
+    "compare",
+    "drop_small",
+    "load_run",
+    "predict",
+    "segment",
+    "shipped_network",
+]
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Image = tuple[npt.NDArray[Any], npt.ArrayLike]
+"""Voxels ``(k, j, i)`` and affine to LPS mm."""
 
-THRESHOLD = 0.9
-"""Chosen on the demo head (`imaging.demo`), which no training picture comes from."""
+THRESHOLD = 0.5
+"""Fixed before any training; never chosen on a patient."""
 MIN_VOLUME_MM3 = 5.0
+MODEL = Path(__file__).resolve().parents[2] / "resources" / "models" / "flair-wml"
 
 
 @dataclass(frozen=True)
@@ -68,7 +87,7 @@ def compare(found: Mask, gold: Mask, voxel_mm3: float = 1.0) -> Figures:
     true = len(np.unique(found_pieces[found & gold]))
     recall, precision = hit / max(lesions, 1), true / max(marked, 1)
     return Figures(
-        dice=2 * both / max(float(found.sum() + gold.sum()), 1.0),
+        dice=voxel_dice(found, gold),
         lesion_f1=2 * recall * precision / max(recall + precision, 1e-9),
         lesion_sensitivity=recall,
         lesion_ppv=precision,
@@ -82,6 +101,11 @@ def compare(found: Mask, gold: Mask, voxel_mm3: float = 1.0) -> Figures:
     )
 
 
+def voxel_dice(found: Mask, gold: Mask) -> float:
+    """Voxel Dice alone."""
+    return 2 * float((found & gold).sum()) / max(float(found.sum() + gold.sum()), 1.0)
+
+
 def drop_small(mask: Mask, voxel_mm3: float, minimum_mm3: float = MIN_VOLUME_MM3) -> Mask:
     """Remove 26-connected components below a volume."""
     pieces, _ = cases.components(mask)
@@ -90,244 +114,141 @@ def drop_small(mask: Mask, voxel_mm3: float, minimum_mm3: float = MIN_VOLUME_MM3
     return keep[pieces]
 
 
-def predict(network: UNet, voxels: npt.NDArray[Any], affine: npt.ArrayLike) -> Array:
-    """Lesion probability on the source grid: preprocess, one pass, and back."""
+def predict(
+    network: UNet,
+    voxels: npt.NDArray[Any],
+    affine: npt.ArrayLike,
+    others: Mapping[str, Image] | None = None,
+    mirrored: bool = False,
+) -> Array:
+    """Lesion probability on the source grid: preprocess, one pass, and back.
+
+    Parameters
+    ----------
+    network : UNet
+        With one input (FLAIR) or three (FLAIR, T1w, T2w).
+    voxels, affine
+        FLAIR ``(k, j, i)`` and its affine to LPS mm.
+    others : mapping of str to Image, optional
+        ``t1`` and ``t2`` where they are there.
+    mirrored : bool
+        Mean of the pass and one of the head with left and right exchanged.
+    """
     model, grid = to_model_grid(voxels, affine, multiple=network.multiple)
-    image = torch.from_numpy(normalise(model))[None, None]
-    image = image.contiguous(memory_format=torch.channels_last_3d)
+    image = np.zeros((network.arguments["inputs"], *model.shape), np.float32)
+    image[0] = normalise(model)
+    for number, name in enumerate(CHANNELS, 1):
+        if others and name in others and number < len(image):
+            other = other_to_model(*others[name], grid)
+            image[number] = normalise_beside(other, image[0])
+    chance = _one_pass(network, image)
+    if mirrored:
+        turned = np.ascontiguousarray(image[..., ::-1])
+        chance = (chance + _one_pass(network, turned)[..., ::-1]) / 2
+    return to_source_grid(np.ascontiguousarray(chance), grid)
+
+
+def _one_pass(network: UNet, image: Array) -> Array:
+    batch = torch.from_numpy(image)[None].contiguous(memory_format=torch.channels_last_3d)
     with torch.inference_mode():
-        chance = torch.sigmoid(network(image))[0, 0].numpy()
-    return to_source_grid(chance, grid)
+        return torch.sigmoid(network(batch))[0, 0].numpy()
 
 
-def segment(network: UNet, voxels: npt.NDArray[Any], affine: npt.ArrayLike) -> Mask:
+def segment(
+    network: UNet,
+    voxels: npt.NDArray[Any],
+    affine: npt.ArrayLike,
+    others: Mapping[str, Image] | None = None,
+) -> Mask:
     """Mask on the source grid at the fixed threshold."""
     volume = float(abs(np.linalg.det(np.asarray(affine)[:3, :3])))
-    return drop_small(predict(network, voxels, affine) > THRESHOLD, volume)
+    return drop_small(predict(network, voxels, affine, others) > THRESHOLD, volume)
 
 
 def load_run(folder: Path) -> UNet:
-    """Averaged and folded network of a training run."""
+    """Averaged network of a training run, folded, in evaluation mode."""
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     settings = json.loads(state["settings"])
-    network = UNet(channels=settings["channels"], thin=settings["thin"])
+    network = fold_batchnorm(
+        UNet(inputs=settings["inputs"], channels=settings["channels"], thin=settings["thin"])
+    )
     network.load_state_dict(state["averaged"])
-    return fold_batchnorm(network).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network.requires_grad_(False)
+    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
 def shipped_network(name: str) -> UNet:
     """Network stored with the product: a fold by patient, or ``all``."""
     import tomllib
 
-    folder = Path(__file__).resolve().parents[2] / "resources" / "models" / "flair-wml"
-    card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
+    card = tomllib.loads((MODEL / "card.toml").read_text(encoding="utf-8"))
     file = card["weights"]["file"] if name == "all" else f"folds/without-{name}.safetensors"
-    return load_unet(folder / file, card["network"]["arguments"])
+    return load_unet(MODEL / file, card["network"]["arguments"])
 
 
-# Classical baselines --------------------------------------------------------------------------
+def other_images(patient: str) -> dict[str, Image]:
+    """T1w and T2w of a labelled patient as stored."""
+    return {name: cases.read_nifti(cases.mni_file(patient, name.upper())) for name in CHANNELS}
 
 
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Maps of one patient that the baselines use; ``inner`` is the eroded brain."""
-
-    gold: Mask
-    inner: Mask
-    flair: Array
-    smooth: Array
-    others: tuple[Array, ...]
-    prior: Array
-
-
-def features(patient: str, exclude: tuple[str, ...]) -> Features:
-    """Z-scores (median and MAD over the eroded brain) and the prior without ``exclude``."""
-    case = load_labelled(patient)
-    brain = ndimage.binary_fill_holes(ndimage.binary_closing(case.flair > 3, iterations=2))
-    inner = np.asarray(ndimage.binary_erosion(brain, iterations=4), bool)
-    names = ("FLAIR", "T1", "T2")
-    images = [np.asarray(cases.read_nifti(cases._mni_file(patient, n))[0]) for n in names]
-    flair, *others = [_robust_z(np.asarray(image, np.float32), inner) for image in images]
-    masks = [m for p, m in _bank().items() if p not in exclude]
-    share = np.mean(masks, axis=0, dtype=np.float32)
-    prior = np.asarray(ndimage.gaussian_filter(share, 2.0), np.float32)
-    smooth = np.asarray(ndimage.gaussian_filter(flair, 0.8), np.float32)
-    return Features(case.gold, inner, flair, smooth, tuple(others), prior)
-
-
-_BANK: dict[str, Mask] = {}
-
-
-def _bank() -> dict[str, Mask]:
-    if not _BANK:
-        bank = cases.lesion_bank(cases.MASK_PATIENTS)
-        _BANK.update({p: m[:, ::-1] for p, m in bank.items()})
-    return _BANK
-
-
-def _robust_z(image: Array, inner: Mask) -> Array:
-    values = image[inner]
-    middle = np.median(values)
-    return ((image - middle) / (1.4826 * np.median(np.abs(values - middle)))).astype(np.float32)
-
-
-def _score_a(f: Features) -> Array:
-    return np.where(f.inner, f.flair, -9).astype(np.float32)
-
-
-def _score_c(f: Features) -> Array:
-    return np.where(f.prior > 0.01, _score_a(f), -9).astype(np.float32)
-
-
-def _score_d(f: Features) -> Array:
-    score = f.smooth + np.log(f.prior + 1e-3)
-    return np.where(f.inner, score, -19).astype(np.float32)
-
-
-def _best_threshold(score: Array, gold: Mask) -> float:
-    """Threshold of the best Dice on a patient whose truth may be used."""
-    candidates = np.unique(np.quantile(score[score > -8], np.linspace(0.5, 0.9999, 160)))
-    dices = [compare_fast(score > t, gold) for t in candidates]
-    return float(candidates[int(np.argmax(dices))])
-
-
-def compare_fast(found: Mask, gold: Mask) -> float:
-    """Voxel Dice alone."""
-    return 2 * float((found & gold).sum()) / max(float(found.sum() + gold.sum()), 1.0)
-
-
-def _stack_features(f: Features, where: Mask) -> torch.Tensor:
-    maps = (f.flair, f.smooth, *f.others, np.log(f.prior + 1e-3) / 2)
-    return torch.from_numpy(np.stack([m[where] for m in maps], 1))
-
-
-def _score_e(train: Features, test: Features) -> Array:
-    """Voxel perceptron on FLAIR, T1, T2 and prior, trained on the other patient."""
-    torch.manual_seed(0)
-    x, y = _stack_features(train, train.inner), torch.from_numpy(train.gold[train.inner]).float()
-    lesion = torch.nonzero(y)[:, 0]
-    healthy = torch.nonzero(y == 0)[:, 0]
-    net = torch.nn.Sequential(
-        torch.nn.Linear(x.shape[1], 24),
-        torch.nn.ReLU(),
-        torch.nn.Linear(24, 24),
-        torch.nn.ReLU(),
-        torch.nn.Linear(24, 1),
-    )
-    optimiser = torch.optim.Adam(net.parameters(), 5e-3)
-    for _ in range(600):
-        picks = torch.cat(
-            [
-                lesion[torch.randint(len(lesion), (400,))],
-                healthy[torch.randint(len(healthy), (3600,))],
-            ]
-        )
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(net(x[picks])[:, 0], y[picks])
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    result = np.full(test.gold.shape, -19, np.float32)
-    with torch.inference_mode():
-        result[test.inner] = net(_stack_features(test, test.inner))[:, 0].numpy()
-    return result
-
-
-def baselines(patient: str) -> dict[str, dict[str, float]]:
-    """Dice of the classical rules on a patient, threshold from the other patient."""
-    other = next(p for p in cases.IMAGE_PATIENTS if p != patient)
-    test, train = features(patient, (patient,)), features(other, (patient, other))
-    rules: dict[str, Callable[[Features], Array]] = {
-        "A z-score": _score_a,
-        "C z-score and prior": _score_c,
-        "D smoothed z + log prior": _score_d,
-        "E voxel perceptron, FLAIR T1 T2 prior": lambda f: _score_e(train, f),
-    }
-    result = {}
-    for name, rule in rules.items():
-        score, own = rule(test), rule(train)
-        found = drop_small(score > _best_threshold(own, train.gold), 1.0, 3.0)
-        result[name] = {
-            "dice": compare_fast(found, test.gold),
-            "best_dice": compare_fast(score > _best_threshold(score, test.gold), test.gold),
-        }
-    return result
-
-
-# Behaviour outside the labelled brains ----------------------------------------------------------
-
-
-def raw_head_report(network: UNet, patient: str, study: int) -> dict[str, float]:
-    """Marked volume inside and outside the brain of a raw head (total load is not labelled)."""
-    import SimpleITK as sitk
-
-    folder = data_root() / "ms_open_longitudinal" / "raw" / f"patient{patient}"
-    voxels, affine = cases.read_nifti(folder / f"study{study}_FLAIR.nii.gz")
-    started = time.perf_counter()
-    mask = segment(network, voxels, affine)
-    seconds = time.perf_counter() - started
-    transform = sitk.ReadTransform(str(folder / f"study{study}_FLAIR_to_common_space.txt"))
-    native = sitk.ReadImage(str(folder / f"study{study}_FLAIR.nii.gz"))
-    common = sitk.ReadImage(str(folder / "brainmask.nii.gz"), sitk.sitkFloat32)
-    brain = sitk.Resample(common, native, transform.GetInverse(), sitk.sitkLinear, 0.0)
-    inside = sitk.GetArrayFromImage(brain) > 0.5
-    ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
-    return {
-        "marked_in_brain_ml": float((mask & inside).sum()) * ml,
-        "marked_outside_ml": float((mask & ~inside).sum()) * ml,
-        "wall_s": seconds,
-    }
-
-
-def healthy_report(network: UNet, patient: str) -> dict[str, float]:
-    """Marked volume where there is nothing: made-up brains, and the patient inpainted."""
-    tissues = cases.template_tissues()
-    result = {}
-    for seed in range(4):
-        image = lesion_free_brain(tissues, seed)
-        affine = np.array(cases.MNI_AFFINE) @ np.diag([0.84, 0.84, 0.84, 1.0])
-        mask = segment(network, image + 1, affine)
-        result[f"template {seed}"] = float(mask.sum()) * 0.84**3 / 1000
-    if patient != "all":
-        clean = cases.mni_anatomy(patient, healthy=True)
-        assert clean.image is not None
-        mask = segment(network, clean.image + 1, np.array(cases.MNI_AFFINE))
-        result["patient inpainted"] = float(mask.sum()) / 1000
-    return result
-
-
-def resolution_report(network: UNet, case: LabelledCase, slice_mm: float = 4.0) -> Figures:
-    """The same patient as 4 mm slices: mask compared on the thick-slice grid."""
-    step = int(slice_mm)
-    depth = case.flair.shape[0] // step
-    shape = (depth, step, *case.flair.shape[1:])
-    thick = case.flair[: depth * step].reshape(shape).mean(1)
-    gold = case.gold[: depth * step].reshape(shape).mean(1) > 0.5
-    affine = case.affine @ np.diag([step, 1.0, 1.0, 1.0])
-    affine[:3, 3] += case.affine[:3, 0] * (step - 1) / 2
-    return compare(segment(network, thick, affine), gold, slice_mm)
-
-
-def report(name: str, network: UNet, quick: bool = False) -> dict[str, Any]:
-    """Everything about one left-out patient."""
+def own_figures(name: str, network: UNet) -> dict[str, Any]:
+    """The network's own figures on a patient, in every way the application offers."""
     case = load_labelled(name)
     started, cpu = time.perf_counter(), time.process_time()
     chance = predict(network, case.flair, case.affine)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
-    found = drop_small(chance > THRESHOLD, 1.0)
-    figures = compare(found, case.gold)
-    sweep = {
-        f"{t:.1f}": round(compare_fast(chance > t, case.gold), 3)
+    result: dict[str, Any] = {"case": name, "threshold": THRESHOLD, **_measured(chance, case.gold)}
+    result |= {"wall_s": wall, "cpu_s": cpu}
+    result["dice_by_threshold"] = {
+        f"{t:.1f}": round(voxel_dice(chance > t, case.gold), 3)
         for t in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     }
-    result: dict[str, Any] = {"case": name, "threshold": THRESHOLD, **asdict(figures)}
-    result |= {"wall_s": wall, "cpu_s": cpu, "dice_by_threshold": sweep}
-    if not quick:
-        result["thick_slices"] = asdict(resolution_report(network, case))
-        result["baselines"] = baselines(name)
-        result["raw_heads"] = {
-            f"03 study {study}": raw_head_report(network, "03", study) for study in (1, 2)
-        }
-        result["healthy"] = healthy_report(network, name)
+    mirrored = predict(network, case.flair, case.affine, mirrored=True)
+    result["mirrored"] = _measured(mirrored, case.gold)
+    if network.arguments["inputs"] > 1:
+        others = other_images(name)
+        together = predict(network, case.flair, case.affine, others)
+        result["with_t1_t2"] = _measured(together, case.gold)
+        for channel, image in others.items():
+            one = predict(network, case.flair, case.affine, {channel: image})
+            result[f"with_{channel}"] = _measured(one, case.gold)
+    return result
+
+
+def _measured(chance: Array, gold: Mask) -> dict[str, Any]:
+    found = drop_small(chance > THRESHOLD, 1.0)
+    more = agreement(found, gold, (1.0, 1.0, 1.0))
+    matched = more.match.f1
+    return {
+        **asdict(compare(found, gold)),
+        "lesion_f1_matched": matched,
+        "hd95_mm": more.hd95_mm,
+        "found_by_size": [list(pair) for pair in more.found_by_size],
+    }
+
+
+def report(name: str, network: UNet, quick: bool = False) -> dict[str, Any]:
+    """Everything about one left-out patient."""
+    from inference.training.baselines import baselines
+    from inference.training.behaviour import (
+        healthy_report,
+        raw_head_report,
+        thick_slices,
+        without_flair,
+    )
+
+    result = own_figures(name, network)
+    if quick:
+        return result
+    result["thick_slices"] = asdict(thick_slices(network, load_labelled(name)))
+    result["baselines"] = baselines(name)
+    result["raw_heads"] = {
+        f"{patient} study {study}": raw_head_report(network, patient, study)
+        for patient in ("01", "03")
+        for study in (1, 2)
+    }
+    result["healthy"] = healthy_report(network, name)
+    result["other_sequences_ml"] = without_flair(network, name)
     return result
 
 
@@ -335,6 +256,9 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, help="folder with the runs 07 and 19")
+    parser.add_argument(
+        "--made-up", type=Path, help="folder of a run without any real picture, to compare"
+    )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--quick", action="store_true", help="only the network's own figures")
     parser.add_argument("--threads", type=int, default=1)
@@ -343,8 +267,13 @@ def main() -> None:
     results = []
     for name in (n for n in FOLDS if n != "all"):
         network = load_run(given.runs / name) if given.runs else shipped_network(name)
-        results.append(report(name, network, given.quick))
-        print(json.dumps(results[-1], indent=1, default=lambda v: round(v, 3)))
+        result = report(name, network, given.quick)
+        if given.made_up:
+            case = load_labelled(name)
+            chance = predict(load_run(given.made_up / name), case.flair, case.affine)
+            result["synthesis_only"] = _measured(chance, case.gold)
+        results.append(result)
+        print(json.dumps(result, indent=1, default=lambda v: round(v, 3)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"peak memory of this process {peak:.2f} GB")
     if given.out:

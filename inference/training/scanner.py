@@ -106,10 +106,11 @@ def ghosted(rng: np.random.Generator, light: Array) -> Array:
     strength = np.float32(rng.uniform(0.02, 0.12))
     if rng.random() < 0.5:
         shift = int(rng.integers(8, max(9, light.shape[axis] // 2)))
-        return light * (1 - strength) + strength * np.roll(light, shift, axis)
+        return (light * (1 - strength) + strength * np.roll(light, shift, axis)).astype(np.float32)
     phase = np.zeros((1, 1, 1), np.float32)
     for a, size in enumerate(light.shape):
         along = [-1 if b == a else 1 for b in range(3)]
         turns = rng.uniform(-0.35, 0.35)
         phase = phase + (np.arange(size, dtype=np.float32) * np.float32(turns)).reshape(along)
-    return light + strength * np.float32(0.6) * np.cos(2 * np.pi * phase + rng.uniform(0, 6.28))
+    wave = np.cos(2 * np.pi * phase + rng.uniform(0, 2 * np.pi))
+    return (light + 0.6 * strength * wave).astype(np.float32)

@@ -61,7 +61,7 @@ def large_shapes(soop: int = 16, lesymap: int = 8) -> list[LargeShape]:
 
 
 def _shape(mask: npt.NDArray[np.uint8], affine: npt.NDArray[np.float64]) -> LargeShape:
-    from_mni = np.linalg.inv(affine) @ np.asarray(MNI_AFFINE)
+    from_mni = np.asarray(np.linalg.inv(affine) @ np.asarray(MNI_AFFINE), np.float64)
     to_mni = np.linalg.inv(from_mni)
     inside = np.argwhere(mask)[::9] @ to_mni[:3, :3].T + to_mni[:3, 3]
     return LargeShape(mask, from_mni, inside)

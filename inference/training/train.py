@@ -6,8 +6,8 @@ The learning rate follows the share of the steps done; ``--minutes`` ends a piec
 and ``--resume`` goes on from its checkpoint. A checkpoint is written every two minutes.
 
 Beside the lesion, the network learns which tissue every 2 mm voxel is (a head that exists in
-training only): what lies in cortex is then less often taken for lesion. At the start of each piece
-the network looks at whole training heads, and patches go where it was wrong.
+training only): what lies in cortex is then less often taken for lesion. Now and then the network
+looks at whole training heads, and patches go where it was wrong.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Settings:
     Of the ``batch`` patches of a step ``fresh`` are new, the others come from the last ``memory``
     ones. The network has no normalisation layers: it starts from weights that are folded already
     (`warm_network`), so it trains as it will be used. From ``plain_from`` (share of the steps) on
-    every voxel counts the same, so that the probability is one.
+    every voxel counts the same, so that the probability is one. Every ``look`` steps the network
+    looks for its mistakes.
     """
 
     channels: tuple[int, ...] = (16, 32, 64, 96)
@@ -64,6 +65,7 @@ class Settings:
     seed: int = 0
     tissue: float = 0.3
     plain_from: float = 0.75
+    look: int = 400
 
 
 def small_lesion_weight(label: Array) -> Array:
@@ -161,9 +163,7 @@ class Trainer:
         self.network = network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.tissue = torch.nn.Conv3d(settings.channels[0], len(TISSUES), 1)
         self._features: list[torch.Tensor] = []
-        network.decoder[-1].register_forward_hook(
-            lambda module, inputs, output: self._features.append(output)
-        )
+        network.decoder[-1].register_forward_hook(self._keep_features)
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
         parameters = [*self.network.parameters(), *self.tissue.parameters()]
         self.optimiser = torch.optim.AdamW(
@@ -173,6 +173,9 @@ class Trainer:
         self.steps = 0
         self.seconds = 0.0
         self.cpu_seconds = 0.0
+
+    def _keep_features(self, module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        self._features.append(output)
 
     def step(self) -> float:
         """Make a batch, learn from it, return the loss."""
@@ -225,7 +228,7 @@ class Trainer:
                 continue
             chance = self._chance(anatomy.image)
             wrong = (chance > 0.3) & ~anatomy.unknown
-            wrong &= ~np.asarray(ndimage.binary_dilation(anatomy.gold, iterations=2))
+            wrong &= ~np.asarray(ndimage.binary_dilation(anatomy.gold, iterations=2), bool)
             spots = np.argwhere(wrong)
             counts[number] = len(spots)
             picks = self.source.rng.permutation(len(spots))[:most]
@@ -329,10 +332,10 @@ def run(trainer: Trainer, out: Path, minutes: float = np.inf, **more: Any) -> bo
     begun, saved, cpu_begun = time.monotonic(), time.monotonic(), time.process_time()
     before, cpu_before = trainer.seconds, trainer.cpu_seconds
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
-        if trainer.steps < steps:
-            wrong = trainer.look_for_mistakes()
-            print(json.dumps({"steps": trainer.steps, "wrong": wrong}), file=log, flush=True)
         while trainer.seconds - before < 60 * minutes and trainer.steps < steps:
+            if not trainer.source.hard or trainer.steps % trainer.settings.look == 0:
+                line = {"steps": trainer.steps, "wrong": trainer.look_for_mistakes()}
+                print(json.dumps(line), file=log, flush=True)
             recent.append(trainer.step())
             trainer.seconds = before + time.monotonic() - begun
             trainer.cpu_seconds = cpu_before + time.process_time() - cpu_begun

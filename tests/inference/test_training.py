@@ -10,11 +10,26 @@ from scipy import ndimage
 
 torch = pytest.importorskip("torch")
 from inference.model import availability, load_card  # noqa: E402
-from inference.training import cases, package  # noqa: E402
+from inference.training import cases, evaluate, package  # noqa: E402
 from inference.training.cases import FOLDS, Anatomy, inpaint, match_moments  # noqa: E402
-from inference.training.evaluate import compare, drop_small, load_run, segment  # noqa: E402
+from inference.training.channels import dropped  # noqa: E402
+from inference.training.evaluate import (  # noqa: E402
+    compare,
+    drop_small,
+    load_run,
+    predict,
+    segment,
+)
+from inference.training.shapes import LargeShape  # noqa: E402
 from inference.training.synthesis import Synthesiser  # noqa: E402
-from inference.training.train import Settings, Trainer, lesion_loss, run  # noqa: E402
+from inference.training.train import (  # noqa: E402
+    Settings,
+    Trainer,
+    lesion_loss,
+    run,
+    tissue_loss,
+    warm_network,
+)
 
 SHAPE = (48, 56, 48)
 PATCH = (32, 32, 32)
@@ -73,16 +88,131 @@ def test_the_same_seed_gives_the_same_patches(source):
 
 def test_a_few_steps_bring_the_loss_down_and_a_checkpoint_goes_on(source, tmp_path):
     torch.set_num_threads(1)
-    settings = Settings(channels=(4, 6, 8, 8), thin=4, patch=PATCH, batch=2, warmup=3)
+    settings = Settings(
+        channels=(4, 6, 8, 8), thin=4, patch=PATCH, batch=2, warmup=3, rate=5e-3, steps=26, look=13
+    )
     trainer = Trainer(source, settings)
-    losses = [trainer.step(0.0) for _ in range(24)]
+    losses = [trainer.step() for _ in range(24)]
     assert np.mean(losses[-6:]) < np.mean(losses[:6])
     trainer.save(tmp_path / "checkpoint.pt", fold="test")
     other = Trainer(source, settings)
     other.load(tmp_path / "checkpoint.pt")
     assert other.steps == 24
-    run(other, tmp_path, minutes=5, steps=26)
+    assert run(other, tmp_path, minutes=5)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["steps"] == 26
+
+
+def test_a_piece_that_runs_out_of_time_says_so_and_keeps_its_steps(source, tmp_path):
+    settings = Settings(channels=(4, 6, 8, 8), thin=4, patch=PATCH, batch=1, steps=10**6)
+    assert not run(Trainer(source, settings), tmp_path, minutes=0.02)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert 0 < state["steps"] < 10**6
+
+
+def test_new_channels_change_nothing_until_they_are_trained(tmp_path):
+    from safetensors.torch import save_file
+
+    small = Settings(channels=(4, 6, 8, 8), thin=4, inputs=1)
+    old = warm_network(small)
+    save_file({k: v.contiguous() for k, v in old.state_dict().items()}, str(tmp_path / "old"))
+    new = warm_network(Settings(channels=(4, 6, 8, 8), thin=4), tmp_path / "old")
+    image = torch.randn(1, 3, 16, 32, 16)
+    with torch.inference_mode():
+        assert torch.allclose(old(image[:, :1]), new(image), atol=1e-5)
+    assert not torch.equal(new(image), new(torch.flip(image, (2,))))
+
+
+def test_mistakes_are_found_only_where_the_truth_is_known(source):
+    settings = Settings(channels=(4, 6, 8, 8), thin=4, patch=PATCH)
+    trainer = Trainer(source, settings)
+    torch.nn.init.constant_(trainer.network.head.bias, 9.0)  # marks everything
+    wrong = trainer.look_for_mistakes(most=50)
+    kinds = [a.kind for a in source.anatomies]
+    assert kinds.index("template") not in wrong
+    for number, count in wrong.items():
+        anatomy = source.anatomies[number]
+        spots = trainer.source.hard[number]
+        assert len(spots) == 50
+        assert count < anatomy.gold.size or not anatomy.gold.any()
+        assert not anatomy.gold[tuple(spots.T)].any()
+        assert not anatomy.unknown[tuple(spots.T)].any()
+    trainer.source.hard.clear()
+
+
+def test_tissue_teaches_only_where_it_is_known():
+    logits = torch.zeros(1, 4, 2, 2, 2, requires_grad=True)
+    tissue = torch.full((1, 2, 2, 2), -1, dtype=torch.int8)
+    assert float(tissue_loss(logits, tissue).detach()) == 0
+    tissue[0, 0] = 2
+    tissue_loss(logits, tissue).backward()
+    assert logits.grad is not None
+    assert float(logits.grad[0, :, 0].abs().min()) > 0
+    assert float(logits.grad[0, :, 1].abs().max()) == 0
+
+
+def test_t1_and_t2_come_with_the_patches_that_can_have_them():
+    source = Synthesiser([phantom("template")], {"99": np.ones(SHAPE, bool)}, seed=3)
+    patches = [source.sample(PATCH) for _ in range(16)]
+    there = [p.others for p in patches if p.others is not None]
+    assert 2 <= len(there) <= 14
+    for others in there:
+        assert others.shape == (2, *PATCH)
+        assert -1 <= others.min() <= others.max() <= 2
+    rng = np.random.default_rng(0)
+    kept = np.array([[c.any() for c in dropped(rng, there[0])] for _ in range(60)])
+    assert 0.6 < kept.mean() < 0.95
+    assert not kept.all(axis=1).all()
+
+
+def test_a_lesion_is_dark_on_t1_and_bright_on_t2():
+    ball = phantom("template")
+    source = Synthesiser([ball], {"99": np.ones(SHAPE, bool)}, seed=5)
+    differences = []
+    for _ in range(40):
+        patch = source.sample(PATCH)
+        white = np.repeat(np.repeat(np.repeat(patch.tissue == 3, 2, 0), 2, 1), 2, 2)
+        lesion, healthy = patch.label > 0, white & (patch.label == 0) & (patch.image > -0.4)
+        if patch.others is not None and min(lesion.sum(), healthy.sum()) > 500:
+            differences.append([c[lesion].mean() - c[healthy].mean() for c in patch.others])
+    t1, t2 = np.median(differences, axis=0)
+    assert t1 < -0.05
+    assert t2 > 0.1
+
+
+def test_a_large_shape_is_planted_and_labelled():
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[16:32, 18:40, 14:34] = 1
+    shape = LargeShape(mask, np.eye(4), np.argwhere(mask)[::9].astype(float))
+    source = Synthesiser([phantom("template")], {"99": mask > 0}, seed=2, large=[shape])
+    source._pick_masks = lambda anatomy: []
+    source._pick_large = lambda anatomy: shape
+    patches = [source.sample(PATCH) for _ in range(8)]
+    assert np.mean([p.label.mean() for p in patches]) > 0.05
+
+
+def test_the_other_channels_reach_the_network():
+    network = warm_network(Settings(channels=(4, 6, 8, 8), thin=4))
+    rng = np.random.default_rng(0)
+    head = np.zeros((30, 40, 40), np.float32)
+    head[6:24, 8:32, 8:32] = 100 + rng.normal(0, 5, (18, 24, 24))
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])[:, [2, 1, 0, 3]]
+    alone = predict(network, head, affine)
+    assert np.array_equal(alone, predict(network, head, affine, {}))
+    assert not np.allclose(alone, predict(network, head, affine, {"t2": (head[::-1], affine)}))
+
+
+def test_the_mirrored_pass_is_turned_back_before_the_mean(monkeypatch):
+    def ramp(network, image):
+        return np.broadcast_to(np.linspace(0, 1, image.shape[-1]), image.shape[1:])
+
+    monkeypatch.setattr(evaluate, "_one_pass", ramp)
+    network = warm_network(Settings(channels=(4, 6, 8, 8), thin=4))
+    head = np.zeros((24, 24, 24), np.float32)
+    head[4:20, 4:20, 4:20] = 100
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])[:, [2, 1, 0, 3]]
+    inner = (slice(6, 18),) * 3
+    assert np.ptp(predict(network, head, affine)[inner]) > 0.1
+    assert predict(network, head, affine, mirrored=True)[inner] == pytest.approx(0.5, abs=1e-5)
 
 
 def test_unknown_voxels_do_not_teach():
@@ -123,7 +253,7 @@ def test_inpainting_removes_a_lesion():
     assert anatomy.image is not None
     clean = inpaint(anatomy.image, anatomy.gold, anatomy.place, np.random.default_rng(0))
     assert abs(clean[anatomy.gold].mean()) < 0.05
-    far = ~ndimage.binary_dilation(anatomy.gold, iterations=6)
+    far = ~np.asarray(ndimage.binary_dilation(anatomy.gold, iterations=6), bool)
     assert np.abs(clean - anatomy.image)[far].max() < 0.02
 
 
