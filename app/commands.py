@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from imaging.heatmap import PICTURE
 from viewer.state.display import Layout
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ def needs_mask(program: Program) -> str:
 def needs_lesion(program: Program) -> str:
     """Why a command on the chosen lesion cannot run, or nothing."""
     return "" if program.workspace.selection is not None else "Choose a lesion in the list first"
+
+
+def needs_guess(program: Program) -> str:
+    """Why there is no guess of normal to compare with, or nothing."""
+    if any(one.meaning == PICTURE for one in program.workspace.case.heatmaps):
+        return ""
+    return "There is no guess of normal yet: run a model of “What differs from normal”"
 
 
 def needs_repeats(program: Program) -> str:
@@ -206,6 +214,7 @@ def _rows() -> list[Command]:
         row("ai.run", "Run the chosen model", "AI", lambda p: p.models.run(), ("Ctrl+R",), why_not=needs_volume),
         row("ai.cancel", "Cancel the run", "AI", lambda p: p.models.cancel(), ("Ctrl+.",), why_not=lambda p: "" if p.models.running else "No model is running"),
         row("ai.explain", "Explain the chosen lesion", "AI", lambda p: p.models.explain_lesion(), ("Ctrl+L",), why_not=needs_lesion),
+        row("ai.guess", "Compare with the guess of normal", "AI", lambda p: p.window.show_guess(), why_not=needs_guess),
         row("ai.train", "Train a model…", "AI", lambda p: p.window.ask_training(), ("Ctrl+T",)),
     ]
     help_rows = [

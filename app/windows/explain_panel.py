@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QProgressBar, QWidget
+from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QWidget
 
 from app.windows.controls import allow, button, column, field, rule, scrolling, sentence
+from app.windows.guess_view import GuessView
 from app.windows.listening import listen
+from app.windows.theme import set_role
 from app.workspace import Workspace
 from imaging.heatmap import GRAD_CAM, Heatmap
 from imaging.segmentation import Segmentation
@@ -96,16 +98,24 @@ class ExplainPanel(QWidget):
         self.bar.setRange(0, 0)
         self.result = sentence(role="text")
         self.ended = sentence()
+        self.guess_title = QLabel("What the model takes for normal")
+        set_role(self.guess_title, "title")
+        self.guess = GuessView(workspace)
         self._arrange()
         listen(self, workspace.case_changed, self._on_case)
         listen(self, workspace.selection_changed, self._on_selection)
         self.set_idle("")
+        self._show_guess()
         self._show_result()
 
     def _arrange(self) -> None:
         inner = QWidget()
         column(self, margin=0).addWidget(scrolling(inner))
         layout = column(inner)
+        layout.addWidget(self.guess_title)
+        layout.addWidget(self.guess)
+        self.guess_rule = rule()
+        layout.addWidget(self.guess_rule)
         layout.addWidget(
             sentence(
                 "Grad-CAM shows which parts of the image moved the model towards its answer. "
@@ -170,6 +180,11 @@ class ExplainPanel(QWidget):
             part.setVisible(self._busy)
         self.ended.setVisible(bool(self.ended.text()) and not self._busy)
 
+    def _show_guess(self) -> None:
+        known = self.guess.guess is not None
+        for part in (self.guess_title, self.guess, self.guess_rule):
+            part.setVisible(known)
+
     def _show_result(self) -> None:
         maps = [m for m in self._workspace.case.heatmaps if m.meaning == GRAD_CAM]
         self.result.setVisible(bool(maps))
@@ -187,6 +202,7 @@ class ExplainPanel(QWidget):
     def _on_case(self, changes, origin) -> None:
         if any(change.parts & {"added", "removed"} for change in changes):
             self._show_buttons()
+            self._show_guess()
             self._show_result()
 
     def _on_selection(self, lesion) -> None:

@@ -52,7 +52,7 @@ _SEPARATOR_AFTER = {
     "view.crosshair",
     "solid.fit",
     "view.cine",
-    "ai.explain",
+    "ai.guess",
 }
 
 
@@ -124,6 +124,7 @@ class MainWindow(QMainWindow):
         self.findings = FindingsPanel(workspace)
         self.models = ModelPanel(workspace)
         self.explain = ExplainPanel(workspace)
+        self.explain.guess.large_wanted.connect(self.show_guess)
         self.tools = ToolsPanel(workspace)
         self.segments = SegmentsPanel(workspace)
         self.overlays = OverlaysPanel(workspace)
@@ -420,6 +421,18 @@ class MainWindow(QMainWindow):
         work.changed.connect(dialog.show_now)
         work.installed.connect(dialog.show_installed)
         dialog.follow(lambda: work.state)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.show()
+
+    def show_guess(self) -> None:
+        """The guess of normal in a window of its own; there is only one."""
+        from app.windows.guess_window import GuessWindow
+
+        for dialog in self.findChildren(GuessWindow):
+            dialog.raise_()
+            dialog.activateWindow()
+            return
+        dialog = GuessWindow(self._workspace, self)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()
 

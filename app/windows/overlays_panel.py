@@ -28,7 +28,7 @@ from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
 from app.workspace import Workspace
 from imaging.edits.edit import RemoveItem
 from imaging.errors import EditRefused
-from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY, Heatmap
+from imaging.heatmap import DEVIATION, GRAD_CAM, PICTURE, PROBABILITY, UNCERTAINTY, Heatmap
 from imaging.volume import Volume
 from viewer.state.colour_tables import COLOUR_TABLES, colours
 from viewer.state.display import DisplayState, Overlay, drawing_id
@@ -36,9 +36,17 @@ from viewer.state.display import DisplayState, Overlay, drawing_id
 MEANINGS = {
     PROBABILITY: "Probability of the finding, as the model gives it",
     GRAD_CAM: "Bright = evidence that moved the model towards “finding”; not a measure of truth",
-    UNCERTAINTY: "Bright = the model is unsure",
+    UNCERTAINTY: "Bright = the model is unsure here: it may be wrong in either direction",
+    DEVIATION: "Bright = unlike what the model expects at this place; it does not say “ill”",
+    PICTURE: "A guess, not a measurement: what the model would expect in a head without findings",
 }
-NAMES = {PROBABILITY: "Probability", GRAD_CAM: "Grad-CAM", UNCERTAINTY: "Uncertainty"}
+NAMES = {
+    PROBABILITY: "Probability",
+    GRAD_CAM: "Grad-CAM",
+    UNCERTAINTY: "Uncertainty",
+    DEVIATION: "Deviation from normal",
+    PICTURE: "Guess of normal",
+}
 SMALLEST_RANGE = 0.01
 
 
