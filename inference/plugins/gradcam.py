@@ -71,11 +71,12 @@ def grad_cam(
         raise ValueError(f"the network has no layer {layer!r}") from error
     activation, gradient = _activation_and_gradient(network, module, image, target, output)
     if method == "grad":
-        weight = gradient.mean(dim=(2, 3, 4), keepdim=True)
+        weight = gradient.mean(dim=tuple(range(2, gradient.ndim)), keepdim=True)
     else:
         weight = _pooled(gradient, window)
     heat = functional.relu((weight * activation).sum(dim=1, keepdim=True))
-    heat = functional.interpolate(heat, image.shape[2:], mode="trilinear", align_corners=False)
+    mode = "trilinear" if heat.ndim == 5 else "bilinear"
+    heat = functional.interpolate(heat, image.shape[2:], mode=mode, align_corners=False)
     return heat[0, 0].float().cpu().numpy()
 
 
@@ -84,13 +85,15 @@ def _activation_and_gradient(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Output of a layer and the gradient of the summed logits with respect to it.
 
+    A target without axes stands for the one logit of a network that answers for the whole image.
+
     The graph begins at that layer: what comes before needs no gradient and keeps no memory.
     """
     kept: list[torch.Tensor] = []
 
     def begin_graph(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
         kept.append(output.detach().requires_grad_(True))
-        return kept[-1]
+        return kept[-1].clone()  # what comes next may work in place, which a leaf does not allow
 
     handle = module.register_forward_hook(begin_graph)
     try:
