@@ -22,6 +22,9 @@ class Code(NamedTuple):
 
 LESION_CATEGORY = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 LESION_TYPE = Code("52988006", "SCT", "Lesion")
+#: Categories of labels that name parts of a body and no finding: anatomical structure, tissue,
+#: body substance.
+BODY_PARTS = frozenset({"123037004", "85756007", "91720002"})
 WHITE_MATTER_HYPERINTENSITY = Code("110702", "DCM", "White matter T2 hyperintensity")
 
 #: Distinct under the common colour-vision deficiencies (Okabe and Ito 2008), without black.
@@ -207,6 +210,11 @@ class Segmentation:
     def opened(self) -> bool:
         """True for finished work of somebody else: read from a file, and no proposal."""
         return not self.draft and self.id.startswith(OPENED_ID)
+
+    @property
+    def anatomical(self) -> bool:
+        """True where every label names a part of the body: there is no finding to list."""
+        return bool(self.segments) and all(s.category.value in BODY_PARTS for s in self.segments)
 
     def proposes(self, segment: Segment | None) -> bool:
         """True for the label of a draft with what nobody has taken over: its first one."""

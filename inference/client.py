@@ -407,7 +407,7 @@ def _settings(card: ModelCard, volumes: Mapping[str, Volume]) -> tuple[tuple[str
             (MIN_VOXELS_SETTING, str(min_voxels(card, first.geometry))),
         ]
     if len(card.inputs) > 1:
-        settings.append(("images", ", ".join(volumes)))
+        settings.append(("images", " + ".join(volumes)))
     return tuple(settings)
 
 

@@ -210,11 +210,15 @@ class Prepared:
     others : mapping of str to ndarray
         The other images by the card's name for them, on the same grid; what was not given is not
         in it.
+    scale : (float, float) or None
+        Values of the first image that became -1 and 0: background and main tissue peak; needed
+        where a picture is given back.
     """
 
     array: np.ndarray
     grid: Any
     others: Mapping[str, np.ndarray] = field(default_factory=dict)
+    scale: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

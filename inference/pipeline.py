@@ -17,6 +17,7 @@ from imaging.geometry import Box, Geometry
 from inference.grids import into_source, target_on_model
 from inference.model import (
     MAPS,
+    PICTURE,
     PRESENCE,
     TISSUE,
     Found,
@@ -26,7 +27,7 @@ from inference.model import (
     Runner,
     SourceImage,
 )
-from inference.postprocess import FLOOR, min_voxels
+from inference.postprocess import FLOOR, IMAGE_SCALE, min_voxels
 from inference.preprocess import ModelGrid
 from inference.suitability import pixel_doubt
 
@@ -137,7 +138,10 @@ def segment(
     report.step(1.0)
     if heatmap is not None:
         _explain_all(runner, prepared, wanted.mask, heatmap, layer, report)
-    return dict(found.facts), filled
+    facts = dict(found.facts)
+    if PICTURE in filled and prepared.scale is not None:
+        facts[IMAGE_SCALE] = list(prepared.scale)
+    return facts, filled
 
 
 def _bring_back(found: Found, grid: ModelGrid, wanted: Wanted, report: Report) -> tuple[str, ...]:

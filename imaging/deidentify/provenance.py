@@ -43,7 +43,9 @@ _NETWORKS = frozenset(
      "hd", "bet", "hdbet", "lst", "fsl", "ants", "spm", "totalsegmentator", "brats", "deepmedic",
      "mindglide", "slicer", "itk", "itksnap", "elastix", "dcmqi", "highdicom", "threshold",
      "nnunetv2", "atlas", "ensemble", "fold", "fast", "first", "small", "large", "tiny",
-     "mini", "nano", "lite", "demo", "example", "grow", "region", "growing", "level", "set")
+     "mini", "nano", "lite", "demo", "example", "grow", "region", "growing", "level", "set",
+     "flair", "wml", "planes", "thorough", "infarct", "deviation", "click", "presence", "refine",
+     "brain", "tissue", "lesion", "lesions", "white", "matter", "normal", "clicks")
 )  # fmt: skip
 
 
@@ -127,5 +129,9 @@ _SETTING_WORDS = frozenset(
         "sigma",
         "seed",
         "smallest",
+        "picture",
+        "low",
+        "high",
+        "clicks",
     )
 )

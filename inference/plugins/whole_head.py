@@ -27,11 +27,17 @@ from inference.devices import (
     climb_down,
     ladder,
 )
-from inference.model import Found, ModelCard, Prepared, Report, SourceImage, check_weights
+from inference.model import PICTURE, Found, ModelCard, Prepared, Report, SourceImage, check_weights
 from inference.plugins.forward import as_image, logits, price
 from inference.plugins.gradcam import grad_cam
 from inference.plugins.unet import load_unet
-from inference.preprocess import normalise, normalise_beside, other_to_model, to_model_grid
+from inference.preprocess import (
+    intensity_landmarks,
+    normalise,
+    normalise_beside,
+    other_to_model,
+    to_model_grid,
+)
 
 #: What the user may ask for -> submodule: places of 4 mm, and of 16 mm.
 LAYERS = {"fine": "decoder.1", "coarse": "bottleneck"}
@@ -213,7 +219,8 @@ def prepare_images(card: ModelCard, images: Mapping[str, SourceImage]) -> Prepar
         for name, other in images.items()
         if name != first
     }
-    return Prepared(normal, grid, others)
+    scale = intensity_landmarks(array) if PICTURE in card.maps else None
+    return Prepared(normal, grid, others, scale)
 
 
 def as_channels(card: ModelCard, prepared: Prepared) -> np.ndarray:

@@ -102,7 +102,8 @@ def test_each_installed_model_keeps_the_contract(client, model):
     np.testing.assert_array_equal(first.probability, again.probability)
     np.testing.assert_array_equal(first.mask, again.mask)
     assert first.provenance.digest == model.card.weights_sha256
-    draft, probability, heat = as_items(first, volume, model.card)
+    made = as_items(first, volume, model.card)
+    draft, probability, heat = made.segmentation, made.probability, made.grad_cam
     assert draft.draft
     assert draft.geometry.same_grid(volume.geometry)
     assert set(np.unique(draft.labels)) <= {0, *(label.number for label in model.card.labels)}

@@ -1,5 +1,7 @@
 """From an answer to items of a case."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_models import make_head
@@ -8,9 +10,10 @@ from imaging.analysis.morphology import draft_mask
 from imaging.edits.operations import min_voxels_of
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
-from imaging.heatmap import GRAD_CAM, PROBABILITY
-from imaging.segmentation import AUTOMATIC, Provenance
+from imaging.heatmap import DEVIATION, GRAD_CAM, PICTURE, PROBABILITY, UNCERTAINTY
+from imaging.segmentation import AUTOMATIC, PALETTE, Code, Provenance
 from inference.messages import ExplainAnswer, SegmentAnswer
+from inference.model import OutputLabel
 from inference.postprocess import as_items, explanation_item, min_voxels
 
 
@@ -23,7 +26,8 @@ def an_answer(volume, truth, heat=False):
 
 def test_the_draft_says_that_it_is_one_and_where_it_comes_from(tiny_model):
     volume, truth = make_head()
-    draft, probability, heat = as_items(an_answer(volume, truth), volume, tiny_model.card)
+    made = as_items(an_answer(volume, truth), volume, tiny_model.card)
+    draft, probability = made.segmentation, made.probability
     assert draft.draft
     assert draft.threshold == 0.5
     assert draft.volume_id == probability.volume_id == volume.id
@@ -33,7 +37,8 @@ def test_the_draft_says_that_it_is_one_and_where_it_comes_from(tiny_model):
     assert draft.provenance.digest == "a" * 64
     assert min_voxels_of(draft) == 3
     assert probability.meaning == PROBABILITY
-    assert heat is None
+    assert made.grad_cam is None
+    assert made.items == (probability, draft)
     np.testing.assert_array_equal(draft.labels, truth)
 
 
@@ -41,7 +46,7 @@ def test_each_answer_gets_ids_of_its_own(tiny_model):
     volume, truth = make_head()
     answer = an_answer(volume, truth, heat=True)
     a, b = (as_items(answer, volume, tiny_model.card) for _ in range(2))
-    ids = [item.id for item in (*a, *b)]
+    ids = [item.id for item in (*a.items, *b.items)]
     assert len(set(ids)) == 6
     assert a.grad_cam.meaning == GRAD_CAM
     assert a.grad_cam.about == "whole finding"
@@ -62,8 +67,62 @@ def test_taken_ids_are_not_taken_again(tiny_model, monkeypatch):
 
 def test_an_answer_on_another_grid_is_refused(tiny_model):
     volume, truth = make_head()
-    with pytest.raises(BadInput, match="own grid"):
+    with pytest.raises(BadInput, match="grid of the image"):
         as_items(an_answer(volume, truth[1:]), volume, tiny_model.card)
+
+
+TISSUES = tuple(
+    OutputLabel(n, name, PALETTE[n], Code("85756007", "SCT", "Tissue"))
+    for n, name in enumerate(("CSF", "Grey matter", "White matter"), 1)
+)
+
+
+def test_tissues_are_no_findings_and_bring_no_maps(tiny_model):
+    volume, truth = make_head()
+    card = replace(tiny_model.card, kind="tissue", labels=TISSUES)
+    answer = an_answer(volume, truth)
+    stack = np.stack([answer.probability] * 3) / 3
+    made = as_items(replace(answer, probability=stack, facts={"ml": 3}), volume, card)
+    assert made.items == (made.segmentation,)
+    assert made.segmentation.anatomical
+    assert not made.segmentation.draft
+    assert [s.name for s in made.segmentation.segments] == ["CSF", "Grey matter", "White matter"]
+    assert made.facts == {"ml": 3}
+
+
+def test_a_deviation_is_a_map_and_a_picture_in_the_units_of_the_image(tiny_model):
+    volume, truth = make_head()
+    picture = np.full(truth.shape, -1.0, np.float32)
+    picture[truth] = 0.0
+    picture[0, 0, :2] = 1.0, 2.0  # beyond +1 the normalised scale is halved
+    answer = replace(
+        an_answer(volume, truth), picture=picture, facts={"image_scale": [10.0, 310.0]}
+    )
+    made = as_items(answer, volume, replace(tiny_model.card, kind="deviation"))
+    assert made.segmentation is None
+    assert made.probability is None
+    assert {item.meaning for item in made.items} == {DEVIATION, PICTURE}
+    settings = dict(made.picture.provenance.settings)
+    low, high = float(settings["picture_low"]), float(settings["picture_high"])
+    shown = low + made.picture.values * (high - low)
+    assert shown[truth] == pytest.approx(310.0)
+    np.testing.assert_allclose(shown[0, 0, :3], [610.0, 1210.0, 10.0])
+
+
+def test_a_yes_or_no_answer_marks_nothing(tiny_model):
+    volume, truth = make_head()
+    made = as_items(
+        an_answer(volume, truth, heat=True), volume, replace(tiny_model.card, kind="presence")
+    )
+    assert made.items == (made.grad_cam,)
+
+
+def test_uncertainty_comes_beside_the_draft(tiny_model):
+    volume, truth = make_head()
+    answer = replace(an_answer(volume, truth), uncertainty=truth.astype(np.float32))
+    made = as_items(answer, volume, tiny_model.card)
+    assert made.uncertainty.meaning == UNCERTAINTY
+    assert made.items[-1] is made.segmentation
 
 
 def test_an_explanation_says_what_it_is_about(tiny_model):
