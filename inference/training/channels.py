@@ -91,8 +91,8 @@ def _same_surround(rng: np.random.Generator, image: Array, flair: Array, distanc
     """Air where FLAIR has air, scalp of another brightness where it has scalp."""
     outside = np.clip(distance, 0, 1)
     shell = np.clip((flair + 1) * np.float32(rng.uniform(0.2, 1.5)) - 1, -1, 1.5)
-    image = image * (1 - outside) + shell * outside
-    return np.where(flair <= -0.999, np.float32(-1), image).astype(np.float32)
+    mixed = image * (1 - outside) + shell * outside
+    return np.where(flair <= -0.999, np.float32(-1), mixed).astype(np.float32)
 
 
 def _scanned(rng: np.random.Generator, image: Array) -> Array:
