@@ -46,7 +46,7 @@ class ModelInputs(QWidget):
         self.boxes: dict[str, QCheckBox] = {}
         self._rows = column(margin=0, gap=SMALL_GAP)
         self.fit = sentence()
-        self.fits = True
+        self.wrong = False  #: the series is of another kind than the one asked for
         self._warning = ""
         layout = column(self, margin=0, gap=SMALL_GAP)
         layout.addLayout(field("Series", self.series, CAPTION))
@@ -126,12 +126,20 @@ class ModelInputs(QWidget):
         self.changed.emit()
 
     def _show_fit(self) -> None:
-        self.fits, words = self.fit_of(self.volume_id)
+        fits, words = self.fit_of(self.volume_id)
+        self.wrong = self._is_wrong()
         if self._warning:
-            self.fits, words = False, self._warning
+            fits, self.wrong, words = False, True, self._warning
         self.fit.setText(words)
         self.fit.setVisible(bool(words))
-        set_role(self.fit, "good" if self.fits else "warning")
+        set_role(self.fit, "good" if fits else "warning")
+
+    def _is_wrong(self) -> bool:
+        if self._card is None or self.volume_id not in self._workspace.case.items:
+            return False
+        from inference.suitability import doubts
+
+        return bool(doubts(self._card, self._workspace.case.volume(self.volume_id)).wrong)
 
     # --- further images ----------------------------------------------------------------------
     def _make_boxes(self) -> None:

@@ -156,7 +156,7 @@ class ModelPanel(QWidget):
             return
         device, explain = str(self.device.currentData()), self.explains
         # Behind another page nobody has read the warning.
-        anyway = self.isVisible() and not self.inputs.fits
+        anyway = self.isVisible() and self.inputs.wrong
         others = self.inputs.others
         self.run_requested.emit(self.model_id, self.volume_id, device, explain, others, anyway)
 
@@ -213,7 +213,7 @@ class ModelPanel(QWidget):
         self._show_buttons()
 
     def _show_buttons(self) -> None:
-        doubt = bool(self.volume_id and self._installed()) and not self.inputs.fits
+        doubt = self.inputs.wrong
         self.run.setText(" Run anyway" if doubt else " Run")
         self.run.setAccessibleName(self.run.text().strip())
         tip = (
