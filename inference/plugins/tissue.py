@@ -1,0 +1,291 @@
+"""Brain, and fluid, grey and white matter inside it, on one image of any contrast.
+
+Two networks one after the other. The first sees the whole head at 2 mm and says what is brain; it
+needs the surroundings (skull, eyes, neck) more than it needs detail. The second sees the brain at
+1 mm, in the brightness of what the first took for brain, together with the first one's answer; it
+tells the tissues apart and draws the border of the brain anew.
+
+Others who need the tissues inside the worker call :func:`brain_and_tissue`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional
+
+from imaging.errors import BadInput
+from imaging.geometry import Box
+from inference.model import Found, Prepared, Report, SourceImage
+from inference.plugins.unet import UNet, fold_batchnorm
+from inference.plugins.whole_head import WholeHead, softmax
+from inference.preprocess import to_model_grid
+
+__all__ = [
+    "BrainTissue",
+    "Tissues",
+    "TwoStages",
+    "brain_and_tissue",
+    "brain_units",
+    "head_units",
+    "whole_pieces",
+]
+
+Tensor = torch.Tensor
+COARSE = 2
+"""Edge of a voxel of the first network, in voxels of the second."""
+MARGIN = 6
+"""Voxels around the brain that the second network sees as well."""
+REACH = 4
+"""Voxels the border may move outwards from where the first network drew it."""
+LEAST_ML = 150.0
+"""Less brain than this is said to be none, or a small part of one."""
+SAMPLES = 40_000
+
+
+def head_units(image: Tensor) -> Tensor:
+    """Brightness of a whole head: background 0, its 99th percentile 1; ends at 1.5.
+
+    Parameters
+    ----------
+    image : Tensor, shape (k, j, i)
+        Any unit.
+    """
+    low, high = _percentiles(image.flatten(), 0.01, 0.99)
+    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1.5)
+
+
+def brain_units(image: Tensor, brain: Tensor) -> Tensor:
+    """Brightness by the tissue inside a mask: 2nd percentile 0, 98th percentile 1; in [-0.5, 1.5].
+
+    Parameters
+    ----------
+    image, brain : Tensor, shape (k, j, i)
+        ``brain`` is the chance of brain, in [0, 1].
+    """
+    inside = image[brain > 0.5]
+    low, high = _percentiles(inside if inside.numel() >= 100 else image.flatten(), 0.02, 0.98)
+    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(-0.5, 1.5)
+
+
+def _percentiles(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
+    sample = values[:: max(1, values.numel() // SAMPLES)].float()
+    found = torch.quantile(sample, torch.tensor([low, high]))
+    return found[0], found[1]
+
+
+class TwoStages(nn.Module):
+    """The two networks of the model in one file of weights.
+
+    Parameters
+    ----------
+    brain, tissue : mapping
+        Arguments of :class:`~inference.plugins.unet.UNet`.
+    """
+
+    def __init__(self, brain: Mapping[str, Any], tissue: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.brain = fold_batchnorm(UNet(**brain))
+        self.tissue = fold_batchnorm(UNet(**tissue))
+
+    @property
+    def multiple(self) -> int:
+        """Each edge of the 1 mm grid must be a multiple of this."""
+        return COARSE * self.brain.multiple
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logit of brain; for measuring the price of a pass only."""
+        return self.brain(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Tissues:
+    """What a head is made of, on its 1 mm model grid.
+
+    Attributes
+    ----------
+    shares : ndarray, shape (3, k, j, i)
+        Chance of fluid, grey and white matter, float32; 0 outside the brain, adding up to 1 in it.
+    brain : ndarray, shape (k, j, i)
+        One piece without holes.
+    cut : bool
+        Whether the brain reaches the end of the field of view at the top or a side.
+    """
+
+    shares: np.ndarray
+    brain: np.ndarray
+    cut: bool
+
+    @property
+    def labels(self) -> np.ndarray:
+        """uint8: 0 outside, 1 fluid, 2 grey matter, 3 white matter."""
+        return np.where(self.brain, self.shares.argmax(axis=0) + 1, 0).astype(np.uint8)
+
+    def facts(self, spacing_mm: float) -> dict[str, Any]:
+        """Volumes in ml and the share of the brain that is not fluid."""
+        counts = np.bincount(self.labels.ravel(), minlength=4)[1:] * spacing_mm**3 / 1000
+        fluid, grey, white = (round(float(n), 1) for n in counts)
+        whole = float(counts.sum())
+        solid = round((whole - float(counts[0])) / whole, 3) if whole else 0.0
+        return {
+            "csf_ml": fluid,
+            "grey_matter_ml": grey,
+            "white_matter_ml": white,
+            "brain_ml": round(whole, 1),
+            "brain_parenchymal_fraction": solid,
+            "brain_cut": self.cut,
+        }
+
+
+class BrainTissue(WholeHead):
+    """The model of kind ``tissue``."""
+
+    def build(self, weights: Path) -> TwoStages:
+        """Both networks."""
+        from safetensors.torch import load_file
+
+        network = TwoStages(**self.card.arguments)
+        state = {name: value.float() for name, value in load_file(str(weights)).items()}
+        network.load_state_dict(state, strict=True)
+        network.requires_grad_(False)
+        return network.to(memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+
+    def prepare(self, images: Mapping[str, SourceImage]) -> Prepared:
+        """Resample to 1 mm; brightness in :func:`head_units`, nothing smoothed."""
+        name = self.card.required[0].name
+        if name not in images:
+            raise BadInput(f"'{self.card.name}' needs an image of a head")
+        image = images[name]
+        card = self.card
+        array, grid = to_model_grid(image.voxels, image.affine, card.spacing_mm, card.multiple)
+        return Prepared(head_units(torch.from_numpy(array)).numpy(), grid)
+
+    def find(self, prepared: Prepared, report: Report) -> Found:
+        """Chance of each tissue, and the volumes as facts."""
+        found = brain_and_tissue(self, prepared, report)
+        facts = found.facts(self.card.spacing_mm)
+        if facts["brain_ml"] < LEAST_ML:
+            report.note(
+                f"Only {facts['brain_ml']:.0f} ml were taken for brain: the image may hold no "
+                "brain, or a small part of one."
+            )
+        elif found.cut:
+            report.note("The brain reaches the end of the image: its volumes are too small.")
+        return Found(found.shares, facts=facts)
+
+    def heat(
+        self, prepared: Prepared, target: np.ndarray, layer: str, report: Report
+    ) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """Tissues are seen, not argued for."""
+        raise BadInput("The tissues are not explained by Grad-CAM: compare them with the image")
+
+
+def brain_and_tissue(model: BrainTissue, prepared: Prepared, report: Report) -> Tissues:
+    """Brain and tissues of a prepared head.
+
+    Parameters
+    ----------
+    model : BrainTissue
+        Loaded, for example by ``inference.engine.load_runner``.
+    prepared : Prepared
+        From ``model.prepare``.
+    """
+    chance = _coarse_brain(model, prepared.array, report)
+    inside = chance > 0.5
+    shares = np.zeros((3, *chance.shape), np.float32)
+    if not inside.any():
+        return Tissues(shares, inside, False)
+    box = _lattice_box(Box.around(inside), chance.shape, model.network.tissue.multiple)
+    block, guess = prepared.array[box.slices], chance[box.slices]
+    bright = brain_units(torch.from_numpy(block), torch.from_numpy(guess)).numpy()
+    output = model.logits(np.stack([bright, guess]), _Share(report, 0.2, 0.8), model.network.tissue)
+    chances = softmax(output)
+    near = ndimage.binary_dilation(guess > 0.5, iterations=REACH)
+    brain = np.zeros(chance.shape, bool)
+    brain[box.slices] = whole_pieces((chances[0] < 0.5) & near)
+    parts = chances[1:] / np.maximum(chances[1:].sum(axis=0), 1e-6)
+    shares[(slice(None), *box.slices)] = parts * brain[box.slices]
+    return Tissues(shares, brain, _cut(brain, prepared))
+
+
+def _coarse_brain(model: BrainTissue, array: np.ndarray, report: Report) -> np.ndarray:
+    """Chance of brain at 1 mm from the 2 mm network, 0 away from the largest piece."""
+    image = functional.avg_pool3d(torch.from_numpy(array)[None, None], COARSE)[0]
+    output = model.logits(image.numpy(), _Share(report, 0.0, 0.2), model.network.brain)
+    chance = torch.sigmoid(torch.from_numpy(output))
+    piece = whole_pieces(chance[0].numpy() > 0.5)
+    near = torch.from_numpy(ndimage.binary_dilation(piece, iterations=2))
+    kept = torch.where(near, torch.maximum(chance, 0.9 * torch.from_numpy(piece)), 0)
+    fine = functional.interpolate(kept[None], array.shape, mode="trilinear", align_corners=False)
+    return fine[0, 0].numpy()
+
+
+def whole_pieces(mask: np.ndarray) -> np.ndarray:
+    """The largest piece of a mask, holes filled; thin bridges do not join pieces.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (k, j, i)
+    """
+    core = ndimage.binary_erosion(mask, iterations=2)
+    if not core.any():
+        core = mask
+    pieces, _ = ndimage.label(core)  # type: ignore[misc]
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    if not sizes.any():
+        return mask
+    kept = ndimage.binary_dilation(pieces == sizes.argmax(), iterations=3) & mask
+    return np.asarray(ndimage.binary_fill_holes(kept), bool)
+
+
+def _lattice_box(box: Box, shape: tuple[int, ...], multiple: int) -> Box:
+    """A box with margin whose edges are multiples of what the network needs."""
+    start = [max(0, (a - MARGIN) // multiple * multiple) for a in box.start]
+    stop = [
+        min(n, -(-(b + MARGIN) // multiple) * multiple)
+        for b, n in zip(box.stop, shape, strict=True)
+    ]
+    (a, b, c), (d, e, f) = start, stop
+    return Box((a, b, c), (d, e, f))
+
+
+def _cut(brain: np.ndarray, prepared: Prepared) -> bool:
+    """Whether much of the brain lies at the end of the image, other than at the neck."""
+    grid = prepared.grid
+    where = np.argwhere(brain[::4, ::4, ::4]) * 4
+    if not len(where):
+        return False
+    to_source = np.linalg.inv(grid.source_affine) @ grid.affine
+    index = where @ to_source[:3, :3].T + to_source[:3, 3]
+    last = np.array(grid.source_shape) - 1
+    outward = np.minimum(index, last - index)
+    step = 4 * grid.spacing_mm / np.linalg.norm(grid.source_affine[:3, :3], axis=0)
+    at_end = (outward < 0.25 * step + 0.5).any(axis=1)
+    high = where[:, 0] > np.percentile(where[:, 0], 25)
+    return bool((at_end & high).mean() > 0.01)
+
+
+class _Share:
+    """Hands progress on as a share of the stage."""
+
+    def __init__(self, report: Report, begin: float, share: float) -> None:
+        self._report, self._begin, self._share = report, begin, share
+
+    def stage(self, words: str, share: float) -> None:
+        """Stages are told by the caller."""
+
+    def step(self, fraction: float) -> None:
+        """So much of this pass is done."""
+        self._report.step(self._begin + self._share * fraction)
+
+    def note(self, sentence: str) -> None:
+        """Handed on."""
+        self._report.note(sentence)
