@@ -23,6 +23,7 @@ from app.controllers.models import ModelController
 from app.controllers.names import NameController
 from app.controllers.objects import ObjectController
 from app.controllers.sequences import SequenceController
+from app.controllers.study_answer import StudyAnswerController
 from app.controllers.tools import ToolController
 from app.controllers.training import JOB as TRAINING_JOB
 from app.controllers.training import TrainingController
@@ -60,6 +61,9 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
     even = EvenController(workspace, tasks, cases)
     drawings = DrawingController(workspace, tasks, cases)
     findings = FindingsController(workspace, tasks, window.findings, views.jump)
+    answer = StudyAnswerController(
+        workspace, tasks, findings, window.findings.answer, window.findings.choose
+    )
     objects = ObjectController(workspace, tasks, cases, window.browser, window.notice, views.jump)
     names = NameController(workspace, tasks, cases, objects, window.browser)
     models = ModelController(
@@ -92,6 +96,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         views=views,
         tools=tools,
         findings=findings,
+        answer=answer,
         models=models,
         export=export,
         deidentify=DeidentifyController(tasks),
@@ -144,9 +149,10 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.tools.tool_requested.connect(tools.choose)
     tools.show_previews_with(views.preview)
     tools.ask_even_with(program.even.needed)
-    program.even.asked.connect(
-        lambda words, choices: window.notice.ask(words, *choices, at_once=True, of_study=True)
-    )
+    for part in (program.even, models):
+        part.asked.connect(
+            lambda words, choices: window.notice.ask(words, *choices, at_once=True, of_study=True)
+        )
     window.dropped.connect(objects.drop)
     objects.reported.connect(lambda report, title: _show_report(program, report, title))
     program.workspace.case_changed.connect(lambda _, origin: _forget_study(program, origin))
@@ -168,6 +174,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
         lambda lesion: views.highlight(findings.mask.id if findings.mask else "", lesion)
     )
     models.answered.connect(lambda _id: window.show_findings())
+    program.answer.guess_wanted.connect(window.show_guess)
     window.closing.connect(lambda: _remember_layout(program))
     views.window_reset.connect(program.window_memory.forget)
     window.repeats.chosen.connect(views.show_repeat)

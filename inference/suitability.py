@@ -7,6 +7,7 @@ marks bright fluid as lesion with full confidence. So the user is asked first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imaging.series import SequenceGuess
@@ -122,3 +123,34 @@ def _grid_doubts(volume: Volume) -> list[str]:
     if max(spacing) > THICK_SLICE_MM:
         found.append(f"Its slices are {max(spacing):.1f} mm apart; small lesions may be missed.")
     return found
+
+
+def companions(card: ModelCard, volume: Volume, volumes: Sequence[Volume]) -> dict[str, Volume]:
+    """The images of a study that a model can use beside the chosen one.
+
+    Of the right sequence, and where patient coordinates are sure to agree: in the same known frame
+    of reference, or on the very same grid. Of several the first.
+
+    Returns
+    -------
+    dict of str to Volume
+        By the card's name for each.
+    """
+    found: dict[str, Volume] = {}
+    for need in card.inputs:
+        if need.name == card.required[0].name:
+            continue
+        for other in volumes:
+            fits = _among(other.source.sequence, need.sequences) and other.even
+            if fits and other.id != volume.id and _together(volume, other):
+                found[need.name] = other
+                break
+    return found
+
+
+def _together(volume: Volume, other: Volume) -> bool:
+    """Whether a place in one image is sure to be the same place in the other."""
+    frame = volume.geometry.frame_of_reference
+    if frame and frame == other.geometry.frame_of_reference:
+        return True
+    return volume.geometry.same_grid(other.geometry)

@@ -5,21 +5,32 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 
+from app.controllers.model_answers import explained, found_words, shown
 from app.logs import frames_of
 from app.messages import is_ours, sentence
-from app.tasks import Tasks
+from app.tasks import Tasks, Ticket
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, Group
 from imaging.errors import ImagingError
-from imaging.heatmap import GRAD_CAM, PROBABILITY, Heatmap
 from imaging.segmentation import Segmentation
+from imaging.volume import Volume
 
 log = logging.getLogger(__name__)
+
+
+class _Wish(NamedTuple):
+    """Which model, on which images, how."""
+
+    model_id: str
+    volume_id: str
+    device: str
+    explain: bool
+    others: Mapping[str, str] | None
 
 
 class ModelController(QObject):
@@ -32,12 +43,15 @@ class ModelController(QObject):
     job(str, str, float)
         Id, words, fraction of the run.
     answered(str)
-        Id of the new draft mask.
+        Id of the new mask, or of a map where there is no mask; empty where there is neither.
+    asked(str, list)
+        A question and its choices, each a title and what it does.
     """
 
     said = Signal(str)
     job = Signal(str, str, float)
     answered = Signal(str)
+    asked = Signal(str, list)
 
     def __init__(
         self,
@@ -59,7 +73,10 @@ class ModelController(QObject):
         self._needs_even = needs_even
         self._client = None
         self._run = None
+        self._looking: Ticket | None = None
         self._installed: dict[str, Any] = {}
+        self._facts: dict[str, Mapping[str, Any]] = {}
+        self._used: dict[str, dict[str, str]] = {}
         workspace.case_changed.connect(self._case_changed)
         panel.run_requested.connect(self.run)
         panel.cancel_requested.connect(self.cancel)
@@ -68,8 +85,8 @@ class ModelController(QObject):
 
     @property
     def running(self) -> bool:
-        """True while the worker works for us."""
-        return self._run is not None
+        """True while an image is looked at for a run, or the worker works for us."""
+        return self._run is not None or self._looking is not None
 
     @property
     def installed(self) -> list[Any]:
@@ -89,6 +106,10 @@ class ModelController(QObject):
         self._installed = {m.card.id: m for m in models}
         self._panel.set_models(models)
 
+    def facts_of(self, item_id: str) -> Mapping[str, Any]:
+        """What a model said about the study with the answer this mask or map belongs to."""
+        return self._facts.get(item_id, {})
+
     # --- runs --------------------------------------------------------------------------------
     def run(
         self,
@@ -104,7 +125,8 @@ class ModelController(QObject):
         Parameters
         ----------
         others : mapping of str to str, optional
-            Ids of further images by the card's name for them.
+            Ids of further images by the card's name for them; None takes those of the study that
+            lie in the same frame of reference.
         anyway : bool
             The user has read that the volume does not fit.
         """
@@ -122,28 +144,78 @@ class ModelController(QObject):
         if reason := self._why_not(volume_id):
             self._ended(reason)
             return
-        model = self._installed[model_id]
-        volume = self._workspace.case.volume(volume_id)
-        given = {
-            name: self._workspace.case.volume(id)
-            for name, id in (others or {}).items()
-            if id in self._workspace.case.items and id != volume_id
-        }
         self._panel.choose_series(volume_id)
+        wish = _Wish(model_id, volume_id, device, explain, others)
+        if anyway:
+            self._begin(wish)
+        else:
+            self._look(wish)
+
+    def _look(self, wish: _Wish) -> None:
+        """Ask header and pixels whether the image is of the right kind, before the run."""
+        card = self._installed[wish.model_id].card
+        volume = self._workspace.case.volume(wish.volume_id)
+        self._panel.set_progress("Looking at the image", -1.0, None)
+
+        def work(_ticket):
+            from inference.suitability import doubts, seen_in_pixels
+
+            needs = card.required[0].sequences
+            return doubts(card, volume, seen_in_pixels(volume) if needs else None)
+
+        self._looking = self._tasks.run(work, lambda found: self._looked(wish, found), self._failed)
+
+    def _looked(self, wish: _Wish, found) -> None:
+        if self._looking is None:  # cancelled meanwhile
+            return
+        self._looking = None
+        if wish.volume_id not in self._workspace.case.items:
+            self._ended("The study was closed before the model began")
+        elif found.wrong:
+            self._ended("")
+            self._panel.warn(found.words)
+            choices = [("Run anyway", lambda: self._go_on(wish)), ("Cancel", lambda: None)]
+            self.asked.emit(" ".join(found.wrong), choices)
+        else:
+            self._begin(wish)
+
+    def _go_on(self, wish: _Wish) -> None:
+        if wish.volume_id in self._workspace.case.items:
+            self.run(*wish, anyway=True)
+
+    def _failed(self, error: BaseException) -> None:
+        self._looking = None
+        self._ended(sentence(error))
+        if is_ours(error):
+            raise error
+
+    def _begin(self, wish: _Wish) -> None:
+        model = self._installed[wish.model_id]
+        volume = self._workspace.case.volume(wish.volume_id)
+        others = self._others(model.card, volume, wish.others)
         self._panel.set_progress("Starting", -1.0, None)
         self._run = self._start(
             lambda client: client.segment(
                 volume,
                 model,
-                device=device,
-                explain=explain,
-                others=given,
+                others=others,
+                device=wish.device,
+                explain=wish.explain,
                 on_progress=self._progress_from_thread,
                 on_end=lambda end: self._tasks.post(
                     lambda: self._answered(self._segmented, end, volume, model)
                 ),
             )
         )
+
+    def _others(self, card, volume, wanted: Mapping[str, str] | None) -> dict[str, Volume]:
+        """Further images of the study: those that were ticked, or all that fit."""
+        from inference.suitability import companions
+
+        fitting = companions(card, volume, self._workspace.case.volumes)
+        if wanted is None:
+            return fitting
+        return {name: one for name, one in fitting.items() if wanted.get(name) == one.id}
 
     def explain(self, target: str, layer: str = "") -> None:
         """Ask why: ``target`` is ``"lesion"`` (the chosen one) or ``"finding"`` (all of it)."""
@@ -168,12 +240,14 @@ class ModelController(QObject):
         else:
             wanted = mask.labels > 0
             about = "whole finding"
+        others = self._others_of(mask, model.card, volume)
         self._explain.set_busy(f"Explaining {about}…")
         self._run = self._start(
             lambda client: client.explain(
                 volume,
                 model,
                 wanted,
+                others=others,
                 about=about,
                 **({"layer": layer} if layer else {}),
                 on_progress=self._progress_from_thread,
@@ -183,13 +257,28 @@ class ModelController(QObject):
             )
         )
 
+    def _others_of(self, mask: Segmentation, card, volume: Volume) -> dict[str, Volume]:
+        """The further images that took part when a mask was made."""
+        used = self._used.get(mask.id)
+        if used is not None:
+            items = self._workspace.case.items
+            kept = {name: items.get(id) for name, id in used.items() if id != volume.id}
+            return {name: one for name, one in kept.items() if isinstance(one, Volume)}
+        names = dict(mask.provenance.settings).get("images", "").split(" + ")
+        fitting = self._others(card, volume, None)
+        return {name: one for name, one in fitting.items() if name in names}
+
     def explain_lesion(self) -> None:
         """Grad-CAM for the chosen lesion."""
         self.explain("lesion")
 
     def cancel(self) -> None:
         """Stop the run; what is open stays as it is."""
-        if self._run is not None:
+        if self._looking is not None:
+            self._looking.cancel()
+            self._looking = None
+            self._ended("The run was cancelled; nothing was changed")
+        elif self._run is not None:
             self._run.cancel()
 
     def _case_changed(self, _changes, origin: str) -> None:
@@ -235,7 +324,8 @@ class ModelController(QObject):
         self.job.emit("model", "", 1.0)
         self._panel.set_idle(words)
         self._explain.set_idle(words)
-        self.said.emit(words)
+        if words:
+            self.said.emit(words)
 
     # --- answers -----------------------------------------------------------------------------
     def _answered(self, take: Callable[..., None], *answer) -> None:
@@ -265,8 +355,7 @@ class ModelController(QObject):
             end = replace(end, provenance=replace(kept, settings=settings))
 
         def work(_ticket):
-            proposal = as_items(end, volume, model.card, taken)
-            return proposal, int(np.count_nonzero(proposal.segmentation.labels))
+            return as_items(end, volume, model.card, taken), found_words(end, model.card, volume)
 
         self._tasks.run(
             work,
@@ -274,41 +363,21 @@ class ModelController(QObject):
             lambda error: self._answered(_again, error),
         )
 
-    def _proposed(self, end, volume, model, proposal, found: int) -> None:
+    def _proposed(self, end, volume, model, proposal, words: str) -> None:
         if volume.id not in self._workspace.case.items:
             self._ended("The study was closed before the model ended; its answer was dropped")
             return
-        mask, probability, heat = proposal
-        items = [item for item in (probability, heat, mask) if item is not None]
-        self._workspace.execute(
-            Group.of(f"Run {model.card.name}", [AddItem(i, f"Add {i.name}") for i in items])
-        )
-        self._present(mask, probability, heat)
-        notes = " ".join(end.notes)
-        volume_ml = found * mask.geometry.voxel_ml
-        words = (
-            f"{model.card.name} found {volume_ml:.2f} ml in {end.provenance.seconds:.1f} s "
-            f"on {end.provenance.device}"
-            if found
-            else f"{model.card.name} found no lesion above the threshold"
-        )
-        self._ended(f"{words}. {notes}".strip())
-        self.answered.emit(mask.id)
-
-    def _present(self, mask: Segmentation, probability: Heatmap, heat: Heatmap | None) -> None:
-        """Show the new mask; maps are there to be switched on."""
-        display = self._workspace.display.with_overlay(mask.id, opacity=0.45)
-        display = display.with_overlay(
-            probability.id, visible=False, colour_table="viridis", low=0.05
-        )
-        if heat is not None:
-            # Two fills on top of each other tell nothing: the mask steps back to its outline.
-            display = display.with_overlay(heat.id, colour_table="inferno", low=0.15)
-            display = display.with_overlay(mask.id, outline=True)
-        for other in self._workspace.case.segmentations:
-            if other.draft and other.id != mask.id and other.volume_id == mask.volume_id:
-                display = display.with_overlay(other.id, visible=False)
-        self._workspace.show(display.but(overlays_shown=True))
+        items = proposal.items
+        for item in items:
+            self._facts[item.id] = proposal.facts
+            self._used[item.id] = dict(end.used)
+        if items:
+            self._workspace.execute(
+                Group.of(f"Run {model.card.name}", [AddItem(i, f"Add {i.name}") for i in items])
+            )
+            self._workspace.show(shown(self._workspace.display, self._workspace.case, proposal))
+        self._ended(words)
+        self.answered.emit(items[-1].id if items else "")
 
     def _explained(self, end, volume, model, about: str) -> None:
         from inference.messages import ExplainAnswer
@@ -322,16 +391,7 @@ class ModelController(QObject):
             return
         heat = explanation_item(end, volume, model.card, self._workspace.case.items)
         self._workspace.execute(AddItem(heat, f"Explain {about}"))
-        display = self._workspace.display
-        for other in self._workspace.case.heatmaps:
-            if other.meaning in (GRAD_CAM, PROBABILITY):
-                display = display.with_overlay(other.id, visible=False)
-        for mask in self._workspace.case.segmentations:
-            if mask.volume_id == volume.id:  # two fills on top of each other tell nothing
-                display = display.with_overlay(mask.id, outline=True)
-        self._workspace.show(
-            display.with_overlay(heat.id, visible=True, colour_table="inferno", low=0.15)
-        )
+        self._workspace.show(explained(self._workspace.display, self._workspace.case, heat))
         self._ended(f"Grad-CAM of {about} in {end.provenance.seconds:.1f} s")
 
     def _tell(self, error: BaseException) -> None:

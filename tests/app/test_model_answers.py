@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +13,10 @@ from PySide6.QtCore import QObject, Signal
 from app.controllers.models import ModelController
 from imaging.case import Case
 from imaging.errors import EditRefused
+from imaging.segmentation import Code
 from inference.messages import Cancelled, Failed, Progress, SegmentAnswer
-from inference.registry import installed_models
+from inference.model import InputNeed, OutputLabel
+from inference.registry import find_model
 
 
 class Panel(QObject):
@@ -25,6 +28,9 @@ class Panel(QObject):
         super().__init__()
         self.words = "idle"
         self.series = ""
+
+    def warn(self, words) -> None:
+        self.warned = words
 
     def choose_series(self, volume_id) -> None:
         self.series = volume_id
@@ -46,10 +52,15 @@ class Client:
 
     def __init__(self) -> None:
         self.asked: list[dict] = []
+        self.explained: list[dict] = []
         self.cancelled = 0
 
     def segment(self, volume, _model, **rest):
         self.asked.append({"volume": volume, **rest})
+        return SimpleNamespace(cancel=self._cancel)
+
+    def explain(self, _volume, _model, _target, **rest):
+        self.explained.append(rest)
         return SimpleNamespace(cancel=self._cancel)
 
     def _cancel(self) -> None:
@@ -71,22 +82,32 @@ def desk(qtbot):
             posted.append(lambda: failed(caught))
         else:
             posted.append(lambda: then(made))
+        return SimpleNamespace(cancel=lambda: None)
 
     tasks = SimpleNamespace(post=posted.append, run=run_in_thread)
     models = ModelController(workspace, tasks, Panel(), Panel(), lambda: (None, None), lambda _: "")
     models.said.connect(said.append)
     models._client = client
-    model = installed_models()[0]
+    model = find_model("flair-wml")
     models._installed = {model.card.id: model}
 
-    def end(outcome) -> None:
-        client.asked[-1]["on_end"](outcome)
+    def settle() -> None:
         while posted:
             posted.pop(0)()
 
+    def run() -> None:
+        models.run(model.card.id, "flair")
+        settle()
+
+    def end(outcome) -> None:
+        client.asked[-1]["on_end"](outcome)
+        settle()
+
+    asked: list = []
+    models.asked.connect(lambda words, choices: asked.append((words, dict(choices))))
     return SimpleNamespace(
         workspace=workspace, models=models, client=client, said=said, posted=posted, end=end,
-        run=lambda: models.run(model.card.id, "flair"),
+        run=run, settle=settle, asked=asked, model=model,
     )  # fmt: skip
 
 
@@ -184,7 +205,9 @@ def test_a_model_is_not_asked_about_slices_that_have_to_be_made_even_first(desk)
     assert desk.client.asked == []
     ((volume_id, then),) = asked
     assert volume_id == "flair"
-    then("t1")  # the even volume is there
+    then("t1")  # the even volume is there; it is no FLAIR
+    desk.settle()
+    desk.asked[0][1]["Run anyway"]()
     assert desk.client.asked[0]["volume"].id == "t1"
     assert desk.models._panel.series == "t1"  # what the panel names is what the model looks at
 
@@ -209,3 +232,107 @@ def test_how_a_run_ended_is_forgotten_with_its_study(desk) -> None:
     desk.workspace.replace_case(Case(), desk.workspace.display, "close")
     assert desk.models._panel.words == ""
     assert desk.models._explain.words == ""
+
+
+def test_another_sequence_is_asked_about_before_the_run(desk) -> None:
+    desk.models.run(desk.model.card.id, "t1")
+    assert desk.models.running
+    desk.settle()
+    assert not desk.models.running
+    assert desk.client.asked == []
+    ((words, choices),) = desk.asked
+    assert "T1w" in words
+    assert "T1w" in desk.models._panel.warned
+    choices["Cancel"]()
+    assert desk.client.asked == []
+    choices["Run anyway"]()
+    assert desk.client.asked[0]["volume"].id == "t1"
+
+
+def test_who_has_read_the_doubt_is_not_asked_again(desk) -> None:
+    desk.models.run(desk.model.card.id, "t1", anyway=True)
+    assert len(desk.client.asked) == 1
+    assert desk.asked == []
+
+
+def test_pixels_are_asked_where_the_name_fits(desk, monkeypatch) -> None:
+    from imaging.series import SequenceGuess
+
+    seen = SequenceGuess("T2w", 0.6, "in the pixels fluid is bright")
+    monkeypatch.setattr("inference.suitability.seen_in_pixels", lambda _volume: seen)
+    desk.run()
+    assert desk.client.asked == []
+    assert "pixels look like T2w" in desk.asked[0][0]
+
+
+def test_a_look_that_was_cancelled_starts_nothing(desk) -> None:
+    desk.models.run(desk.model.card.id, "flair")
+    desk.models.cancel()
+    desk.settle()
+    assert not desk.models.running
+    assert desk.client.asked == []
+    assert "cancelled" in desk.said[-1]
+
+
+def test_images_of_the_study_that_help_are_taken_along_and_remembered(desk) -> None:
+    card = replace(
+        desk.model.card, inputs=(InputNeed("FLAIR", "FLAIR"), InputNeed("T1w", "T1w", False))
+    )
+    desk.models._installed[card.id] = replace(desk.model, card=card)
+    desk.run()
+    assert desk.client.asked[0]["others"]["T1w"].id == "t1"
+    used = (("FLAIR", "flair"), ("T1w", "t1"))
+    made = replace(answer().provenance, digest=card.weights_sha256)
+    desk.end(replace(answer(), used=used, facts={"load": 3}, provenance=made))
+    [mask] = desk.workspace.case.segmentations
+    assert desk.models.facts_of(mask.id) == {"load": 3}
+    desk.models._listed = lambda: (mask, None)
+    desk.models.explain("finding")
+    assert desk.client.explained[-1]["others"]["T1w"].id == "t1"
+    desk.models._ended("")
+    desk.models.run(card.id, "flair", others={})
+    desk.settle()
+    assert desk.client.asked[-1]["others"] == {}
+
+
+def of_kind(desk, kind: str, **changes) -> None:
+    card = replace(desk.model.card, kind=kind, **changes)
+    desk.models._installed[card.id] = replace(desk.model, card=card)
+
+
+def test_tissues_are_one_mask_of_several_labels_in_one_step(desk) -> None:
+    labels = tuple(
+        OutputLabel(n, name, (9, 9, 9), Code("85756007", "SCT", "Tissue"))
+        for n, name in enumerate(("CSF", "Grey matter"), 1)
+    )
+    of_kind(desk, "tissue", labels=labels)
+    desk.run()
+    desk.end(replace(answer(), probability=np.zeros((2, *SHAPE), np.float32)))
+    [mask] = desk.workspace.case.segmentations
+    assert desk.workspace.case.heatmaps == []
+    assert not mask.draft
+    assert mask.anatomical
+    assert desk.workspace.history.steps == 1
+    assert "CSF 2 ml, Grey matter 0 ml" in desk.said[-1]
+
+
+def test_a_deviation_is_a_map_with_its_picture_hidden(desk) -> None:
+    of_kind(desk, "deviation")
+    desk.run()
+    desk.end(replace(answer(), picture=np.zeros(SHAPE, np.float32)))
+    assert desk.workspace.case.segmentations == []
+    shown = {
+        h.meaning: desk.workspace.display.overlay(h.id).visible
+        for h in desk.workspace.case.heatmaps
+    }
+    assert shown == {"deviation": True, "picture": False}
+    desk.workspace.undo()
+    assert desk.workspace.case.heatmaps == []
+
+
+def test_a_yes_or_no_is_told_in_its_own_words(desk) -> None:
+    of_kind(desk, "presence")
+    desk.run()
+    desk.end(replace(answer(), facts={"sentences": ["Lesions are likely."]}))
+    assert desk.workspace.history.steps == 0
+    assert desk.said[-1].endswith("Lesions are likely.")
