@@ -44,6 +44,8 @@ class ModelController(QObject):
         Id, words, fraction of the run.
     answered(str)
         Id of the new mask, or of a map where there is no mask; empty where there is neither.
+    study_told(str, str, object)
+        Id of the volume, id of the model, and what it said about the study (a mapping).
     asked(str, list)
         A question and its choices, each a title and what it does.
     """
@@ -51,6 +53,7 @@ class ModelController(QObject):
     said = Signal(str)
     job = Signal(str, str, float)
     answered = Signal(str)
+    study_told = Signal(str, str, object)
     asked = Signal(str, list)
 
     def __init__(
@@ -377,6 +380,8 @@ class ModelController(QObject):
             )
             self._workspace.show(shown(self._workspace.display, self._workspace.case, proposal))
         self._ended(words)
+        if proposal.facts:
+            self.study_told.emit(volume.id, model.card.id, dict(proposal.facts))
         self.answered.emit(items[-1].id if items else "")
 
     def _explained(self, end, volume, model, about: str) -> None:

@@ -332,7 +332,10 @@ def test_a_deviation_is_a_map_with_its_picture_hidden(desk) -> None:
 
 def test_a_yes_or_no_is_told_in_its_own_words(desk) -> None:
     of_kind(desk, "presence")
+    told: list = []
+    desk.models.study_told.connect(lambda *what: told.append(what))
     desk.run()
     desk.end(replace(answer(), facts={"sentences": ["Lesions are likely."]}))
     assert desk.workspace.history.steps == 0
     assert desk.said[-1].endswith("Lesions are likely.")
+    assert told == [("flair", desk.model.card.id, {"sentences": ["Lesions are likely."]})]
