@@ -32,6 +32,8 @@ __all__ = [
 PLUGINS: dict[str, str] = {
     "unet": "inference.plugins.flair_wml:FlairLesions",
     "monai": "inference.plugins.monai_runner:make_runner",
+    "planes": "inference.plugins.planes:Planes",
+    "ensemble": "inference.plugins.ensemble:Ensemble",
 }
 
 _log = logging.getLogger(__name__)

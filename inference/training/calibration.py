@@ -1,0 +1,332 @@
+"""Calibrate and measure the thorough ensemble, leave one patient out.
+
+``python -m inference.training.calibration --out figures.json`` takes the fold networks of volumes
+stored beside ``flair-wml`` and the plane network (which saw neither patient), and
+
+1. fits the two numbers of the calibration on made-up heads and on the training side of the fold,
+   never on the left-out patient;
+2. measures the left-out patient at the fixed threshold: members alone, their mean, the calibrated
+   mean; expected calibration error near lesions and per finding; whether uncertainty finds the
+   mistakes (error retention; false above true findings); the confidence of the whole mask;
+3. fits the numbers of the card on made-up heads and both patients, with the shipped weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from imaging.analysis.probability_metrics import chance_table, doubtful
+from inference.model import Report
+from inference.plugins.ensemble import calibrated, doubt, logit, soft_dice_confidence
+from inference.plugins.planes import DIRECTIONS, plane_probability
+from inference.plugins.unet import UNet, load_unet
+from inference.preprocess import normalise, to_model_grid, to_source_grid
+from inference.training import cases
+from inference.training.cases import FOLDS, anatomies, lesion_bank, load_labelled
+from inference.training.evaluate import (
+    MIN_VOLUME_MM3,
+    compare,
+    drop_small,
+    shipped_network,
+    voxel_dice,
+)
+from inference.training.synthesis import Synthesiser
+
+__all__ = ["Calibration", "Case", "fit", "made_up", "patient_case"]
+
+Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+THRESHOLD = 0.5
+"""Fixed before any training; never chosen on a patient."""
+HEADS = 6
+"""Made-up heads for each calibration."""
+SHAPE = (96, 128, 112)
+VOXELS = 60_000
+"""So many voxels of a case take part in a fit."""
+MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
+MEMBERS = ("volumes", "volumes mirrored", "planes")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What the members say about one head, and the truth.
+
+    Attributes
+    ----------
+    answers : tuple of ndarray
+        Probabilities in the order of `MEMBERS`.
+    gold : ndarray
+        Lesions.
+    known : ndarray
+        Where the truth is known.
+    """
+
+    name: str
+    answers: tuple[Array, ...]
+    gold: Mask
+    known: Mask
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The calibrated logit is ``slope * logit(mean) + offset``."""
+
+    slope: float = 1.0
+    offset: float = 0.0
+
+    def of(self, answers: Sequence[Array]) -> Array:
+        """Calibrated mean of some members."""
+        return calibrated(answers, self.slope, self.offset)
+
+
+class Quiet:
+    """A report nobody reads."""
+
+    def stage(self, words: str, share: float) -> None:
+        """Nothing is shown."""
+
+    def step(self, fraction: float) -> None:
+        """Nothing is shown."""
+
+    def note(self, sentence: str) -> None:
+        """Nothing is shown."""
+
+
+def answers(volumes: UNet, planes: UNet, image: Array) -> tuple[Array, ...]:
+    """Probabilities of all members on one normalised head.
+
+    Parameters
+    ----------
+    image : ndarray, shape (inputs, k, j, i)
+        FLAIR first; missing channels are zeros.
+    """
+    report: Report = Quiet()
+    turned = np.ascontiguousarray(image[..., ::-1])
+    plane = plane_probability(planes, image[0], tuple(DIRECTIONS), report)[0]
+    return _volume(volumes, image), _volume(volumes, turned)[..., ::-1], plane
+
+
+def _volume(network: UNet, image: Array) -> Array:
+    batch = torch.from_numpy(image)[None].contiguous(memory_format=torch.channels_last_3d)
+    with torch.inference_mode():
+        return torch.sigmoid(network(batch))[0, 0].numpy()
+
+
+def _channels(network: UNet, flair: Array) -> Array:
+    image = np.zeros((network.arguments["inputs"], *flair.shape), np.float32)
+    image[0] = flair
+    return image
+
+
+def patient_case(patient: str, volumes: UNet, planes: UNet) -> Case:
+    """A labelled patient, FLAIR alone, on the grid of the image."""
+    case = load_labelled(patient)
+    model, grid = to_model_grid(case.flair, case.affine, multiple=volumes.multiple)
+    found = answers(volumes, planes, _channels(volumes, normalise(model)))
+    back = tuple(to_source_grid(np.ascontiguousarray(a), grid) for a in found)
+    return Case(patient, back, case.gold, np.ones(case.gold.shape, bool))
+
+
+def made_up(
+    fold: str, volumes: UNet, planes: UNet, count: int = HEADS, seed: int = 900
+) -> list[Case]:
+    """Heads of the training generator with another seed than training used."""
+    source = Synthesiser(anatomies(FOLDS[fold]), lesion_bank(FOLDS[fold].bank), seed)
+    result = []
+    for number in range(count):
+        patch = source.sample(SHAPE)
+        found = answers(volumes, planes, _channels(volumes, patch.image))
+        result.append(Case(f"made up {number}", found, patch.label > 0.5, patch.weight > 0))
+    return result
+
+
+def fit(some: Sequence[Case], seed: int = 0) -> Calibration:
+    """Platt scaling of the mean by maximum likelihood (Newton), every case with equal weight.
+
+    Only voxels that somebody doubts count (near a lesion, or with more than 2 %).
+    """
+    rng = np.random.default_rng(seed)
+    xs, ys, ws = [], [], []
+    for case in some:
+        mean = np.mean(case.answers, axis=0, dtype=np.float32)
+        where = np.flatnonzero(doubtful(mean, case.gold) & case.known)
+        if not len(where):
+            continue
+        picks = rng.choice(where, min(VOXELS, len(where)), replace=False)
+        xs.append(logit(mean.ravel()[picks]).astype(np.float64))
+        ys.append(case.gold.ravel()[picks].astype(np.float64))
+        ws.append(np.full(len(picks), 1 / len(picks)))
+    x, y, w = (np.concatenate(parts) for parts in (xs, ys, ws))
+    design = np.stack([x, np.ones_like(x)], 1)
+    beta = np.array([1.0, 0.0])
+    for _ in range(30):
+        chance = 1 / (1 + np.exp(-np.clip(design @ beta, -30, 30)))
+        gradient = design.T @ (w * (y - chance))
+        curvature = (design * (w * chance * (1 - chance))[:, None]).T @ design
+        beta = beta + np.linalg.solve(curvature + 1e-6 * np.eye(2), gradient)
+    return Calibration(float(max(beta[0], 0.05)), float(beta[1]))
+
+
+def measured(chance: Array, case: Case) -> dict[str, Any]:
+    """Agreement and calibration of one probability map."""
+    mask = drop_small(chance > THRESHOLD, 1.0, MIN_VOLUME_MM3)
+    table = chance_table(chance, case.gold, doubtful(chance, case.gold, 2) & case.known)
+    figures = {k: round(float(v), 3) for k, v in asdict(compare(mask, case.gold)).items()}
+    confidence = soft_dice_confidence(chance, mask)
+    return figures | {
+        "ece_near_lesions": round(table.reliability().error, 4),
+        "ece_per_finding": round(_finding_error(chance, mask, case.gold), 4),
+        "soft_dice_confidence": None if confidence is None else round(confidence, 3),
+    }
+
+
+def _finding_error(chance: Array, mask: Mask, gold: Mask) -> float:
+    """Calibration error over findings: mean probability of each against whether it is a lesion."""
+    said, true = _findings(mask, gold, lambda part: float(chance[part].mean()))
+    if not len(said):
+        return 0.0
+    place = np.minimum((said * 5).astype(int), 4)
+    gaps = [abs(said[place == n].mean() - true[place == n].mean()) * (place == n).sum()
+            for n in np.unique(place)]  # fmt: skip
+    return float(np.sum(gaps) / len(said))
+
+
+def _findings(
+    mask: Mask, gold: Mask, score: Callable[[Any], float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """A score of every 26-connected finding, and whether it touches a lesion."""
+    pieces, count = cases.components(mask)
+    scores, true = [], []
+    for number in range(1, count + 1):
+        part = pieces == number
+        scores.append(score(part))
+        true.append(bool(gold[part].any()))
+    return np.array(scores), np.array(true, bool)
+
+
+def uncertainty_report(calibration: Calibration, case: Case) -> dict[str, Any]:
+    """Whether uncertainty finds the mistakes.
+
+    Returns
+    -------
+    dict
+        For entropy, disagreement and their mean: chance that a false finding is more uncertain
+        than a true one (0.5: useless), and the area under the error-retention curve of Dice
+        beside that of a random order.
+    """
+    chance = calibration.of(case.answers)
+    apart = np.std(case.answers, axis=0)
+    safe = np.clip(chance, 1e-6, 1 - 1e-6)
+    entropy = -(safe * np.log2(safe) + (1 - safe) * np.log2(1 - safe))
+    maps = {"entropy": entropy, "disagreement": np.clip(2 * apart, 0, 1)}
+    maps["both"] = doubt(chance, apart)
+    mask = drop_small(chance > THRESHOLD, 1.0, MIN_VOLUME_MM3)
+    result: dict[str, Any] = {}
+    for name, uncertain in maps.items():
+        scores, true = _findings(mask, case.gold, lambda part, u=uncertain: float(u[part].mean()))
+        result[name] = {
+            "findings_true": int(true.sum()),
+            "findings_false": int((~true).sum()),
+            "auroc_false_above_true": _auroc(scores[~true], scores[true]),
+            "retention_area": round(_retention(uncertain, mask, case.gold), 4),
+        }
+    random = np.random.default_rng(0).random(mask.shape).astype(np.float32)
+    result["random_retention_area"] = round(_retention(random, mask, case.gold), 4)
+    return result
+
+
+def _auroc(high: npt.NDArray[Any], low: npt.NDArray[Any]) -> float | None:
+    if not len(high) or not len(low):
+        return None
+    wins = (high[:, None] > low).mean() + (high[:, None] == low).mean() / 2
+    return round(float(wins), 3)
+
+
+def _retention(uncertain: Array, mask: Mask, gold: Mask) -> float:
+    """Area under 1 - Dice when the most uncertain voxels are corrected, share by share.
+
+    The shares are of the voxels that matter (marked, lesion, or uncertain above 0.05).
+    """
+    where = mask | gold | (uncertain > 0.05)
+    order = np.argsort(-uncertain[where], kind="stable")
+    found, truth = mask[where][order].copy(), gold[where][order]
+    errors = []
+    for share in np.linspace(0, 1, 21):
+        corrected = found.copy()
+        first = int(share * len(found))
+        corrected[:first] = truth[:first]
+        errors.append(1 - voxel_dice(corrected, truth))
+    return float(np.mean(errors))
+
+
+def fold_report(fold: str, volumes: UNet, planes: UNet) -> dict[str, Any]:
+    """Everything about one left-out patient."""
+    training = [patient_case(p, volumes, planes) for p in FOLDS[fold].images]
+    heads = made_up(fold, volumes, planes)
+    calibration = fit([*heads[: HEADS // 2 + 1], *training])
+    left_out = patient_case(fold, volumes, planes)
+    result: dict[str, Any] = {"case": fold, "threshold": THRESHOLD, **asdict(calibration)}
+    for name, answer in zip(MEMBERS, left_out.answers, strict=True):
+        result[name] = measured(answer, left_out)
+    both = left_out.answers[:2]
+    result["volumes and mirrored"] = measured(Calibration().of(both), left_out)
+    result["mean"] = measured(Calibration().of(left_out.answers), left_out)
+    result["calibrated"] = measured(calibration.of(left_out.answers), left_out)
+    result["uncertainty"] = uncertainty_report(calibration, left_out)
+    result["heads_not_fitted_on"] = [
+        {"head": head.name, "before": measured(Calibration().of(head.answers), head)}
+        | {"after": measured(calibration.of(head.answers), head)}
+        for head in heads[HEADS // 2 + 1 :]
+    ]
+    return result
+
+
+def shipped_planes() -> UNet:
+    """The plane network that ships."""
+    from inference.model import load_card
+
+    card = load_card(MODELS / "flair-planes")
+    arguments = {k: v for k, v in card.arguments.items() if k != "directions"}
+    return load_unet(MODELS / "flair-planes" / card.weights_file, arguments)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, help="runs of volumes (07, 19, all) instead")
+    parser.add_argument("--planes", type=Path, help="run of planes instead")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    from inference.training.evaluate import load_run as load_volumes
+    from inference.training.planes import load_run as load_planes
+
+    planes = load_planes(given.planes) if given.planes else shipped_planes()
+
+    def volumes(name: str) -> UNet:
+        return load_volumes(given.runs / name) if given.runs else shipped_network(name)
+
+    left_out = [n for n in FOLDS if n != "all"]
+    folds = [fold_report(name, volumes(name), planes) for name in left_out]
+    network = volumes("all")
+    everything = made_up("all", network, planes)
+    everything += [patient_case(p, network, planes) for p in FOLDS["all"].images]
+    result = {"folds": folds, "shipped": asdict(fit(everything))}
+    print(json.dumps(result, indent=1))
+    if given.out:
+        given.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
