@@ -22,6 +22,7 @@ from inference.preprocess import normalise, normalise_beside, resample_to_model,
 
 __all__ = [
     "FOLDS",
+    "NO_PICTURE",
     "Anatomy",
     "Fold",
     "LabelledCase",
@@ -78,6 +79,11 @@ def _fold(left_out: str) -> Fold:
 
 FOLDS = {name: _fold(name) for name in (*IMAGE_PATIENTS, "all")}
 """A run for each left-out patient, and ``all`` for the weights that ship."""
+NO_PICTURE = Fold("none", (), tuple(p for p in MASK_PATIENTS if p not in IMAGE_PATIENTS), ())
+"""No real picture at all: tissue maps of the template, and masks of the other 18 patients."""
+TEMPLATE_TO_BANK = ((0.81, 18.0), (0.83, 22.0), (0.88, 10.5))
+"""Scale and shift from the template's index to that of the masks, by axis, where no patient's
+brain may be looked at: the patients' scans keep their own size, smaller than the template."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,7 +351,12 @@ def template_anatomy(tissues: dict[str, Array], references: Sequence[Mask]) -> A
     the template is matched to the brains of the training patients.
     """
     brain = (tissues["csf"] + tissues["gm"] + tissues["wm"]) > 0.5
-    return _from_tissues(tissues, brain, match_moments(brain, references))
+    if references:
+        return _from_tissues(tissues, brain, match_moments(brain, references))
+    to_bank = np.eye(4)
+    for axis, (scale, shift) in enumerate(TEMPLATE_TO_BANK):
+        to_bank[axis, [axis, 3]] = scale, shift
+    return _from_tissues(tissues, brain, to_bank)
 
 
 def raw_head(patient: str, study: int, references: Sequence[Mask]) -> Anatomy:

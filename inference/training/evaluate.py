@@ -257,7 +257,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, help="folder with the runs 07 and 19")
     parser.add_argument(
-        "--made-up", type=Path, help="folder of a run without any real picture, to compare"
+        "--no-picture", type=Path, help="the run 'none' (no real picture), to compare"
     )
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     parser.add_argument("--quick", action="store_true", help="only the network's own figures")
@@ -268,9 +268,9 @@ def main() -> None:
     for name in (n for n in FOLDS if n != "all"):
         network = load_run(given.runs / name) if given.runs else shipped_network(name)
         result = report(name, network, given.quick)
-        if given.made_up:
+        if given.no_picture:
             case = load_labelled(name)
-            chance = predict(load_run(given.made_up / name), case.flair, case.affine)
+            chance = predict(load_run(given.no_picture), case.flair, case.affine)
             result["synthesis_only"] = _measured(chance, case.gold)
         results.append(result)
         print(json.dumps(result, indent=1, default=lambda v: round(v, 3)))

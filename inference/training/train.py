@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.preprocess import SMOOTHING
-from inference.training.cases import FOLDS, anatomies, components, lesion_bank
+from inference.training.cases import FOLDS, NO_PICTURE, anatomies, components, lesion_bank
 from inference.training.channels import CHANNELS, dropped
 from inference.training.shapes import large_shapes
 from inference.training.synthesis import TISSUES, Patch, Synthesiser
@@ -353,8 +353,9 @@ def run(trainer: Trainer, out: Path, minutes: float = np.inf, **more: Any) -> bo
 
 def main() -> None:
     """Command line; exit status 3 while steps are left."""
+    folds = {**FOLDS, NO_PICTURE.name: NO_PICTURE}
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fold", choices=sorted(FOLDS), required=True)
+    parser.add_argument("--fold", choices=sorted(folds), required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--minutes", type=float, default=np.inf)
@@ -362,17 +363,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Settings.rate)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--warm", type=Path, help="folded weights to start from")
-    parser.add_argument(
-        "--made-up", action="store_true", help="no real picture: tissue maps of the template only"
-    )
     given = parser.parse_args()
     torch.set_num_threads(1)
-    fold = FOLDS[given.fold]
-    known = anatomies(fold)
-    if given.made_up:
-        known = known[:1]
-    shares = {"template": 1.0} if given.made_up else None
-    source = Synthesiser(known, lesion_bank(fold.bank), given.seed, shares, large_shapes())
+    fold = folds[given.fold]
+    source = Synthesiser(anatomies(fold), lesion_bank(fold.bank), given.seed, large=large_shapes())
     settings = Settings(seed=given.seed, steps=given.steps, rate=given.rate)
     trainer = Trainer(source, settings, given.warm)
     if given.resume and (given.out / "checkpoint.pt").exists():

@@ -11,7 +11,13 @@ from scipy import ndimage
 torch = pytest.importorskip("torch")
 from inference.model import availability, load_card  # noqa: E402
 from inference.training import cases, evaluate, package  # noqa: E402
-from inference.training.cases import FOLDS, Anatomy, inpaint, match_moments  # noqa: E402
+from inference.training.cases import (  # noqa: E402
+    FOLDS,
+    NO_PICTURE,
+    Anatomy,
+    inpaint,
+    match_moments,
+)
 from inference.training.channels import dropped  # noqa: E402
 from inference.training.evaluate import (  # noqa: E402
     compare,
@@ -232,6 +238,8 @@ def test_the_left_out_patient_is_left_out_everywhere():
         assert name not in fold.bank
         assert len(fold.bank) == 19
     assert len(FOLDS["all"].bank) == 20
+    assert not NO_PICTURE.images
+    assert not {"07", "19"} & set(NO_PICTURE.bank)
 
 
 def test_leaving_out_holds_for_the_files_that_are_read(shared_data, monkeypatch):
