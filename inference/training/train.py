@@ -37,6 +37,10 @@ __all__ = ["Settings", "Trainer", "lesion_loss", "tissue_loss", "warm_network"]
 
 Array = npt.NDArray[np.float32]
 
+SMALL_LESIONS = 2.5
+"""Most that a voxel of a small lesion counts: most lesions are below 50 mm³, and the loss of
+a single missed one would hardly be felt."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -69,10 +73,10 @@ class Settings:
 
 
 def small_lesion_weight(label: Array) -> Array:
-    """Weight of each voxel: up to 1.5 in small lesions, 1 elsewhere."""
+    """Weight of each voxel: up to `SMALL_LESIONS` in small lesions, 1 elsewhere."""
     pieces, count = components(label > 0.5)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1).astype(np.float32)
-    table = np.clip(np.sqrt(200.0 / np.maximum(sizes, 1)), 1.0, 1.5)
+    table = np.clip(np.sqrt(200.0 / np.maximum(sizes, 1)), 1.0, SMALL_LESIONS)
     table[0] = 1.0
     return table[pieces].astype(np.float32)
 
