@@ -34,6 +34,8 @@ PLUGINS: dict[str, str] = {
     "monai": "inference.plugins.monai_runner:make_runner",
     "planes": "inference.plugins.planes:Planes",
     "ensemble": "inference.plugins.ensemble:Ensemble",
+    "deviation": "inference.plugins.deviation:Deviation",
+    "presence": "inference.plugins.presence:Presence",
 }
 
 _log = logging.getLogger(__name__)

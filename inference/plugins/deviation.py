@@ -1,0 +1,275 @@
+"""What normal would look like, and where this head differs: a second opinion, never a mask.
+
+A network that learned to take planted things out of heads again repaints the head at 2 mm. The
+difference is measured in expected spreads: what the network gets wrong on heads where nothing was
+planted, for tissue of that brightness and beside edges that steep (a table in the weights file),
+times how much this very image is off everywhere. The map is that number over ten, at most 1: 0.5
+means five expected spreads. It says "unlike what I learned", not "ill".
+
+The second opinion is the other side of the same head: how unlike its mirror image a place is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional
+
+from imaging.errors import BadInput
+from inference.model import Found, Prepared, Report
+from inference.plugins.unet import UNet, fold_batchnorm
+from inference.plugins.whole_head import WholeHead
+
+__all__ = ["SCALE", "Deviation", "Restored", "asymmetry", "features", "halved", "measured"]
+
+SCALE = 10.0
+"""Expected spreads at which the map is 1."""
+LEAST_SPREAD = 0.02
+"""No place is expected to differ by less than this (normalised units)."""
+EDGES = (0.04, 0.08, 0.15, 0.3)
+"""Steps of the table along the local contrast, normalised units per 2 mm."""
+LEVELS = (-0.7, -0.4, -0.2, -0.08, 0.04, 0.16, 0.35, 0.7)
+"""Steps of the table along the brightness of normal, normalised units."""
+RIM_MM = 2.0
+"""The outermost part of the brain is not judged: cut edges differ always."""
+MIRROR_LEAST = 0.7
+"""Correlation of the brain with its mirror image below which sides are not compared."""
+
+
+class Restored(nn.Module):
+    """The restoring network with its table of expected spreads.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Of :class:`~inference.plugins.unet.UNet`, with two outputs.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self.net = fold_batchnorm(UNet(**arguments))
+        self.spread = nn.Parameter(torch.zeros(len(EDGES) + 1, len(LEVELS) + 1))
+
+    @property
+    def multiple(self) -> int:
+        """Edges of the 1 mm grid; the network itself sees every second millimetre."""
+        return 2 * self.net.multiple
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As the network."""
+        return self.net(x)
+
+
+class Deviation(WholeHead):
+    """The model of kind ``deviation``."""
+
+    def build(self, weights: Path) -> Restored:
+        """Network and table."""
+        from safetensors.torch import load_file
+
+        network = Restored(**self.card.arguments)
+        state = {name: value.float() for name, value in load_file(str(weights)).items()}
+        network.load_state_dict(state, strict=True)
+        network.requires_grad_(False)
+        return network.to(memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+
+    def find(self, prepared: Prepared, report: Report) -> Found:
+        """Map, picture of normal, and what is to be said about the study."""
+        coarse = halved(prepared.array)
+        output = self.logits(coarse[None], report)
+        table = self.network.spread.detach().cpu().numpy()
+        deviation, brain = measured(coarse, output, table)
+        mirrored, symmetry = asymmetry(coarse, brain)
+        facts = _facts(deviation, mirrored, symmetry, brain, self.card.threshold)
+        for sentence in _warnings(facts):
+            report.note(sentence)
+        change = np.where(brain, output[0], np.float32(0))
+        shape = prepared.array.shape
+        picture = np.clip(prepared.array + doubled(change, shape), -1, 2)
+        chance = np.clip(np.abs(deviation) / SCALE, 0, 1)
+        return Found(doubled(chance, shape), picture=picture, facts=facts)
+
+    def heat(
+        self, prepared: Prepared, target: np.ndarray, layer: str, report: Report
+    ) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """A map of deviation explains itself by the picture beside it."""
+        raise BadInput(
+            "This model explains itself by its picture of normal, not by Grad-CAM",
+            advice="Look at the picture of normal beside the image",
+        )
+
+
+def halved(array: np.ndarray) -> np.ndarray:
+    """A 1 mm array with even edges at 2 mm, averaged."""
+    k, j, i = (n // 2 for n in array.shape)
+    return np.asarray(array.reshape(k, 2, j, 2, i, 2).mean((1, 3, 5)), np.float32)
+
+
+def doubled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """A 2 mm array back at 1 mm, linear between the centres."""
+    image = torch.from_numpy(np.ascontiguousarray(array, np.float32))[None, None]
+    fine = functional.interpolate(image, shape, mode="trilinear", align_corners=False)
+    return fine[0, 0].numpy()
+
+
+def features(normal: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of the table of spreads for every voxel of a picture of normal.
+
+    Parameters
+    ----------
+    normal : ndarray, shape (k, j, i)
+        At 2 mm, normalised units.
+    """
+    soft = ndimage.gaussian_filter(normal, 0.5)
+    steep = ndimage.gaussian_gradient_magnitude(normal, 0.7)
+    return np.searchsorted(EDGES, steep), np.searchsorted(LEVELS, soft)
+
+
+def measured(
+    image: np.ndarray, output: np.ndarray, table: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Deviation in expected spreads, with its sign, and the brain.
+
+    Parameters
+    ----------
+    image : ndarray, shape (k, j, i)
+        At 2 mm.
+    output : ndarray, shape (2, k, j, i)
+        What is to be added to the image, and the logit of brain.
+    table : ndarray
+        Expected spread by :func:`features`.
+
+    Returns
+    -------
+    deviation : ndarray
+        Positive where the image is brighter than normal; 0 outside the brain.
+    brain : ndarray of bool
+    """
+    brain = brain_of(output[1])
+    row, column = features(image + output[0])
+    spread = np.maximum(table[row, column], LEAST_SPREAD)
+    inner = inside(brain)
+    ratio = -output[0] / spread
+    own = float(np.median(np.abs(ratio[inner])) / 0.6745) if inner.any() else 1.0
+    return np.where(inner, ratio / max(own, 1.0), 0).astype(np.float32), brain
+
+
+def brain_of(logit: np.ndarray) -> np.ndarray:
+    """The largest piece of what the network takes for brain, holes filled."""
+    pieces, count = ndimage.label(ndimage.binary_opening(logit > 0))
+    if not count:
+        return np.zeros(logit.shape, bool)
+    largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    grown = ndimage.binary_dilation(pieces == largest) & (logit > 0)
+    return np.asarray(ndimage.binary_fill_holes(grown), bool)
+
+
+def inside(brain: np.ndarray) -> np.ndarray:
+    """The brain without its rim."""
+    return np.asarray(ndimage.binary_erosion(brain, iterations=round(RIM_MM / 2)), bool)
+
+
+def asymmetry(image: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, float]:
+    """How much brighter each place is than its mirror place, in robust spreads.
+
+    The mirror plane is found by shift and turn (about the superior axis) of the flipped picture;
+    small differences of form are allowed for by comparing with the most alike of the neighbours
+    within 4 mm.
+
+    Returns
+    -------
+    ndarray, shape (k, j, i)
+        0 outside the brain, and everywhere where the sides are not comparable.
+    float
+        Correlation of the brain with its mirror image.
+    """
+    nothing = np.zeros(image.shape, np.float32)
+    if brain.sum() < 1000:
+        return nothing, 0.0
+    soft = np.where(brain, ndimage.gaussian_filter(image, 0.7), np.float32(-1))
+    mirror, score = _mirrored(soft, brain)
+    if score < MIRROR_LEAST:
+        return nothing, score
+    low, high = (f(mirror, size=5) for f in (ndimage.minimum_filter, ndimage.maximum_filter))
+    difference = np.where(soft > high, soft - high, np.minimum(soft - low, 0))
+    inner = inside(brain)
+    level = soft - mirror
+    spread = 1.4826 * float(np.median(np.abs(level[inner] - np.median(level[inner]))))
+    return np.where(inner, difference / max(spread, LEAST_SPREAD), 0).astype(np.float32), score
+
+
+def _mirrored(soft: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, float]:
+    """The flipped picture where it fits best, and its correlation with the picture."""
+    middle = np.array(ndimage.center_of_mass(brain))
+    points = np.argwhere(brain)[::17].astype(np.float64)
+    here = soft[tuple(points[::1].astype(int).T)]
+
+    def flipped(at: np.ndarray, shift: float, yaw: float, roll: float) -> np.ndarray:
+        normal = np.array([np.sin(roll), np.sin(yaw), 1.0])
+        normal /= np.linalg.norm(normal)
+        off = (at - middle) @ normal - shift
+        return at - 2 * off[:, None] * normal
+
+    def agreement(values: np.ndarray) -> float:
+        there = ndimage.map_coordinates(soft, flipped(points, *values).T, order=1, cval=-1)
+        return float(np.corrcoef(here, there)[0, 1]) if there.std() > 0 else 0.0
+
+    best = np.zeros(3)
+    score = agreement(best)
+    for width in (3.0, 1.0, 0.4, 0.2):
+        for _ in range(4):
+            before = score
+            for axis, unit in enumerate((1.0, 0.03, 0.03)):
+                for sign in (-1, 1):
+                    trial = best.copy()
+                    trial[axis] += sign * width * unit
+                    value = agreement(trial)
+                    if value > score:
+                        best, score = trial, value
+            if score == before:
+                break
+    grid = np.indices(soft.shape).reshape(3, -1).T.astype(np.float64)
+    there = ndimage.map_coordinates(soft, flipped(grid, *best).T, order=1, cval=-1)
+    return there.reshape(soft.shape).astype(np.float32), score
+
+
+def _facts(
+    deviation: np.ndarray,
+    mirrored: np.ndarray,
+    symmetry: float,
+    brain: np.ndarray,
+    threshold: float,
+) -> dict[str, Any]:
+    """Measured numbers about the study."""
+    ml = 8.0 / 1000
+    marked = np.abs(deviation) > threshold * SCALE
+    sided = np.abs(mirrored) > 3
+    return {
+        "brain_ml": round(float(brain.sum()) * ml, 1),
+        "deviating_ml": round(float(marked.sum()) * ml, 2),
+        "brighter_ml": round(float((marked & (deviation > 0)).sum()) * ml, 2),
+        "darker_ml": round(float((marked & (deviation < 0)).sum()) * ml, 2),
+        "share_of_brain": round(float(marked.sum()) / max(float(brain.sum()), 1.0), 4),
+        "mirror_correlation": round(symmetry, 3),
+        "unlike_other_side_ml": round(float(sided.sum()) * ml, 2),
+        "deviating_and_unlike_other_side_ml": round(float((marked & sided).sum()) * ml, 2),
+    }
+
+
+def _warnings(facts: dict[str, Any]) -> list[str]:
+    notes = []
+    if facts["brain_ml"] < 300:
+        notes.append("Little brain was found in this image; the map means little.")
+    if facts["share_of_brain"] > 0.1:
+        notes.append(
+            "More than a tenth of the brain is unlike what the model learned: the image as a "
+            "whole is probably unusual for it, not its content."
+        )
+    if facts["mirror_correlation"] < MIRROR_LEAST:
+        notes.append("The two sides could not be compared.")
+    return notes

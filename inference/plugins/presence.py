@@ -1,0 +1,105 @@
+"""Does this head hold white-matter lesions at all? A small residual network of MONAI.
+
+It sees the whole head at 2 mm and gives one number, which is then calibrated. The last average of
+MONAI's network is a soft maximum here: one small lesion must not drown in a healthy head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from inference.devices import CPU, Step, climb_down, ladder
+from inference.model import Found, Prepared, Report
+from inference.plugins.deviation import doubled, halved
+from inference.plugins.forward import as_image
+from inference.plugins.gradcam import grad_cam
+from inference.plugins.monai_nets import load
+from inference.plugins.whole_head import WholeHead, sigmoid
+
+__all__ = ["ARCHITECTURE", "Presence", "SoftMaximum", "verdict", "with_soft_maximum"]
+
+ARCHITECTURE = "monai:ResNet"
+LAYERS = {"fine": "layer2", "coarse": "layer3"}
+"""Submodules to explain at: places of 8 and of 16 mm."""
+SURE = 0.8
+"""Above this probability, and below its complement, the answer is given without "unsure"."""
+
+
+class SoftMaximum(nn.Module):
+    """Log of the mean of exponentials over all places: between mean and maximum."""
+
+    sharpness = 4.0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(n, c, k, j, i)`` to ``(n, c)``."""
+        flat = x.flatten(2) * self.sharpness
+        count = torch.tensor(float(flat.shape[2]), dtype=flat.dtype, device=flat.device)
+        return (torch.logsumexp(flat, 2) - count.log()) / self.sharpness
+
+
+def with_soft_maximum(network: nn.Module) -> nn.Module:
+    """Put the soft maximum where MONAI's residual network takes the average."""
+    network.avgpool = SoftMaximum()
+    return network
+
+
+class Presence(WholeHead):
+    """The model of kind ``presence``: one calibrated probability for the whole head."""
+
+    layers: Mapping[str, str] = LAYERS
+
+    def build(self, weights: Path) -> nn.Module:
+        """The network with folded normalisation; the two numbers of calibration stay outside."""
+        arguments = dict(self.card.arguments)
+        self._slope = float(arguments.pop("slope", 1.0))
+        self._offset = float(arguments.pop("offset", 0.0))
+        return with_soft_maximum(load(ARCHITECTURE, arguments, weights, 48))
+
+    def find(self, prepared: Prepared, report: Report) -> Found:
+        """The answer goes into the facts; the map stays empty, since it says not where."""
+        image = halved(prepared.array)[None]
+
+        def run(step: Step) -> float:
+            self.network.to(step.device)
+            with torch.inference_mode():
+                return float(self.network(as_image(image, step.device))[0, 0])
+
+        wholes = [step for step in ladder(self.device.kind) if step.tile is None]
+        logit, self._step = climb_down(wholes, run, report.note)
+        report.step(1.0)
+        chance = float(sigmoid(np.float32(self._slope * logit + self._offset)))
+        empty = np.zeros(prepared.array.shape, np.float32)
+        return Found(empty, facts=verdict(chance, self.card.threshold))
+
+    def heat(
+        self, prepared: Prepared, target: np.ndarray, layer: str, report: Report
+    ) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """Grad-CAM of the answer over the whole head, whatever is marked."""
+        image = as_image(halved(prepared.array)[None], CPU)
+        self.network.to(CPU)
+        name = self.layers.get(layer, layer)
+        heat = grad_cam(self.network, image, np.array(True), name)
+        report.step(1.0)
+        return doubled(heat, prepared.array.shape), (0, 0, 0)
+
+
+def verdict(chance: float, threshold: float) -> dict[str, Any]:
+    """Facts of an answer: the probability, what it means, and a sentence that says no more."""
+    if chance >= SURE:
+        answer, words = "present", "White-matter lesions are probably present"
+    elif chance <= 1 - SURE:
+        answer, words = "absent", "No sign of white-matter lesions"
+    else:
+        answer, words = "unsure", "It is unsure whether white-matter lesions are present"
+    return {
+        "probability": round(chance, 3),
+        "present": chance > threshold,
+        "verdict": answer,
+        "words": f"{words} (probability {chance:.0%}).",
+    }
