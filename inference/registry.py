@@ -34,6 +34,7 @@ PLUGINS: dict[str, str] = {
     "monai": "inference.plugins.monai_runner:make_runner",
     "planes": "inference.plugins.planes:Planes",
     "ensemble": "inference.plugins.ensemble:Ensemble",
+    "tissue": "inference.plugins.tissue:BrainTissue",
     "deviation": "inference.plugins.deviation:Deviation",
     "presence": "inference.plugins.presence:Presence",
 }

@@ -89,7 +89,7 @@ def _icbm() -> tuple[dict[str, Array], npt.NDArray[np.float64]]:
     folder = data_root() / "normal_templates_mni" / "icbm152_2009a"
     files = {n: folder / f"mni_icbm152_{n}_tal_nlin_sym_09a_converted.nii.gz" for n in _ICBM}
     maps, affine = _on_one_grid(files, 255)
-    brain = ndimage.binary_fill_holes(maps["t1"] > 0.08)
+    brain = _filled(maps["t1"] > 0.08)
     maps["brain"] = np.asarray(brain, np.float32)
     maps["csf"] = np.clip(maps["brain"] - maps["gm"] - maps["wm"], 0, 1)
     return maps, affine
@@ -167,7 +167,7 @@ def _laid_over(
     import SimpleITK as sitk
 
     fixed, moving = _itk(image, affine), _itk(maps["t1"], template)
-    near = ndimage.binary_dilation(maps["brain"] > 0.5, iterations=6)
+    near = _grown(maps["brain"] > 0.5, 6)
     transform = sitk.AffineTransform(3)
     start, middle = _upper_middle(image), ndimage.center_of_mass(maps["brain"])
     start_mm, middle_mm = (affine @ [*start, 1])[:3], (template @ [*middle, 1])[:3]
@@ -180,7 +180,9 @@ def _laid_over(
     method.SetOptimizerAsRegularStepGradientDescent(2.0, 1e-3, 150)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetInitialTransform(transform, True)
-    method.Execute(sitk.BinShrink(fixed, [4, 4, 4]), sitk.DiscreteGaussian(moving, 2.0))
+    method.Execute(
+        sitk.BinShrink(fixed, [4, 4, 4]), sitk.SmoothingRecursiveGaussian(moving, [1.4] * 3)
+    )
     moved = {}
     for name, array in maps.items():
         placed = sitk.Resample(_itk(array, template), fixed, transform, sitk.sitkLinear, 0.0)
@@ -193,8 +195,7 @@ def _upper_middle(image: Array) -> npt.NDArray[np.float64]:
     head = image > 0.4
     top = int(np.nonzero(head.any((1, 2)))[0].max())
     start = max(0, top - 120)
-    middle = ndimage.center_of_mass(head[start : top + 1])
-    return np.array([middle[0] + start, middle[1], middle[2]])
+    return np.argwhere(head[start : top + 1]).mean(0) + np.array([start, 0, 0])
 
 
 def bright_brain(image: Array, prior: Mask, sequence: str) -> Mask:
@@ -209,20 +210,18 @@ def bright_brain(image: Array, prior: Mask, sequence: str) -> Mask:
     sequence : str
         ``T1w``: fluid is dark and filled in afterwards. ``T2w``: fluid is bright.
     """
-    core = image[ndimage.binary_erosion(prior, iterations=8)]
+    core = image[_eroded(prior, 8)]
     level = 0.55 * float(np.percentile(core, 25))
-    near = ndimage.binary_dilation(prior, iterations=4)
+    near = _grown(prior, 4)
     bright = (ndimage.gaussian_filter(image, 0.6) > level) & near
-    opened = ndimage.binary_erosion(bright, iterations=4)
+    opened = _eroded(bright, 4)
     pieces, _ = components(opened)
     sizes = np.bincount(pieces[prior & opened].ravel(), minlength=2)
     sizes[0] = 0
     kept = pieces == int(sizes.argmax())
-    grown = ndimage.binary_dilation(kept, iterations=5) & bright
-    closed = ndimage.binary_closing(grown, iterations=5 if sequence == "T1w" else 3)
-    return np.asarray(
-        ndimage.binary_fill_holes(closed | (ndimage.binary_erosion(prior, iterations=8)))
-    )
+    grown = _grown(kept, 5) & bright
+    closed = _closed(grown, 5 if sequence == "T1w" else 3)
+    return np.asarray(_filled(closed | (_eroded(prior, 8))))
 
 
 def mixture(image: Array, brain: Mask, prior: dict[str, Array]) -> tuple[Array, Array, Array]:
@@ -254,8 +253,23 @@ def mixture(image: Array, brain: Mask, prior: dict[str, Array]) -> tuple[Array, 
         share /= share.sum(0)
     maps = np.zeros((3, *image.shape), np.float32)
     maps[:, brain] = share
-    csf, gm, wm = maps
-    return csf, gm, wm
+    return maps[0], maps[1], maps[2]
+
+
+def _eroded(mask: Mask, voxels: int) -> Mask:
+    return np.asarray(ndimage.binary_erosion(mask, iterations=voxels), bool)
+
+
+def _grown(mask: Mask, voxels: int) -> Mask:
+    return np.asarray(ndimage.binary_dilation(mask, iterations=voxels), bool)
+
+
+def _closed(mask: Mask, voxels: int) -> Mask:
+    return np.asarray(ndimage.binary_closing(mask, iterations=voxels), bool)
+
+
+def _filled(mask: Mask) -> Mask:
+    return np.asarray(ndimage.binary_fill_holes(mask), bool)
 
 
 def _flattened(image: Array, brain: Mask) -> Array:
@@ -276,8 +290,8 @@ def _parts(image: Array, brain: Mask) -> npt.NDArray[np.uint8]:
     outside = head & ~brain
     edges = np.quantile(smooth[outside], np.linspace(0, 1, PARTS + 1)[1:-1])
     parts = (1 + np.digitize(smooth, edges)).astype(np.uint8)
-    shut = ndimage.binary_closing(head, iterations=4) | brain
-    filled = np.asarray(ndimage.binary_fill_holes(shut))
+    shut = _closed(head, 4) | brain
+    filled = _filled(shut)
     return np.where(head, parts, filled.astype(np.uint8)).astype(np.uint8)
 
 
@@ -298,9 +312,7 @@ def coarse(head: Head) -> Head:
         gm=mean(head.gm),
         wm=mean(head.wm),
         distance=small,
-        outer=np.ascontiguousarray(head.outer[::2, ::2, ::2])[
-            tuple(slice(0, n) for n in small.shape)
-        ],
+        outer=np.ascontiguousarray(every_other),
         image=image,
     )
 

@@ -12,7 +12,7 @@ Arrays are torch tensors ``(k, j, i)``, running to superior, posterior and left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +24,7 @@ from inference.training.anatomy_cases import Head
 
 __all__ = ["BRAIN", "STAGES", "TISSUE", "Example", "HeadMaker", "Stage"]
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 Tensor = torch.Tensor
 FAR = 40.0
 """Distances to the brain are known up to so many mm."""
@@ -229,7 +229,7 @@ def _field(rng: np.random.Generator, shape: Shape, cells: int) -> Tensor:
     return 1.5 * functional.interpolate(knots, shape, mode="trilinear", align_corners=True)[0, 0]
 
 
-def _blur(image: Tensor, sigmas: Sequence[float]) -> Tensor:
+def _blur(image: Tensor, sigmas: Iterable[float]) -> Tensor:
     """Gaussian, axis by axis; sigmas in voxels."""
     out = image[None, None]
     for axis, sigma in enumerate(sigmas):

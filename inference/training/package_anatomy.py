@@ -1,0 +1,207 @@
+"""Write the package of the brain and tissue model.
+
+``python -m inference.training.package_anatomy --runs DIR`` takes the averaged weights of the runs
+``brain`` and ``tissue``, folds the normalisation, stores float16 and writes the card;
+``--figures FILE`` (the JSON of `inference.training.evaluate_anatomy`) fills in what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from inference.plugins.unet import UNet, fold_batchnorm
+from inference.training.anatomy_synthesis import STAGES, Stage
+from inference.training.evaluate_anatomy import FOLDER
+from inference.training.package import _toml
+
+__all__ = ["write_anatomy"]
+
+VERSION = "1.0.0"
+LABELS = (
+    ("Cerebrospinal fluid", (70, 150, 255), "65216001", "Cerebrospinal Fluid"),
+    ("Grey matter", (255, 176, 64), "389081007", "Gray Matter"),
+    ("White matter", (150, 225, 150), "389080008", "White Matter"),
+)
+"""Name, colour, SNOMED CT code and its meaning; numbered from 1."""
+
+
+def load_stage(run: Path, stage: Stage) -> tuple[UNet, dict[str, Any]]:
+    """Averaged, folded network of a run, and facts about the run."""
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    network = UNet(stage.inputs, stage.outputs, stage.channels, stage.thin)
+    network.load_state_dict(state["averaged"])
+    facts = {"steps": state["steps"], "cpu_minutes": round(state["seconds"] / 60, 1)}
+    return fold_batchnorm(network), facts
+
+
+def write_anatomy(runs: Path, folder: Path = FOLDER, figures: Path | None = None) -> Path:
+    """Write weights and card.
+
+    Parameters
+    ----------
+    runs : path
+        Holds ``brain/checkpoint.pt`` and ``tissue/checkpoint.pt``.
+    folder : path
+        The model folder, made if missing.
+    figures : path, optional
+        Figures as JSON.
+
+    Returns
+    -------
+    path
+        The card.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    state: dict[str, torch.Tensor] = {}
+    arguments, facts = {}, {}
+    for name, stage in STAGES.items():
+        network, facts[name] = load_stage(runs / name, stage)
+        arguments[name] = network.arguments
+        parts = network.state_dict().items()
+        state |= {f"{name}.{k}": v.half().contiguous() for k, v in parts}
+    file = folder / "model.safetensors"
+    save_file(state, str(file), metadata={"format": "pt"})
+    file.chmod(0o644)
+    content = file.read_bytes()
+    weights = {
+        "file": file.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "dtype": "float16",
+    }
+    measured = json.loads(figures.read_text(encoding="utf-8")) if figures else {}
+    path = folder / "card.toml"
+    path.write_text(_toml(_card(arguments, weights, facts, measured)), encoding="utf-8")
+    return path
+
+
+def _card(
+    arguments: dict[str, Any],
+    weights: dict[str, Any],
+    facts: dict[str, Any],
+    figures: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "id": "brain-tissue",
+        "kind": "tissue",
+        "name": "Brain and tissue",
+        "version": VERSION,
+        "summary": (
+            "Finds the brain and splits it into cerebrospinal fluid, grey and white matter, on one "
+            "head image of any contrast."
+        ),
+        "intended_use": (
+            "A brain mask and rough tissues of an adult head on T1w, T2w, FLAIR or PD, whole head "
+            "or stripped: for volumes to be checked by eye, for places of findings, for steps that "
+            "want a stripped brain. Research and teaching."
+        ),
+        "not_for": (
+            "Diagnosis, atrophy rates, single structures. Children, spine, contrast agent, "
+            "diffusion and susceptibility images, large tumours and open skulls."
+        ),
+        "licence": "Apache-2.0 (weights and code); training images as credited",
+        "authors": ["Isocenter contributors"],
+        "credit": [
+            "MNI152 templates: (C) 1993-2004 Louis Collins, McConnell Brain Imaging Centre, "
+            "Montreal Neurological Institute, McGill University; Fonov et al., NeuroImage (2011).",
+            "Real heads: T2w of the Aphasia Recovery Cohort (CC0), Gibson et al., Scientific Data "
+            "(2024), doi 10.1038/s41597-024-03819-7; T1w of dcm_qa_decubitus (BSD-2), C. Rorden.",
+            "Method after Billot et al., SynthSeg, Medical Image Analysis (2023), and Hoopes et "
+            "al., SynthStrip, NeuroImage (2022); no weights and no data of theirs.",
+        ],
+        "limits": [
+            "Trained on two averages and two real heads; everything else about people and scanners "
+            "is made up. Measured on four people of one laboratory.",
+            "The reference tissues are three brightness classes of the T1w, not a reader's work.",
+            "A lesion is to be counted as the tissue it lies in; large ones are not.",
+            "Deep grey nuclei, cerebellum and brainstem are split roughly.",
+            "Fluid outside the brain's outline (under the skull) belongs to no tissue.",
+        ],
+        "inputs": [
+            {
+                "name": "Head",
+                "sequence": "any",
+                "required": True,
+                "description": "T1w, T2w, FLAIR or PD of a head, whole or stripped.",
+            }
+        ],
+        "outputs": {"threshold": 0.5, "min_component_voxels": 0, "labels": _labels()},
+        "preprocess": {
+            "spacing_mm": 1.0,
+            "multiple": 32,
+            "order": "superior, posterior, left",
+            "intensity": "background 0, 99th percentile 1 (inference.plugins.tissue.head_units)",
+        },
+        "network": {"architecture": "tissue", "arguments": arguments},
+        "weights": weights,
+        "training": {
+            "data": (
+                "Tissue maps of two MNI152 templates; a T2w head with an old stroke and a T1w head "
+                "in thick slices, their brain and tissues drawn by inference.training."
+                "anatomy_cases and looked at; contrasts, shells, lesions, scanners made up."
+            ),
+            "split": (
+                "Patients 07, 19 (ms_open_mni) and 01, 03 (ms_open_longitudinal) took no part: all "
+                "figures are of images these weights never saw."
+            ),
+            "code": (
+                "python -m inference.training.anatomy --stage brain, then --stage tissue, then "
+                "inference.training.package_anatomy"
+            ),
+            "seed": 0,
+            "stages": [{"stage": name} | run for name, run in facts.items()],
+        },
+        "figures": _rows(figures),
+    }
+
+
+def _labels() -> list[dict[str, Any]]:
+    from imaging.dicom.codes import TISSUE
+
+    return [
+        {
+            "number": number,
+            "name": name,
+            "colour": list(colour),
+            "category": [TISSUE.value, TISSUE.scheme, TISSUE.meaning],
+            "type": [value, "SCT", meaning],
+        }
+        for number, (name, colour, value, meaning) in enumerate(LABELS, 1)
+    ]
+
+
+def _rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The measured rows as flat tables, each saying what it is about."""
+    about = {
+        "raw_flair": "brain on a raw whole-head FLAIR, against the data set's brain mask",
+        "stripped": "brain on a stripped scan, against its foreground",
+        "tissue": "tissues (Dice), against three classes of the patient's T1w",
+        "thick_slices": "the same image in thick slices, against the answer at 1 mm",
+    }
+    rows = []
+    for key, words in about.items():
+        rows += [{"case": words, "n": 1, **row} for row in figures.get(key, [])]
+    if "orientations" in figures:
+        rows.append({"case": "one head stored in 16 orientations", **figures["orientations"]})
+    return rows
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--figures", type=Path)
+    given = parser.parse_args()
+    print(write_anatomy(given.runs, given.folder, given.figures))
+
+
+if __name__ == "__main__":
+    main()
