@@ -174,7 +174,7 @@ class Trainer:
             parameters, settings.rate, weight_decay=settings.weight_decay
         )
         self.remembered: list[Patch] = []
-        self.steps = 0
+        self.steps = self.next_look = 0
         self.seconds = 0.0
         self.cpu_seconds = 0.0
 
@@ -227,6 +227,7 @@ class Trainer:
             Wrongly marked voxels by number of the anatomy.
         """
         counts = {}
+        self.next_look = self.steps + self.settings.look
         for number, anatomy in enumerate(self.source.anatomies):
             if anatomy.image is None:
                 continue
@@ -337,7 +338,7 @@ def run(trainer: Trainer, out: Path, minutes: float = np.inf, **more: Any) -> bo
     before, cpu_before = trainer.seconds, trainer.cpu_seconds
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
         while trainer.seconds - before < 60 * minutes and trainer.steps < steps:
-            if not trainer.source.hard or trainer.steps % trainer.settings.look == 0:
+            if trainer.steps >= trainer.next_look:
                 line = {"steps": trainer.steps, "wrong": trainer.look_for_mistakes()}
                 print(json.dumps(line), file=log, flush=True)
             recent.append(trainer.step())
