@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-_VERBS = {"scan", "convert", "deidentify", "models", "segment", "selftest"}
+_VERBS = {
+    "scan", "convert", "deidentify", "models", "segment", "train", "evaluate", "selftest",
+}  # fmt: skip
 _HELP = """\
 Isocenter - MRI reading and annotation desk with AI assist (research use, not for diagnosis)
 
@@ -19,6 +21,8 @@ Without a window (each with --help and --json):
   isocenter deidentify SRC DST write clean copies without names, dates and UIDs
   isocenter models             list installed models
   isocenter segment PATH --model ID -o DIR
+  isocenter train --cases CSV --out DIR    train, adapt or pretrain a model
+  isocenter evaluate --model ID --cases CSV --out DIR
   isocenter selftest           check device, drawing, model, disk
 """
 

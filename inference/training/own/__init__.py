@@ -4,7 +4,6 @@ The walk: `choices` (what is wanted) -> `case_list` (which files) -> `case_check
 -> `prepared` (once onto the network's grid) -> `patches` and `augment` -> `loop` (one run) ->
 `training` (folds, then all cases) -> `judge` and `figures` (the left-out patients) -> `report` ->
 `packing`. `few_shot` adapts an installed model, `pretraining` learns from images without masks,
-`evaluation` measures any installed model through the real worker. Read `training` first.
-
-``python -m inference.training.own train ...`` is what ``isocenter train`` runs.
+`evaluation` measures any installed model through the real worker. Read `training` first;
+``isocenter train`` and ``isocenter evaluate`` are the doors.
 """

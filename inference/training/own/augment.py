@@ -33,8 +33,11 @@ class Augmenter:
     """
 
     def __init__(self, shape: Sequence[int], gentle: bool = False) -> None:
-        from monai import transforms as t
+        from monai import transforms
 
+        t: Any = (
+            transforms  # MONAI's names come by star imports, which the type checker does not see
+        )
         dims, both = len(shape), ("image", "label")
         turn = (0.26,) * (3 if dims == 3 else 1)
         flip = dims - 1  # left and right; a head stands on no other side

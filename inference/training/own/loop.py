@@ -33,6 +33,8 @@ SAVE_S, TELL_S = 60.0, 1.0
 #: The averaged weights forget with this time constant, in steps.
 AVERAGE = 0.995
 CLIP = 1.0
+#: Shares of a run at which a left-out case is looked at.
+MARKS = (0.2, 0.4, 0.6, 0.8)
 WARMUP = 20
 
 
@@ -79,6 +81,8 @@ class Run:
         What may change; everything by default.
     loss : callable, optional
         Of logits, labels and images; by default the chosen loss.
+    calm : bool
+        Batch normalisation keeps the statistics it came with (few cases say little about heads).
     """
 
     def __init__(
@@ -91,10 +95,11 @@ class Run:
         device: str = "cpu",
         learned: Iterable[nn.Parameter] | None = None,
         loss: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+        calm: bool = False,
     ) -> None:
         self.folder, self.number, self.runs, self.device = folder, number, runs, device
         self.network = network.to(device)
-        self._choices = choices
+        self._calm = calm
         plain: Loss = make_loss(choices.loss, choices.recipe.classifies)
         self._loss = loss or (lambda logits, label, image: plain(logits, label))
         given = network.parameters() if learned is None else learned
@@ -121,17 +126,15 @@ class Run:
         source: Batches,
         until: Until,
         speaker: Speaker,
-        validate: Callable[[], float | None] = lambda: None,
-        every: int = 0,
+        validate: Callable[[], float | None] | None = None,
     ) -> None:
         """Go on until the end.
 
         Parameters
         ----------
-        validate : callable
-            A figure of a left-out case, for the log only: nothing is chosen by it.
-        every : int
-            Steps between two of those; 0 for none.
+        validate : callable, optional
+            A figure of a left-out case, asked for a few times (:data:`MARKS`) and written into
+            the log; nothing is chosen by it.
 
         Raises
         ------
@@ -141,6 +144,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         begun, saved, told = time.monotonic() - self.seconds, time.monotonic(), 0.0
         recent: list[float] = []
+        marks = [m for m in MARKS if m > until.share(self.steps, self.seconds)] if validate else []
         with _Log(self.folder) as log:
             while until.share(self.steps, self.seconds) < 1.0:
                 if speaker.stopping:
@@ -148,7 +152,10 @@ class Run:
                     raise Stopped
                 recent.append(self.step(source, until.share(self.steps, self.seconds)))
                 self.seconds = time.monotonic() - begun
-                figure = validate() if every and self.steps % every == 0 else None
+                figure = None
+                if validate and marks and until.share(self.steps, self.seconds) >= marks[0]:
+                    marks.pop(0)
+                    figure = validate()
                 now = time.monotonic()
                 if now - told > TELL_S or figure is not None or self.steps == until.steps:
                     loss, told = float(np.mean(recent)), now
@@ -170,7 +177,7 @@ class Run:
         rate = self._rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress))
         for group in self._optimiser.param_groups:
             group["lr"] = max(rate, 1e-6)
-        self.network.train()
+        self.network.train(not self._calm)
         self._optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device, self._precision, enabled=self.device == "cuda"):
             logits = self.network(image)

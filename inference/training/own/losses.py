@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -25,7 +26,9 @@ def make_loss(name: str, classify: bool = False) -> Loss:
     classify : bool
         One logit per image: cross-entropy, or focal.
     """
-    from monai import losses
+    from monai import losses as of_monai
+
+    losses: Any = of_monai  # its names come by star imports, which the type checker does not see
 
     if classify:
         if name == "focal":

@@ -1,0 +1,111 @@
+"""``isocenter train``: a model of one's own, an adapted one, or a pretraining."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imaging.errors import BadInput, ImagingError
+
+if TYPE_CHECKING:
+    from inference.training.own.choices import Choices
+    from inference.training.own.progress import Speaker
+
+#: Exit code of a training that was stopped and can go on.
+STOPPED = 130
+
+
+def train(
+    choices: Choices,
+    *,
+    as_json: bool,
+    resume: bool = False,
+    check: bool = False,
+    pretrain: Path | None = None,
+    install: bool = False,
+) -> int:
+    """Do what was chosen; returns the exit code.
+
+    Parameters
+    ----------
+    check : bool
+        Only look at the cases.
+    pretrain : Path or None
+        Folder of images to learn from without masks.
+    install : bool
+        Put the package into the user's folder of models where it was not refused.
+
+    Raises
+    ------
+    ImagingError
+        Where it cannot go on, and the words are not told as JSON.
+    """
+    from inference.training.own.progress import Speaker, Stopped
+
+    speaker = Speaker(as_json)
+    speaker.listen()
+    try:
+        done = _done(choices, speaker, resume, check, pretrain)
+        if install and done.get("package"):
+            _install(Path(done["package"]), speaker)
+    except Stopped:
+        speaker.stopped("Stopped; its checkpoint is written, and --resume goes on with it.")
+        return STOPPED
+    except ImagingError as error:
+        if not as_json:
+            raise
+        what = f"{error.what}: {Path(error.where).name}" if error.where else error.what
+        speaker.failed(what, error.advice)
+        return 1
+    return 0
+
+
+def _done(
+    choices: Choices, speaker: Speaker, resume: bool, check: bool, pretrain: Path | None
+) -> dict:
+    if check:
+        from inference.training.own.training import check_only
+
+        check_only(choices, speaker)
+        return {}
+    if pretrain is not None:
+        from inference.training.own.pretraining import pretrain as run_pretraining
+
+        return run_pretraining(choices, pretrain, speaker, resume)
+    if choices.few_shot:
+        from inference.training.own.few_shot import adapt
+
+        return adapt(choices, speaker, resume)
+    from inference.training.own.training import train as run_training
+
+    return run_training(choices, speaker, resume)
+
+
+def _install(package: Path, speaker: Speaker) -> None:
+    from inference.training.own.install import install_package
+
+    model = install_package(package)
+    speaker.note(f"Installed as {model.card.id}.")
+
+
+def recipe_changes(text: str) -> dict:
+    """Changes of a recipe, as JSON on the command line.
+
+    Raises
+    ------
+    BadInput
+        Where it is no JSON table, or names what is no part of a recipe.
+    """
+    from dataclasses import fields
+
+    from inference.training.own.choices import Recipe
+
+    known = {field.name for field in fields(Recipe)}
+    try:
+        changes = json.loads(text) if text else {}
+    except ValueError as error:
+        raise BadInput("The changes of the recipe are no JSON") from error
+    if not isinstance(changes, dict) or not set(changes) <= known:
+        raise BadInput("The changes of the recipe must be a table", "", f"Known: {sorted(known)}")
+    return changes
