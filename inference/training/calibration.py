@@ -23,12 +23,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import optimize
+from scipy.special import expit
 
 from imaging.analysis.probability_metrics import chance_table, doubtful
 from inference.model import Report
 from inference.plugins.ensemble import calibrated, doubt, logit, soft_dice_confidence
 from inference.plugins.planes import DIRECTIONS, plane_probability
-from inference.plugins.unet import UNet, load_unet
+from inference.plugins.unet import UNet
 from inference.preprocess import normalise, to_model_grid, to_source_grid
 from inference.training import cases
 from inference.training.cases import FOLDS, anatomies, lesion_bank, load_labelled
@@ -39,6 +41,7 @@ from inference.training.evaluate import (
     shipped_network,
     voxel_dice,
 )
+from inference.training.evaluate_planes import THRESHOLD, Quiet, shipped_planes
 from inference.training.synthesis import Synthesiser
 
 __all__ = ["Calibration", "Case", "fit", "made_up", "patient_case"]
@@ -46,14 +49,11 @@ __all__ = ["Calibration", "Case", "fit", "made_up", "patient_case"]
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-THRESHOLD = 0.5
-"""Fixed before any training; never chosen on a patient."""
 HEADS = 6
 """Made-up heads for each calibration."""
 SHAPE = (96, 128, 112)
 VOXELS = 60_000
 """So many voxels of a case take part in a fit."""
-MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 MEMBERS = ("volumes", "volumes mirrored", "planes")
 
 
@@ -87,19 +87,6 @@ class Calibration:
     def of(self, answers: Sequence[Array]) -> Array:
         """Calibrated mean of some members."""
         return calibrated(answers, self.slope, self.offset)
-
-
-class Quiet:
-    """A report nobody reads."""
-
-    def stage(self, words: str, share: float) -> None:
-        """Nothing is shown."""
-
-    def step(self, fraction: float) -> None:
-        """Nothing is shown."""
-
-    def note(self, sentence: str) -> None:
-        """Nothing is shown."""
 
 
 def answers(volumes: UNet, planes: UNet, image: Array) -> tuple[Array, ...]:
@@ -151,7 +138,7 @@ def made_up(
 
 
 def fit(some: Sequence[Case], seed: int = 0) -> Calibration:
-    """Platt scaling of the mean by maximum likelihood (Newton), every case with equal weight.
+    """Platt scaling of the mean by maximum likelihood, every case with equal weight.
 
     Only voxels that somebody doubts count (near a lesion, or with more than 2 %).
     """
@@ -167,14 +154,16 @@ def fit(some: Sequence[Case], seed: int = 0) -> Calibration:
         ys.append(case.gold.ravel()[picks].astype(np.float64))
         ws.append(np.full(len(picks), 1 / len(picks)))
     x, y, w = (np.concatenate(parts) for parts in (xs, ys, ws))
-    design = np.stack([x, np.ones_like(x)], 1)
-    beta = np.array([1.0, 0.0])
-    for _ in range(30):
-        chance = 1 / (1 + np.exp(-np.clip(design @ beta, -30, 30)))
-        gradient = design.T @ (w * (y - chance))
-        curvature = (design * (w * chance * (1 - chance))[:, None]).T @ design
-        beta = beta + np.linalg.solve(curvature + 1e-6 * np.eye(2), gradient)
-    return Calibration(float(max(beta[0], 0.05)), float(beta[1]))
+
+    def loss(beta: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
+        z = beta[0] * x + beta[1]
+        rest = expit(z) - y
+        value = float((w * (np.logaddexp(0, z) - y * z)).sum())
+        return value, np.array([(w * rest * x).sum(), (w * rest).sum()])
+
+    best = optimize.minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B",
+                             bounds=[(0.05, 20), (-20, 20)])  # fmt: skip
+    return Calibration(float(best.x[0]), float(best.x[1]))
 
 
 def measured(chance: Array, case: Case) -> dict[str, Any]:
@@ -289,15 +278,6 @@ def fold_report(fold: str, volumes: UNet, planes: UNet) -> dict[str, Any]:
         for head in heads[HEADS // 2 + 1 :]
     ]
     return result
-
-
-def shipped_planes() -> UNet:
-    """The plane network that ships."""
-    from inference.model import load_card
-
-    card = load_card(MODELS / "flair-planes")
-    arguments = {k: v for k, v in card.arguments.items() if k != "directions"}
-    return load_unet(MODELS / "flair-planes" / card.weights_file, arguments)
 
 
 def main() -> None:

@@ -151,7 +151,7 @@ def summary(rows: list[Row], seed: int = 0) -> dict[str, Any]:
 
     def dice(picks: npt.NDArray[np.int64]) -> float:
         truth, marked, both = counts[picks].sum(0)
-        return 2 * both / max(truth + marked, 1)
+        return float(2 * both / max(truth + marked, 1))
 
     rng = np.random.default_rng(seed)
     draws = [dice(rng.integers(0, len(subjects), len(subjects))) for _ in range(1000)]
