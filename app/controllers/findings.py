@@ -34,9 +34,12 @@ class FindingsController(QObject):
     -------
     said(str)
         A sentence for the status line.
+    listed()
+        The list is another one, or true again.
     """
 
     said = Signal(str)
+    listed = Signal()
 
     def __init__(
         self, workspace: Workspace, tasks: Tasks, panel: Any, jump: Callable[..., None]
@@ -164,6 +167,7 @@ class FindingsController(QObject):
             self._workspace.select(again)
         if mask_id:
             self._panel.set_lesions(mask_id, lesions, accepted)
+        self.listed.emit()
 
     def _case_changed(self, changes: tuple[Change, ...], origin: str) -> None:
         for change in changes:

@@ -63,7 +63,7 @@ def review_state(answer: Segmentation) -> str:
     if not answer.draft:
         alone = any(segment.algorithm_type == AUTOMATIC for segment in answer.segments)
         if alone:
-            return "opened, not reviewed"
+            return "opened, not reviewed" if answer.opened else "not reviewed"
         return "opened" if answer.opened else "reviewed"
     from imaging.edits.operations import ACCEPTED_NAME
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QItemSelectionModel, QModelIndex, QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtCore import QSortFilterProxyModel as SortModel
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QHeaderView, QLabel, QSizePolicy, QTableView, QWidget
 
+from app.windows.answer_card import AnswerCard
 from app.windows.controls import (
     ValueSlider,
     allow,
@@ -87,6 +89,7 @@ class FindingsPanel(QWidget):
         self.threshold = ValueSlider(0.01, 0.99, 0.01)
         self.threshold.changing.connect(lambda value: self._tell_threshold(value, False))
         self.threshold.settled.connect(lambda value: self._tell_threshold(value, True))
+        self.answer = AnswerCard()
         self.table = LesionTable()
         self.sorted = SortModel(self)
         self.sorted.setSourceModel(self.table)
@@ -115,6 +118,7 @@ class FindingsPanel(QWidget):
         layout.setContentsMargins(SMALL_GAP, GAP, SMALL_GAP, GAP)  # the table needs the width
         layout.addWidget(self.mask_choice)
         layout.addLayout(field("Threshold", self.threshold, 72))
+        layout.addWidget(self.answer)
         layout.addWidget(self.view, 1)
         layout.addWidget(self.empty)
         layout.addStretch()
@@ -152,6 +156,11 @@ class FindingsPanel(QWidget):
         view.selectionModel().currentRowChanged.connect(self._row_chosen)
         view.clicked.connect(self._row_clicked)
         return view
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """The answer leaves room for the list."""
+        super().resizeEvent(event)
+        self.answer.follow_height()
 
     # --- from outside ------------------------------------------------------------------------
     @property
@@ -204,6 +213,14 @@ class FindingsPanel(QWidget):
         self.view.selectRow(target % count)
         self._row_clicked(self.view.currentIndex())
 
+    def choose(self, number: int) -> None:
+        """Choose the lesion of this number and go there."""
+        rows = [n for n, lesion in enumerate(self.lesions) if lesion.number == number]
+        if rows:
+            self._jumped = False
+            self.view.selectRow(rows[0])
+            self._row_clicked(self.view.currentIndex())
+
     @property
     def chosen(self) -> Lesion | None:
         """The lesion of the chosen row."""
@@ -246,10 +263,14 @@ class FindingsPanel(QWidget):
         item = self._workspace.case.items.get(self.segmentation_id)
         return item if isinstance(item, Segmentation) else None
 
+    def _with_findings(self) -> list[Segmentation]:
+        """Masks that can hold a finding; parts of a body have volumes, not lesions."""
+        return [mask for mask in self._workspace.case.segmentations if not mask.anatomical]
+
     def _on_case(self, changes, origin) -> None:
         if origin == REHEARSAL:
             return
-        ids = {mask.id for mask in self._workspace.case.segmentations}
+        ids = {mask.id for mask in self._with_findings()}
         if any(change.parts & {"added", "removed", "header"} for change in changes):
             added = [c.item for c in changes if "added" in c.parts and c.item in ids]
             self._show_masks(added[-1] if added else "")
@@ -258,7 +279,7 @@ class FindingsPanel(QWidget):
         before = self.segmentation_id
         with QSignalBlocker(self.mask_choice):
             self.mask_choice.clear()
-            for mask in self._workspace.case.segmentations:
+            for mask in self._with_findings():
                 self.mask_choice.addItem(middle_cut(list_name(mask)), mask.id)
             last = self.mask_choice.count() - 1
             at = self.mask_choice.findData(prefer or before)

@@ -167,6 +167,8 @@ class ModelInputs(QWidget):
         volume = self._workspace.case.items.get(self.volume_id)
         self._companions = {}
         if self._card is not None and isinstance(volume, Volume):
+            from inference.suitability import companions
+
             self._companions = companions(self._card, volume, self._workspace.case.volumes)
         needs = {need.name: need for need in (self._card.optional if self._card else ())}
         for name, box in self.boxes.items():
@@ -182,29 +184,3 @@ class ModelInputs(QWidget):
                 "reference; the model does without"
             )
             allow(box, needs[name].description or "Helps where it is there", why_not)
-
-
-def companions(card: ModelCard, volume: Volume, volumes: list[Volume]) -> dict[str, Volume]:
-    """The images of a study that a model can use beside the chosen one.
-
-    Of the right sequence, and where patient coordinates are sure to agree: in the same known frame
-    of reference, or on the very same grid. Of several the first.
-    """
-    found: dict[str, Volume] = {}
-    for need in card.inputs:
-        if need.name == card.required[0].name:
-            continue
-        for other in volumes:
-            same = other.source.sequence.casefold() == need.sequence.casefold()
-            if same and other.id != volume.id and _together(volume, other):
-                found[need.name] = other
-                break
-    return found
-
-
-def _together(volume: Volume, other: Volume) -> bool:
-    """Whether a place in one image is sure to be the same place in the other."""
-    frame = volume.geometry.frame_of_reference
-    if frame and frame == other.geometry.frame_of_reference:
-        return True
-    return volume.geometry.same_grid(other.geometry)

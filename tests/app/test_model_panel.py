@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from panel_cases import GRID, add_answer, draft, grad_cam, open_workspace, volume
 from PySide6.QtCore import Qt
@@ -13,7 +12,6 @@ from PySide6.QtTest import QTest
 
 from app.windows.explain_panel import ExplainPanel, evidence_share, result_sentence
 from app.windows.model_card_view import figure_line
-from app.windows.model_inputs import companions
 from app.windows.model_panel import ModelPanel
 from app.workspace import Workspace
 from imaging.analysis.lesions import find_lesions
@@ -220,17 +218,6 @@ def test_images_that_help_are_taken_along_and_can_be_left_out(qtbot, panel) -> N
     with qtbot.waitSignal(panel.run_requested) as asked:
         panel.start()
     assert asked.args[4] == {}
-
-
-def test_an_image_of_another_frame_is_never_taken_along(workspace) -> None:
-    from imaging.geometry import Geometry
-
-    flair = workspace.case.volume("flair")
-    elsewhere = replace(volume("far", "T1w"), geometry=Geometry(GRID.shape, GRID.affine, "9.9.9"))
-    assert companions(HELPED, flair, [flair, elsewhere]) == {}
-    unknown = Geometry(GRID.shape, GRID.affine + np.eye(4), "")
-    nameless = replace(volume("nameless", "T1w"), geometry=unknown)
-    assert companions(HELPED, flair, [flair, nameless]) == {}
 
 
 def test_run_hands_over_every_choice(qtbot, ready) -> None:

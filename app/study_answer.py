@@ -1,0 +1,182 @@
+"""The answer about a whole study, as lines to read: how many, where, how much, how sure.
+
+Everything said here is counted or measured from masks and maps of the case, or a number a model
+gave about the study; words that would be a diagnosis are not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from imaging.analysis.lesion_pattern import LesionPattern
+    from imaging.segmentation import Segmentation
+
+GUESS, WHY = "guess", "why"
+#: Probability below which the words hold.
+LIKELY = (
+    (0.05, "very unlikely"),
+    (0.25, "unlikely"),
+    (0.4, "rather unlikely"),
+    (0.6, "open"),
+    (0.75, "rather likely"),
+    (0.95, "likely"),
+    (1.01, "very likely"),
+)
+
+
+@dataclass(frozen=True)
+class PlaceRow:
+    """Lesions of one place.
+
+    Parameters
+    ----------
+    lesions : tuple of int
+        Their numbers in the list.
+    """
+
+    name: str
+    lesions: tuple[int, ...]
+    volume_ml: float
+
+
+@dataclass(frozen=True)
+class AnswerLine:
+    """One sentence of the answer.
+
+    Parameters
+    ----------
+    source : str
+        What says so, for the tooltip.
+    action : str
+        ``"guess"`` or ``"why"`` where a button can show more; else empty.
+    item : str
+        Id of the map that the action is about.
+    """
+
+    text: str
+    role: str = "text"
+    source: str = ""
+    action: str = ""
+    item: str = ""
+
+
+@dataclass(frozen=True)
+class StudyAnswer:
+    """Everything the card shows.
+
+    Parameters
+    ----------
+    places : tuple of PlaceRow
+        Empty where places are not told.
+    largest : int or None
+        Number of the largest lesion.
+    basis : str
+        How places were told, and what was not told.
+    """
+
+    lines: tuple[AnswerLine, ...] = ()
+    places: tuple[PlaceRow, ...] = ()
+    largest: int | None = None
+    basis: str = ""
+
+    @property
+    def empty(self) -> bool:
+        """True where there is nothing to say."""
+        return not (self.lines or self.places)
+
+
+def pattern_answer(pattern: LesionPattern, mask: Segmentation) -> StudyAnswer:
+    """Counts and places of the listed mask."""
+    source = mask.provenance.sentence or "Drawn by hand"
+    if not pattern.count:
+        return StudyAnswer((AnswerLine("No lesion is marked in this mask.", source=source),))
+    rows = tuple(PlaceRow(p.name, p.lesions, p.volume_ml) for p in pattern.places)
+    words = pattern.sentences()
+    basis = " ".join(words[2 + len(rows) :]) if rows else words[-1]
+    return StudyAnswer(
+        (AnswerLine(words[0], source=f"{words[1]} {source}"),), rows, pattern.largest, basis
+    )
+
+
+def tissue_volumes(mask: Segmentation) -> tuple[tuple[str, float], ...]:
+    """Name and volume (ml) of each label, in the order of the labels."""
+    counts = np.bincount(mask.labels.ravel(), minlength=256)
+    return tuple((s.name, float(counts[s.number]) * mask.geometry.voxel_ml) for s in mask.segments)
+
+
+def tissue_line(volumes: Sequence[tuple[str, float]], mask: Segmentation) -> AnswerLine:
+    """Volumes as one sentence, with the share of the brain that is no fluid."""
+    words = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes)
+    fluid = sum(volume for name, volume in volumes if _is_fluid(name))
+    whole = sum(volume for _name, volume in volumes)
+    share = f"; {1 - fluid / whole:.0%} of them is tissue" if whole > 0 and fluid else ""
+    return AnswerLine(f"{words}{share}.", source=mask.provenance.sentence)
+
+
+def fact_lines(
+    kind: str, facts: Mapping[str, Any], source: str, maps: Mapping[str, str]
+) -> tuple[AnswerLine, ...]:
+    """What a model said about the study, in words.
+
+    Parameters
+    ----------
+    maps : mapping
+        Meaning of a map of the same run to its id.
+    """
+    if kind == "presence":
+        return _presence(facts, source, maps.get("grad-cam", ""))
+    if kind == "deviation":
+        return _deviation(facts, source, maps.get("picture", ""))
+    sentences = facts.get("sentences", facts.get("sentence", ()))
+    given = (sentences,) if isinstance(sentences, str) else sentences
+    told = [AnswerLine(str(words), source=source) for words in given if isinstance(words, str)]
+    return tuple(told)
+
+
+def likely_words(probability: float) -> str:
+    """A probability in words: ``"rather likely (0.68)"``."""
+    words = next(words for limit, words in LIKELY if probability < limit)
+    return f"{words} ({probability:.2f})"
+
+
+def _presence(facts: Mapping[str, Any], source: str, heat: str) -> tuple[AnswerLine, ...]:
+    chance = facts.get("probability")
+    if not isinstance(chance, int | float) or not 0 <= chance <= 1:
+        return ()
+    right = facts.get("sequence_ok") is not False
+    words = f"That there is any lesion is {likely_words(float(chance))}."
+    told = str(facts.get("words", "")).strip()
+    lines = [AnswerLine(words, "text" if right else "warning", source, WHY if heat else "", heat)]
+    if told and told != words:
+        lines.append(AnswerLine(told, "dim" if right else "warning", source))
+    return tuple(lines)
+
+
+def _deviation(facts: Mapping[str, Any], source: str, picture: str) -> tuple[AnswerLine, ...]:
+    values = {name: facts.get(name) for name in ("deviating_ml", "brighter_ml", "darker_ml")}
+    if not all(isinstance(value, int | float) for value in values.values()):
+        return ()
+    words = (
+        f"{values['deviating_ml']:.1f} ml of the brain are unlike what the model expects: "
+        f"{values['brighter_ml']:.1f} ml brighter, {values['darker_ml']:.1f} ml darker."
+    )
+    lines = [AnswerLine(words, "text", source, GUESS if picture else "", picture)]
+    both = facts.get("deviating_and_unlike_other_side_ml")
+    if isinstance(both, int | float):
+        lines.append(
+            AnswerLine(f"Of these {both:.1f} ml are also unlike the other side.", "dim", source)
+        )
+    share = facts.get("share_of_brain")
+    if isinstance(share, int | float) and share > 0.1:
+        odd = "So much of the brain differs that the image as a whole is unusual for the model."
+        lines.append(AnswerLine(odd, "warning", source))
+    return tuple(lines)
+
+
+def _is_fluid(name: str) -> bool:
+    return "csf" in name.casefold() or "fluid" in name.casefold()

@@ -1,0 +1,205 @@
+"""The answer for the study: counted anew when the masks change, and its numbers lead to lesions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from panel_cases import GRID, MADE, SHAPE, add_answer, draft, grad_cam, open_workspace
+from PySide6.QtCore import Qt
+
+from app.controllers.findings import FindingsController
+from app.controllers.study_answer import StudyAnswerController
+from app.study_answer import (
+    GUESS,
+    WHY,
+    AnswerLine,
+    StudyAnswer,
+    fact_lines,
+    likely_words,
+    pattern_answer,
+    tissue_line,
+    tissue_volumes,
+)
+from app.tasks import Tasks
+from app.windows.answer_card import AnswerCard
+from app.windows.findings_panel import FindingsPanel
+from imaging.analysis.lesion_pattern import LesionPattern, PlaceCount
+from imaging.edits.edit import AddItem
+from imaging.edits.operations import delete_lesion
+from imaging.segmentation import AUTOMATIC, Code, Segment, Segmentation
+
+LEFT = Qt.MouseButton.LeftButton
+TISSUE = Code("85756007", "SCT", "Tissue")
+PATTERN = LesionPattern(
+    3, 4.5, 1, 4.0, 2,
+    (PlaceCount("periventricular", (1, 3), 4.2), PlaceCount("juxtacortical", (2,), 0.3),
+     PlaceCount("deep", (), 0.0)),
+    "tissue", ("infratentorial",),
+)  # fmt: skip
+
+
+def tissues() -> Segmentation:
+    """Fluid in the middle, white around it, grey at the edge."""
+    k, j, i = np.indices(SHAPE)
+    away = np.sqrt((1.6 * (k - 10)) ** 2 + (j - 20) ** 2 + (i - 20) ** 2)
+    labels = np.select([away < 5, away < 12, away < 15], [1, 3, 2], 0).astype(np.uint8)
+    names = ((1, "CSF"), (2, "Grey matter"), (3, "White matter"))
+    segments = tuple(
+        Segment(n, name, (10 * n, 0, 0), TISSUE, Code(str(n), "99T", name), AUTOMATIC)
+        for n, name in names
+    )
+    return Segmentation.from_labels(
+        "tissue", "Brain and tissue", GRID, "flair", labels, segments=segments, provenance=MADE
+    )
+
+
+@pytest.fixture
+def desk(qtbot, qapp):
+    """Findings and answer joined as in the program."""
+    workspace, tasks = open_workspace(), Tasks()
+    panel = FindingsPanel(workspace)
+    qtbot.addWidget(panel)
+    panel.resize(340, 620)
+    panel.show()
+    gone: list = []
+    findings = FindingsController(workspace, tasks, panel, lambda *at: gone.append(at))
+    answer = StudyAnswerController(workspace, tasks, findings, panel.answer, panel.choose)
+
+    def settled() -> None:
+        qtbot.waitUntil(
+            lambda: (
+                not findings.measuring
+                and not answer._quiet.isActive()
+                and (answer._ticket is None or answer._ticket.done())
+            ),
+            timeout=20_000,
+        )
+
+    def says(words: str) -> None:
+        qtbot.waitUntil(lambda: words in panel.answer.text(), timeout=20_000)
+
+    yield SimpleNamespace(workspace=workspace, says=says, panel=panel, card=panel.answer,
+                          findings=findings, answer=answer, settled=settled, qtbot=qtbot)  # fmt: skip
+    tasks.close()
+
+
+def test_without_masks_there_is_no_answer(desk) -> None:
+    desk.settled()
+    assert not desk.card.isVisible()
+
+
+def test_an_answer_of_a_model_is_counted(desk) -> None:
+    add_answer(desk.workspace)
+    desk.settled()
+    assert desk.card.isVisible()
+    assert desk.card.text().startswith("3 lesions, ")
+    lesion = desk.findings.lesions[1]
+    desk.workspace.execute(delete_lesion(desk.findings.mask, lesion))
+    desk.says("2 lesions, ")
+    desk.workspace.undo()
+    desk.says("3 lesions, ")
+
+
+def test_tissues_give_volumes_and_are_not_listed_as_lesions(desk) -> None:
+    desk.workspace.execute(AddItem(tissues(), "Add"))
+    desk.settled()
+    assert desk.panel.mask_choice.count() == 0
+    assert "Grey matter" in desk.card.text()
+    volumes = dict(tissue_volumes(tissues()))
+    expected = np.count_nonzero(tissues().labels == 3) * GRID.voxel_ml
+    assert volumes["White matter"] == pytest.approx(expected)
+
+
+def test_folded_it_costs_nothing(desk) -> None:
+    desk.qtbot.mouseClick(desk.card.title, LEFT)
+    add_answer(desk.workspace)
+    desk.settled()
+    assert desk.answer._ticket is None
+    assert not desk.card.area.isVisible()
+    desk.qtbot.mouseClick(desk.card.title, LEFT)
+    desk.settled()
+    assert "3 lesions" in desk.card.text()
+
+
+def test_each_number_is_a_click_to_the_lesions(desk) -> None:
+    add_answer(desk.workspace)
+    desk.settled()
+    desk.card.show_answer(pattern_answer(PATTERN, draft()))
+    number = desk.card.places["Periventricular"]
+    assert number.text() == "2"
+    for wanted in (1, 3, 1):
+        desk.qtbot.mouseClick(number, LEFT)
+        assert desk.findings.chosen.number == wanted
+    assert not desk.card.places["Deep white matter"].isEnabled()
+
+
+def test_what_a_model_said_goes_with_what_it_made(desk) -> None:
+    desk.workspace.execute(AddItem(grad_cam(), "Add"))
+    desk.workspace.show(desk.workspace.display.with_overlay("cam", visible=False))
+    facts = {"probability": 0.87, "words": "Unlike anything seen."}
+    desk.answer.hear(("presence", facts, "Presence 1.0", {"grad-cam": "cam"}))
+    desk.settled()
+    assert "likely (0.87)" in desk.card.text()
+    desk.qtbot.mouseClick(desk.card.buttons[WHY], LEFT)
+    assert desk.workspace.display.overlay("cam").visible
+    desk.workspace.undo()
+    desk.settled()
+    assert not desk.card.isVisible()
+
+
+def test_a_new_study_has_no_answer_of_the_old_one(desk) -> None:
+    from imaging.case import Case
+
+    desk.answer.hear(("presence", {"probability": 0.5}, "", {}))
+    desk.settled()
+    assert desk.card.isVisible()
+    desk.workspace.replace_case(Case(), desk.workspace.display, "close")
+    desk.settled()
+    assert not desk.card.isVisible()
+
+
+def test_a_difference_leads_to_the_guess(qtbot) -> None:
+    card = AnswerCard()
+    qtbot.addWidget(card)
+    facts = {
+        "deviating_ml": 4.2, "brighter_ml": 3.9, "darker_ml": 0.3, "share_of_brain": 0.2,
+        "deviating_and_unlike_other_side_ml": 2.0,
+    }  # fmt: skip
+    lines = fact_lines("deviation", facts, "Deviation 1.0", {"picture": "g"})
+    card.show_answer(StudyAnswer(lines))
+    assert "4.2 ml of the brain" in card.text()
+    assert "image as a whole is unusual" in card.text()
+    with qtbot.waitSignal(card.action_wanted) as asked:
+        card.buttons[GUESS].click()
+    assert asked.args == [GUESS, "g"]
+
+
+@pytest.mark.parametrize("facts", [{}, {"probability": "high"}, {"probability": 7}])
+def test_facts_that_make_no_sense_are_left_out(facts) -> None:
+    assert fact_lines("presence", facts, "", {}) == ()
+    assert fact_lines("deviation", facts, "", {}) == ()
+    assert fact_lines("lesions", {"sentences": [3, "Yes."]}, "", {}) == (AnswerLine("Yes."),)
+
+
+def test_what_was_not_judged_and_how_is_said() -> None:
+    answer = pattern_answer(PATTERN, draft())
+    assert "Infratentorial is not told" in answer.basis
+    assert "tissue map" in answer.basis
+    assert [row.lesions for row in answer.places] == [(1, 3), (2,), ()]
+
+
+@pytest.mark.parametrize(
+    ("chance", "words"),
+    [(0.0, "very unlikely"), (0.5, "open"), (0.68, "rather likely"), (1, "very")],
+)
+def test_a_probability_has_words_and_its_number(chance, words) -> None:
+    assert words in likely_words(chance)
+    assert f"({chance:.2f})" in likely_words(chance)
+
+
+def test_a_mask_without_voxels_has_no_share(qtbot) -> None:
+    empty = replace(tissue_line([("CSF", 0.0)], tissues()))
+    assert empty.text == "CSF 0 ml."
