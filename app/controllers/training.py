@@ -239,6 +239,6 @@ def end_words(end: Done | Stopped | Failed) -> str:
 
 
 def _install(package: Path) -> str:
-    from inference.installing import install_model
+    from inference.training.own.install import install_package
 
-    return install_model(package).card.id
+    return install_package(package).card.id

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 
-from app.training_wish import CLASSIFIERS, DIMENSIONS, FEW, LOSSES, NETWORKS
+from app.training_wish import CLASSIFIERS, DIMENSIONS, FEW, LOSSES, NETWORKS, ONLY_3D
 from app.windows.controls import allow, check_box, column, field, sentence
 from app.windows.theme import GAP, SMALL_GAP, set_role
 
 if TYPE_CHECKING:
+    from app.training_wish import TrainingWish
     from inference.registry import InstalledModel
 
 WIDTH = 300
@@ -92,6 +93,23 @@ class TrainingChoices(QWidget):
             self.start_from.setCurrentIndex(max(0, self.start_from.findData(chosen)))
         self._refresh()
 
+    def show_wish(self, wish: TrainingWish) -> None:
+        """Show what a training was begun with."""
+        self.choose_model(wish.start_from)
+        self.few_shot.setChecked(wish.few_shot)
+        for combo, key in (
+            (self.network, wish.network),
+            (self.dimensions, wish.dimensions),
+            (self.loss, wish.loss),
+        ):
+            combo.setCurrentIndex(max(0, combo.findData(key)))
+        for spin, value in (
+            (self.folds, wish.folds),
+            (self.minutes, wish.minutes),
+            (self.seed, wish.seed),
+        ):
+            spin.setValue(value)
+
     def choose_model(self, id: str) -> None:
         """Start from this model, if it is offered."""
         self.start_from.setCurrentIndex(max(0, self.start_from.findData(id)))
@@ -119,11 +137,13 @@ class TrainingChoices(QWidget):
             if few
             else "All layers learn."
         )
-        for box, tip in (
-            (self.network, "What the network looks like"),
-            (self.dimensions, "Blocks of the volume or single slices"),
-        ):
-            allow(box, tip, ITS_OWN if few else "")
+        allow(self.network, "What the network looks like", ITS_OWN if few else "")
+        blocks = self.network.currentData() in ONLY_3D
+        if blocks:
+            with QSignalBlocker(self.dimensions):
+                self.dimensions.setCurrentIndex(0)
+        only = "This network sees blocks only" if blocks else ""
+        allow(self.dimensions, "Blocks of the volume or single slices", ITS_OWN if few else only)
         classifies = self.network.currentData() in CLASSIFIERS and not few
         no_loss = "A network that says yes or no is judged by cross-entropy" if classifies else ""
         allow(self.loss, "What counts as a mistake", ITS_OWN if few else no_loss)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QPixmap, QResizeEvent
+from PySide6.QtGui import QDesktopServices, QPainter, QPixmap, QResizeEvent
+from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QHeaderView,
@@ -45,7 +46,7 @@ class TrainingReportPage(QWidget):
         super().__init__()
         self._end: Done | None = None
         self._report: TrainingReport | None = None
-        self._picture = QPixmap()
+        self._picture: QSvgRenderer | None = None
         self.verdict = QLabel()
         self.verdict.setWordWrap(True)
         self.reason = sentence(role="text")
@@ -124,8 +125,9 @@ class TrainingReportPage(QWidget):
                 at += 1
         self.table.setVisible(bool(rows))
         self.about.setText(about_words(report) if report else "")
-        self._picture = QPixmap(str(report.picture)) if report and report.picture else QPixmap()
-        self.picture.setVisible(not self._picture.isNull())
+        path = report.picture if report is not None else None
+        self._picture = QSvgRenderer(str(path)) if path is not None else None
+        self.picture.setVisible(self._picture is not None and self._picture.isValid())
         self._scale()
 
     def _fill_row(self, at: int, one: Row) -> None:
@@ -160,15 +162,20 @@ class TrainingReportPage(QWidget):
         self._scale()
 
     def _scale(self) -> None:
-        if self._picture.isNull():
+        if self._picture is None or not self._picture.isValid():
             return
         ratio = self.devicePixelRatioF()
-        wanted = self.picture.size() * ratio
         keep = Qt.AspectRatioMode.KeepAspectRatio
-        smooth = Qt.TransformationMode.SmoothTransformation
-        scaled = self._picture.scaled(wanted, keep, smooth)
-        scaled.setDevicePixelRatio(ratio)
-        self.picture.setPixmap(scaled)
+        size = self._picture.defaultSize().scaled(self.picture.size() * ratio, keep)
+        if size.isEmpty():
+            return
+        drawn = QPixmap(size)
+        drawn.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(drawn)
+        self._picture.render(painter)
+        painter.end()
+        drawn.setDevicePixelRatio(ratio)
+        self.picture.setPixmap(drawn)
 
 
 def verdict(end: Done, compared: bool) -> str:

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
 
 from app.controllers.training import Phase, TrainingState, end_words
 from app.training_events import Checked, Done, Failed, Stopped
-from app.training_wish import FEW, TrainingWish, can_resume
+from app.training_wish import FEW, TrainingWish, holds_training, stored_wish
 from app.windows.controls import allow, button, column, row, rule, sentence
 from app.windows.jobs_bar import time_left
 from app.windows.loss_curve import LossCurve
@@ -118,7 +118,7 @@ class TrainingWindow(QDialog):
         self.choices.changed.connect(self._changed)
         self.check.clicked.connect(lambda: self.check_wanted.emit(self.wish()))
         self.start.clicked.connect(lambda: self.start_wanted.emit(self.wish()))
-        self.resume.clicked.connect(lambda: self.start_wanted.emit(self.wish(resume=True)))
+        self.resume.clicked.connect(self._go_on)
         self.stop.clicked.connect(self.cancel_wanted)
         self.close_button.clicked.connect(self.close)
         self.report.install_wanted.connect(self.install_wanted)
@@ -165,7 +165,7 @@ class TrainingWindow(QDialog):
         self.report.show_installed(f"“{id}” is installed: choose it in the AI model panel.")
 
     # --- what is chosen ----------------------------------------------------------------------
-    def wish(self, resume: bool = False) -> TrainingWish:
+    def wish(self) -> TrainingWish:
         """What is chosen now."""
         choices = self.choices
         return TrainingWish(
@@ -179,12 +179,13 @@ class TrainingWindow(QDialog):
             seed=choices.seed.value(),
             start_from=choices.start_from.currentData() or "",
             few_shot=choices.few_shot.isChecked(),
-            resume=resume,
         )
 
     def _why_not_start(self) -> str:
         if reason := self.cases.why_not_start():
             return reason
+        if self.cases.out and holds_training(self.cases.out):
+            return "The folder of results holds a training: go on with it, or choose another one"
         checked = self._state.checked
         if not self.cases.fresh or checked is None:
             return "Check the cases first"
@@ -195,10 +196,10 @@ class TrainingWindow(QDialog):
         return ""
 
     def _why_not_resume(self) -> str:
-        if reason := self.cases.why_not_start():
-            return reason
         out = self.cases.out
-        return "" if out and can_resume(out) else "There is no checkpoint in the folder of results"
+        if out is None:
+            return "Choose the folder of results of a training that was stopped"
+        return "" if stored_wish(out) else "There is no training in the folder of results"
 
     # --- showing -----------------------------------------------------------------------------
     def _same_checked(self) -> bool:
@@ -248,6 +249,14 @@ class TrainingWindow(QDialog):
 
     def _changed(self) -> None:
         self._refresh()
+
+    def _go_on(self) -> None:
+        """The training in the folder goes on as it was begun, whatever is chosen here now."""
+        wish = stored_wish(self.cases.out) if self.cases.out else None
+        if wish is not None:
+            self.cases.source.setText(str(wish.cases))
+            self.choices.show_wish(wish)
+            self.start_wanted.emit(wish)
 
     def _again(self) -> None:
         self._state = replace(self._state, end=None)

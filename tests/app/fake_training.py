@@ -19,6 +19,16 @@ REPORT = {
 }
 
 
+CHOICES = {
+    "network": "residual", "dims": "3", "folds": 3, "loss": "focal", "minutes": 7.0, "seed": 4,
+    "start_from": "", "few_shot": False,
+}  # fmt: skip
+
+
+def _after(arguments: list[str], word: str) -> str:
+    return arguments[arguments.index(word) + 1]
+
+
 def say(kind: str, **values) -> None:
     print(json.dumps({"kind": kind, **values}), flush=True)
 
@@ -47,6 +57,9 @@ def train(mode: str, out: Path, arguments: list[str]) -> None:
         while sys.stdin.readline().strip() != "stop":
             time.sleep(0.01)
         (out / "checkpoint.pt").write_text("weights")
+        (out / "choices.json").write_text(
+            json.dumps(CHOICES | {"cases": _after(arguments, "--cases")})
+        )
         say("stopped")
         return
     if mode == "deaf":
@@ -63,7 +76,7 @@ def main() -> None:
     if "--check" in arguments:
         check()
     else:
-        train(mode, Path(arguments[arguments.index("--out") + 1]), arguments)
+        train(mode, Path(_after(arguments, "--out")), arguments)
 
 
 if __name__ == "__main__":

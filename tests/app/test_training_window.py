@@ -15,7 +15,7 @@ from app.settings import Settings, load, save
 from app.tasks import Tasks
 from app.training_events import Checked, Done, Failed, Note, Stage, Step, Stopped, read_event
 from app.training_report import read_report
-from app.training_wish import TrainingWish, can_resume
+from app.training_wish import TrainingWish, holds_training, stored_wish
 from app.windows.loss_curve import LossCurve, curve_words
 from app.windows.training_report_page import verdict
 from app.windows.training_window import TrainingWindow
@@ -72,7 +72,7 @@ def test_every_button_says_why_it_cannot_be_used(desk) -> None:
     assert "folder for the results" in window.start.toolTip()
     window.cases.target.setText(str(desk.out))
     assert "Check the cases" in window.start.toolTip()
-    assert "no checkpoint" in window.resume.toolTip()
+    assert "no training" in window.resume.toolTip()
 
 
 def test_the_check_names_every_case_and_what_is_wrong(desk) -> None:
@@ -135,11 +135,14 @@ def test_a_stop_keeps_a_checkpoint_and_the_same_choice_goes_on(desk) -> None:
     assert not desk.window.stop.isEnabled()
     desk.idle()
     assert "can go on" in desk.window.state.text()
-    assert can_resume(desk.out)
+    assert "go on with it" in desk.window.start.toolTip()
     desk.mode["word"] = "good"
     desk.click(desk.window.resume)
     desk.idle()
-    assert "--resume" in json.loads((desk.out / "arguments.json").read_text())
+    words = json.loads((desk.out / "arguments.json").read_text())
+    assert "--resume" in words
+    assert words[words.index("--network") + 1] == "residual"  # as it was begun
+    assert desk.window.choices.folds.value() == 3
 
 
 @pytest.mark.parametrize(("mode", "words"), [("dies", "unexpectedly"), ("fails", "disk is full")])
@@ -186,7 +189,21 @@ def test_a_program_that_ends_leaves_no_child(desk) -> None:
     child = desk.work._child
     desk.work.close()
     assert not child.alive
-    assert can_resume(desk.out)
+    assert holds_training(desk.out)
+
+
+def test_a_folder_that_says_nonsense_is_no_training_to_go_on_with(tmp_path) -> None:
+    assert stored_wish(tmp_path) is None
+    (tmp_path / "choices.json").write_text('{"cases": 3, "folds": "many"}')
+    assert stored_wish(tmp_path) is None
+
+
+def test_a_network_of_blocks_has_no_slices(desk) -> None:
+    choices = desk.window.choices
+    choices.dimensions.setCurrentIndex(choices.dimensions.findData("2.5"))
+    choices.network.setCurrentIndex(choices.network.findData("unet"))
+    assert choices.dimensions.currentData() == "3"
+    assert "blocks only" in choices.dimensions.toolTip()
 
 
 def test_adapting_needs_a_model_and_few_cases(desk) -> None:
