@@ -149,7 +149,7 @@ def calibrated(answers: Sequence[np.ndarray], slope: float, offset: float) -> np
     ndarray
         float32 in [0, 1].
     """
-    mean = np.mean(answers, axis=0, dtype=np.float32)
+    mean = np.asarray(np.mean(answers, axis=0, dtype=np.float32))
     return sigmoid(slope * logit(mean) + offset).astype(np.float32)
 
 
@@ -198,7 +198,8 @@ def case_facts(
         highest = float(chance.max(initial=0.0))
         sentence = f"Nothing was marked; the highest probability anywhere is {highest:.0%}."
         return {"findings": 0, "highest_probability": round(highest, 3), "sentence": sentence}
-    pieces, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    labelled: Any = ndimage.label(mask, np.ones((3, 3, 3)))
+    pieces, count = labelled
     spread = np.asarray(ndimage.mean(apart, pieces, np.arange(1, count + 1)))
     split = int((spread > APART).sum())
     word = "high" if confidence >= HIGH else "moderate" if confidence >= MODERATE else "low"

@@ -145,7 +145,7 @@ def fit(some: Sequence[Case], seed: int = 0) -> Calibration:
     rng = np.random.default_rng(seed)
     xs, ys, ws = [], [], []
     for case in some:
-        mean = np.mean(case.answers, axis=0, dtype=np.float32)
+        mean = np.asarray(np.mean(case.answers, axis=0, dtype=np.float32))
         where = np.flatnonzero(doubtful(mean, case.gold) & case.known)
         if not len(where):
             continue

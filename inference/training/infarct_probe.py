@@ -69,7 +69,7 @@ def _both(grey: Array, rng: np.random.Generator) -> Array:
 
 def _fine_texture(grey: Array, rng: np.random.Generator) -> Array:
     """What a blur takes away, on even tissue."""
-    brain = ndimage.binary_fill_holes(grey > 0)
+    brain = np.asarray(ndimage.binary_fill_holes(grey > 0), bool)
     fine = grey - ndimage.gaussian_filter(grey, 2.0)
     return np.where(brain, 160 + fine, 0).astype(np.float32)
 
@@ -135,7 +135,8 @@ def probe(
 
 def drop_specks(mask: Mask) -> Mask:
     """Remove spots of fewer than `MIN_PIXELS` (8-connected)."""
-    pieces, _ = ndimage.label(mask, np.ones((3, 3)))
+    labelled: Any = ndimage.label(mask, np.ones((3, 3)))
+    pieces = labelled[0]
     keep = np.bincount(pieces.ravel()) >= MIN_PIXELS
     keep[0] = False
     return keep[pieces]

@@ -164,16 +164,16 @@ class StrokePlanes:
         return self._kept[key]
 
     def _described(self, name: str, image: Array, infarct: Mask) -> Plane:
-        brain = distance(ndimage.binary_fill_holes(image > -0.97))
+        brain = distance(np.asarray(ndimage.binary_fill_holes(image > -0.97), bool))
         ventricles = ventricle_distance(image, brain, AXES[name])
         white = self._white.get(name, np.zeros(image.shape, np.float32))
-        smooth = ndimage.gaussian_filter(image, 0.7)
-        broad = ndimage.gaussian_filter(image, 2.0)
+        smooth = np.asarray(ndimage.gaussian_filter(image, 0.7), np.float32)
+        broad = np.asarray(ndimage.gaussian_filter(image, 2.0), np.float32)
         unknown = (smooth > BRIGHT) & ((white > 0.45) | (ventricles < 12))
         # A moderately bright ribbon along a fold's fluid is cortex wherever the template says so
         # or not; this is what the volumes of so few patients cannot teach.
         fluid = (smooth < -0.25) & (ventricles > 3)
-        ribbon = np.asarray(ndimage.binary_dilation(fluid, iterations=4)) & (broad < 0.3)
+        ribbon = np.asarray(ndimage.binary_dilation(fluid, iterations=4), bool) & (broad < 0.3)
         unknown &= ~(ribbon & (ventricles > 8))
         unknown |= broad > VERY_BRIGHT
         unknown &= brain < 0
@@ -227,7 +227,7 @@ def bank_places(brain: Mask) -> npt.NDArray[np.float64]:
     """
     change = np.eye(4)
     tissues = cases.template_tissues()
-    template = sum(tissues.values()) > 0.5
+    template = np.sum(list(tissues.values()), axis=0) > 0.5
     folder = data_root() / "ms_open_mni" / "flair_space_1mm"
     masks = [
         cases.read_nifti(folder / f"patient{p}" / "brainmask.nii.gz")[0] > 0 for p in BANK_PATIENTS
@@ -245,7 +245,7 @@ def bank_places(brain: Mask) -> npt.NDArray[np.float64]:
 def plane_volumes() -> tuple[StrokePlanes, list[Anatomy]]:
     """Everything the plane networks are trained on: planes, raw heads, the template."""
     tissues = cases.template_tissues()
-    brain = np.asarray(sum(tissues.values()) > 0.5)
+    brain = np.asarray(np.sum(list(tissues.values()), axis=0) > 0.5)
     to_bank = bank_places(brain)
     template = replace(cases.template_anatomy(tissues, [brain]), to_mni=to_bank)
     heads = [cases.raw_head(p, s, [brain]) for p in ("01", "03") for s in (1, 2)]

@@ -214,7 +214,9 @@ def _labelled(image: Array, soft: Array, infarct: Mask, unknown: Mask) -> PlaneP
     """Both truths with their weights."""
     lesion = soft > LABEL_LEVEL
     bright = infarct & (image > INFARCT_BRIGHT)
-    near = ndimage.binary_dilation(infarct, iterations=2) if infarct.any() else infarct
+    near = infarct
+    if infarct.any():
+        near = np.asarray(ndimage.binary_dilation(infarct, iterations=2), bool)
     weight = np.where(unknown | near, 0.0, 1.0)
     weight = np.where(bright, INFARCT_WEIGHT, weight)
     weight = np.where(soft > 0.3, 1.0, weight)
@@ -346,7 +348,7 @@ def scan(
 def thick_slices(array: Array, width: float, start: float) -> Array:
     """Average the rows over slices of ``width`` pixels and interpolate back."""
     size = array.shape[0]
-    smooth = ndimage.gaussian_filter1d(array, 0.36 * width, 0)
+    smooth = np.asarray(ndimage.gaussian_filter1d(array, 0.36 * width, 0), np.float32)
     slices = np.arange(start * width, size - 1, width)
     coarse = _rows(smooth, slices)
     at = np.clip((np.arange(size) - slices[0]) / width, 0, len(slices) - 1)
@@ -357,7 +359,7 @@ def _rows(array: Array, at: npt.NDArray[Any]) -> Array:
     below = np.minimum(at.astype(int), max(array.shape[0] - 2, 0))
     above = np.minimum(below + 1, array.shape[0] - 1)
     share = (at - below).astype(np.float32)[:, None]
-    return array[below] * (1 - share) + array[above] * share
+    return np.asarray(array[below] * (1 - share) + array[above] * share, np.float32)
 
 
 def _discs(rng: np.random.Generator, place: Array) -> Array:
