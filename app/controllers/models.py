@@ -101,6 +101,23 @@ class ModelController(QObject):
         """Process id of the worker, while there is one."""
         return None if self._client is None else self._client.worker_pid
 
+    def clicker(self) -> tuple[Any, Any] | str:
+        """The worker's client and the model that follows clicks, or why there is none now."""
+        from inference.model import CLICK
+
+        model = next((m for m in self._installed.values() if m.card.kind == CLICK), None)
+        if model is None:
+            return "No click network is installed"
+        if not model.available:
+            return model.reason
+        if self.running:
+            return "The worker is busy with another model"
+        if self._client is None:
+            from inference.client import WorkerClient
+
+            self._client = WorkerClient()
+        return self._client, model
+
     def refresh(self) -> None:
         """Look for installed models in the background."""
         self._tasks.run(lambda _ticket: _installed(), self._set_installed, self._tell)
@@ -226,7 +243,8 @@ class ModelController(QObject):
             self.said.emit("A model is already running: cancel it or wait")
             return
         listed, lesion = self._listed()
-        answers = [s for s in self._workspace.case.segmentations if s.provenance.algorithm]
+        masks = self._workspace.case.segmentations
+        answers = [s for s in masks if s.provenance.algorithm and not s.anatomical]
         mask = listed if listed in answers else (answers[-1] if answers else None)
         if mask is None or (target == "lesion" and (lesion is None or mask is not listed)):
             self.said.emit("Choose a lesion of a model's answer first")

@@ -161,7 +161,8 @@ class ExplainPanel(QWidget):
         self.cancel_requested.emit()
 
     def _answers(self) -> list[Segmentation]:
-        return [s for s in self._workspace.case.segmentations if s.provenance.algorithm]
+        masks = self._workspace.case.segmentations
+        return [s for s in masks if s.provenance.algorithm and not s.anatomical]
 
     def _show_buttons(self) -> None:
         busy = "An explanation is being made: cancel it or wait" if self._busy else ""

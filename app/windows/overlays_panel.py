@@ -47,6 +47,12 @@ NAMES = {
     DEVIATION: "Deviation from normal",
     PICTURE: "Guess of normal",
 }
+#: What the two ends of a legend stand for.
+ENDS = {
+    UNCERTAINTY: ("sure", "unsure"),
+    DEVIATION: ("as expected", "unlike"),
+    PICTURE: ("dark", "bright"),
+}
 SMALLEST_RANGE = 0.01
 
 
@@ -59,9 +65,10 @@ def title_of(heatmap: Heatmap) -> str:
 class Legend(QWidget):
     """The colours of a map from its low to its high value, with both numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, ends: tuple[str, str] = ("0", "1")) -> None:
         super().__init__()
         self._overlay = Overlay()
+        self._ends = ends
         self.setMinimumHeight(34)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
@@ -76,7 +83,7 @@ class Legend(QWidget):
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """A bar whose transparent part is dark, and the numbers under it."""
+        """A bar whose transparent part is dark, and under it the numbers and what the ends mean."""
         painter = QPainter(self)
         bar = QRect(0, 2, self.width(), 12)
         painter.fillRect(bar, Qt.GlobalColor.black)
@@ -89,10 +96,11 @@ class Legend(QWidget):
         painter.drawImage(QRect(right, 2, bar.width() - right, 12), last)
         painter.setPen(DARK.dim)
         under = QRect(0, 16, self.width(), 18)
-        painter.drawText(under, Qt.AlignmentFlag.AlignLeft, "0")
-        painter.drawText(under, Qt.AlignmentFlag.AlignRight, "1")
+        painter.drawText(under, Qt.AlignmentFlag.AlignLeft, self._ends[0])
+        painter.drawText(under, Qt.AlignmentFlag.AlignRight, self._ends[1])
+        wide = [painter.fontMetrics().horizontalAdvance(words) + 24 for words in self._ends]
         for value, at in ((self._overlay.low, left), (self._overlay.high, right)):
-            if 0.08 < value < 0.94:
+            if 0.08 < value < 0.94 and wide[0] < at < self.width() - wide[1]:
                 spot = QRect(at - 24, 16, 48, 18)
                 painter.drawText(spot, Qt.AlignmentFlag.AlignHCenter, f"{value:.2f}")
         painter.end()
@@ -115,7 +123,7 @@ class MapCard(QFrame):
         self.table.addItems(list(COLOUR_TABLES))
         self.table.setToolTip("Colour table")
         self.table.textActivated.connect(lambda name: self._change(colour_table=name))
-        self.legend = Legend()
+        self.legend = Legend(ENDS.get(heatmap.meaning, ("0", "1")))
         self.opacity = self._slider("Opacity of the map", "opacity")
         self.low = self._slider("Values below are transparent", "low")
         self.high = self._slider("Values above have the last colour", "high")
