@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     -------
     int
         0 done; 1 failed, with one sentence on stderr; 2 the command line was not understood;
-        130 interrupted.
+        3 something had to be asked first and nobody was there (``--yes`` answers); 130 interrupted.
     """
     from app.cli.program import run
 

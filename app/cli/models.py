@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from app.cli.output import Output
+from inference.model import CLICK, DEVIATION, LESIONS, PRESENCE, TISSUE
 from inference.registry import InstalledModel, installed_models, user_folder
+
+#: What each kind of model does, in words.
+KIND_WORDS = {
+    LESIONS: "marks findings",
+    TISSUE: "splits a head into tissues",
+    DEVIATION: "shows what differs from normal",
+    CLICK: "follows clicks in the window",
+    PRESENCE: "says whether anything is there",
+}
 
 
 def models(output: Output) -> None:
@@ -27,15 +38,37 @@ def _say(model: InstalledModel, output: Output) -> None:
     labels = ", ".join(label.name for label in card.labels)
     output.say(f"{card.id}  {card.name} {card.version}")
     output.say(f"  can run: {'yes' if model.available else 'no. ' + model.reason}")
-    output.say(f"  input: {inputs}; marks: {labels}; threshold {card.threshold:g}")
+    output.say(f"  kind: {card.kind}, {KIND_WORDS[card.kind]}{_members(model)}")
+    threshold = "" if card.kind in (TISSUE, PRESENCE) else f"; threshold {card.threshold:g}"
+    output.say(f"  input: {inputs}; gives: {labels}{threshold}")
+    output.say(f"  size: {_size(card.weights_bytes)}; a whole head: {cost_words(card.cost)}")
     output.say(f"  for: {card.intended_use}")
     output.say(f"  not for: {card.not_for}")
     output.say(f"  licence: {card.licence}")
 
 
+def _members(model: InstalledModel) -> str:
+    members = ", ".join(member.id for member in model.card.members)
+    return f"; asks {members}" if members else ""
+
+
+def _size(weights: int) -> str:
+    return f"{weights / 1e6:.1f} MB" if weights else "no weights of its own"
+
+
+def cost_words(cost: Mapping[str, Any]) -> str:
+    """What a run on a whole head costs, as measured; says so where nobody measured."""
+    if not cost:
+        return "not measured"
+    words = f"{float(cost['cpu_seconds']):.1f} s on {int(cost.get('cpu_threads', 1))} CPU threads"
+    peak = cost.get("peak_bytes")
+    return words if peak is None else f"{words}, {float(peak) / 2**30:.1f} GB of memory"
+
+
 def _plain(model: InstalledModel) -> dict[str, Any]:
     return {
         "id": model.card.id,
+        "kind": model.card.kind,
         "available": model.available,
         "reason": model.reason,
         "folder": str(model.folder),

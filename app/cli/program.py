@@ -14,13 +14,16 @@ from typing import Annotated, Literal
 import typer
 
 from app.cli.output import Output
+from app.cli.training_verbs import add_training_verbs
 from app.messages import is_ours, sentence
 from imaging.errors import ImagingError
 
 log = logging.getLogger(__name__)
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
-_VERBS = ("scan", "convert", "deidentify", "models", "segment", "selftest")
+FAILED, MISUSED, UNSURE, INTERRUPTED = 1, 2, 3, 130
+_VERBS = (
+    "scan", "convert", "deidentify", "models", "segment", "train", "evaluate", "selftest",
+)  # fmt: skip
 
 program = typer.Typer(
     name="isocenter",
@@ -190,9 +193,21 @@ def _segment(
     path: Where,
     model: Annotated[str, typer.Option("--model", metavar="ID", help="See 'isocenter models'.")],
     out: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
+        Path,
+        typer.Option("--output", "--out", "-o", metavar="DIR", help="Folder for the results."),
     ],
     series: Wanted = "",
+    t1: Annotated[
+        Path | None,
+        typer.Option("--t1", metavar="PATH", help="The T1w image, where it helps the model."),
+    ] = None,
+    t2: Annotated[
+        Path | None,
+        typer.Option("--t2", metavar="PATH", help="The T2w image, where it helps the model."),
+    ] = None,
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="The slower ensemble this model belongs to.")
+    ] = False,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="nifti, dicom-seg or both.")
     ] = "nifti",
@@ -202,16 +217,34 @@ def _segment(
         float | None,
         typer.Option("--threshold", help="Probability above which a voxel is marked."),
     ] = None,
+    uncertainty: Annotated[
+        bool, typer.Option("--uncertainty", help="Also a map of how unsure the model is.")
+    ] = False,
     image: Image = 0,
     even: Even = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Run although the image does not look like the model's."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Let a model find lesions and write what it found."""
+    """Let a model find lesions (or what it is made for) and write what it found.
+
+    Where the image looks like another sequence than the model's, it asks; without a terminal it
+    stops with exit code 3 unless --yes is given.
+    """
     from app.cli.segment import Wish, segment
 
     kinds = tuple(formats.split(","))
-    wish = Wish(model, series, kinds, device, explain, threshold, image, even)
+    others = {name: file for name, file in (("T1w", t1), ("T2w", t2)) if file is not None}
+    wish = Wish(
+        model, series, kinds, device, explain, threshold, image, even, others, thorough,
+        uncertainty, yes,
+    )  # fmt: skip
     segment(path, out, wish, Output(as_json))
+
+
+add_training_verbs(program)
 
 
 @program.command("selftest")
@@ -245,7 +278,14 @@ def run(arguments: list[str]) -> int:
                 return fail(f"{misuse.rstrip('.')} (see isocenter {verb}--help).", MISUSED)
             if is_ours(error):
                 _write_to_log(error)
-            return fail(_one_sentence(error), FAILED)
+            return fail(_one_sentence(error), UNSURE if _unsure(error) else FAILED)
+
+
+def _unsure(error: Exception) -> bool:
+    """Whether a question stood open and nobody was there to answer it."""
+    from app.cli.segment_images import Unsure
+
+    return isinstance(error, Unsure)
 
 
 def _misuse(error: Exception) -> str:

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from app.cli.convert import loaded
-from app.cli.one_image import one_image
-from app.cli.output import Advance, Output
-from app.cli.scan import chosen_series, found
-from app.lesion_table import TABLE_HEADER, lesion_row
+from app.cli.output import Output
+from app.cli.segment_files import (
+    DICOM_SEG,
+    NIFTI,
+    Answered,
+    as_dicom,
+    check_folder,
+    write_answer,
+    write_json,
+)
+from app.cli.segment_images import images_of, questions
 from app.messages import counted
-from imaging.atomic import next_version, write_atomic
 from imaging.errors import BadInput, WorldFailed
-from imaging.heatmap import Heatmap
-from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from inference.postprocess import Proposal
     from inference.registry import InstalledModel
 
-NIFTI, DICOM_SEG = "nifti", "dicom-seg"
 #: So many lesions are named one by one in the text output; the table file has all.
 LISTED_LESIONS = 20
 RESEARCH_ONLY = "Research use - not for diagnosis. A draft by a model; a person has to review it."
@@ -46,7 +46,15 @@ class Wish:
     image : int
         Of a 4D series, from 1; 0 for the only one.
     even : bool
-        Interpolate even slices where they lie at uneven distances.
+        Interpolate even slices where they lie at uneven distances or are shifted.
+    others : mapping of str to Path
+        Further images by their sequence (``"T1w"``).
+    thorough : bool
+        Instead of the model the installed ensemble that it is a member of.
+    uncertainty : bool
+        Also write the map of uncertainty.
+    yes : bool
+        Run although the image does not look like what the model was made for.
     """
 
     model: str
@@ -57,6 +65,10 @@ class Wish:
     threshold: float | None = None
     image: int = 0
     even: bool = False
+    others: dict[str, Path] = field(default_factory=dict)
+    thorough: bool = False
+    uncertainty: bool = False
+    yes: bool = False
 
     def check(self) -> None:
         """Raise BadInput where a word or number is impossible."""
@@ -70,57 +82,74 @@ class Wish:
 
 
 def segment(path: Path, out: Path, wish: Wish, output: Output) -> None:
-    """Open, run, measure, write and read back.
+    """Open, ask where in doubt, run, measure, write and read back.
 
     Raises
     ------
     BadInput
         Where a wish cannot be met or the series is not fit for a model.
+    Unsure
+        Where the image does not look like the model's, and nobody is there to be asked.
     WorldFailed
         Where the worker or the disk failed.
     """
-    from inference.registry import find_model, suitable
-
     wish.check()
-    model = find_model(wish.model)
-    with found(path, output) as result:
-        series = chosen_series(result, wish.series, path)
-        if not series.volumetric and not (wish.even and series.geometry is not None):
-            reason = " ".join(series.problems) or "It has too few slices or no known position."
-            if not series.regular and series.geometry is not None:
-                reason += " Add --even to have slices at even distances interpolated"
-            raise BadInput(
-                "This series is not a volume a model can use", series.description, reason
-            )
-        _check_folder(out)
-        volume = one_image(loaded(series, output), wish.image, wish.even, output)
-        fits, doubt = suitable(model.card, volume)
-        answer = _asked(volume, model, wish, output)
+    model = _model(wish)
+    with ExitStack() as stack:
+        volume, others = images_of(path, wish, model.card, output, stack)
+        check_folder(out)
+        limits = questions(model.card, volume, others, wish, output)
+        answer = _asked(volume, others, model, wish, output)
         proposal = _cut(answer, volume, model, wish.threshold)
         lesions = _measured(proposal, volume)
-        notes = [*([] if fits else [doubt]), *volume.notes, *answer.notes]
+        notes = list(dict.fromkeys([*limits, *volume.notes, *answer.notes]))
         with output.progress("Writing and reading back") as advance:
             if DICOM_SEG in wish.formats:
-                volume = _as_dicom(volume, out)
-            files = _write(out, wish, proposal, volume, lesions, advance)
-        report = _report(model, volume, proposal, lesions, files, notes)
-        report["files"]["report"] = [str(_write_report(out, report))]
-    _present(report, lesions, proposal.segmentation, output)
+                volume = as_dicom(volume, out)
+            given = Answered(proposal, volume, lesions, wish.uncertainty)
+            files = write_answer(out, wish.formats, given, advance)
+        report = _report(model, volume, answer, proposal, lesions, files, notes)
+        report["files"]["report"] = [str(write_json(out / "report.json", report))]
+    _present(report, lesions, proposal, output)
 
 
-def _check_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise BadInput("The output must be a folder, but this is a file", str(out)) from None
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise WorldFailed(f"The output folder cannot be made ({reason})", str(out)) from error
-    if not os.access(out, os.W_OK):
-        raise WorldFailed("Writing is not allowed here", str(out), "Choose another folder")
+def _model(wish: Wish) -> InstalledModel:
+    """The model asked for, or the ensemble it belongs to."""
+    from inference.model import CLICK, UNCERTAINTY
+    from inference.registry import find_model, installed_models
+
+    model = find_model(wish.model)
+    if wish.thorough and not model.card.members:
+        thorough = [
+            one
+            for one in installed_models()
+            if any(member.id == model.card.id for member in one.card.members)
+        ]
+        if not thorough:
+            raise BadInput(
+                f"No thorough version of '{model.card.id}' is installed",
+                advice="Leave --thorough out",
+            )
+        model = thorough[0]
+    if model.card.kind == CLICK:
+        raise BadInput(
+            f"'{model.card.id}' follows clicks in the window; it does not search by itself"
+        )
+    if wish.uncertainty and UNCERTAINTY not in model.card.maps:
+        raise BadInput(
+            f"'{model.card.id}' does not say how sure it is",
+            advice="Leave --uncertainty out, or add --thorough where there is such a version",
+        )
+    return model
 
 
-def _asked(volume: Volume, model: InstalledModel, wish: Wish, output: Output) -> SegmentAnswer:
+def _asked(
+    volume: Volume,
+    others: dict[str, Volume],
+    model: InstalledModel,
+    wish: Wish,
+    output: Output,
+) -> SegmentAnswer:
     from inference.client import WorkerClient
     from inference.messages import Failed, SegmentAnswer
 
@@ -128,6 +157,7 @@ def _asked(volume: Volume, model: InstalledModel, wish: Wish, output: Output) ->
         run = client.segment(
             volume,
             model,
+            others=others,
             device=wish.device,
             explain=wish.explain,
             on_progress=lambda p: advance(p.fraction, p.stage),
@@ -155,137 +185,89 @@ def _cut(
     from inference.postprocess import as_items
 
     proposal = as_items(answer, volume, model.card)
-    if threshold is not None:
-        mask = proposal.segmentation
-        case = Case({mask.id: mask, proposal.probability.id: proposal.probability})
-        set_threshold(mask, proposal.probability, threshold).apply(case)
+    mask, probability = proposal.segmentation, proposal.probability
+    if threshold is None:
+        return proposal
+    if mask is None or probability is None or not mask.probability_id:
+        raise BadInput(f"'{model.card.id}' cuts nothing at a threshold", advice="Leave it out")
+    case = Case({mask.id: mask, probability.id: probability})
+    set_threshold(mask, probability, threshold).apply(case)
     return proposal
 
 
 def _measured(proposal: Proposal, volume: Volume) -> list[Lesion]:
+    """The lesions of a finding; none where the labels are parts of the body."""
     from imaging.analysis.lesions import find_lesions
     from imaging.analysis.place import find_head
 
-    return find_lesions(proposal.segmentation, proposal.probability, find_head(volume))
-
-
-def _as_dicom(volume: Volume, out: Path) -> Volume:
-    """The volume itself, or where it has no DICOM images to point to, a copy that has."""
-    from imaging.dicom.writing.references import imported_as_dicom, referable
-
-    if referable(volume):
-        return volume
-    return imported_as_dicom(volume, next_version(out / "images"))
-
-
-def _write(
-    out: Path,
-    wish: Wish,
-    proposal: Proposal,
-    volume: Volume,
-    lesions: list[Lesion],
-    advance: Advance,
-) -> dict[str, list[str]]:
-    """Write everything under free names; nothing is overwritten."""
-    jobs = _jobs(out, wish, proposal, volume, lesions)
-    files: dict[str, list[str]] = {}
-    for n, (name, write) in enumerate(jobs):
-        advance(n / len(jobs), name)
-        files[name] = [str(file) for file in write()]
-    return files
-
-
-def _jobs(
-    out: Path, wish: Wish, proposal: Proposal, volume: Volume, lesions: list[Lesion]
-) -> list[tuple[str, Callable[[], list[Path]]]]:
-    from imaging.dicom.writing.parametric_map import write_parametric_map
-    from imaging.dicom.writing.seg import write_seg
-    from imaging.storage import nifti
-    from imaging.storage.table import write_table
-
-    mask, maps = proposal.segmentation, _maps(proposal)
-    rows = [lesion_row(mask, lesion, accepted=False) for lesion in lesions]
-
-    def free(name: str) -> Path:
-        return next_version(out / name)
-
-    def seg() -> list[Path]:
-        report = write_seg(free("segmentation.dcm"), mask, volume)
-        return [report.path, *report.images]
-
-    jobs: list[tuple[str, Callable[[], list[Path]]]] = [
-        ("lesions", lambda: write_table(free("lesions.csv"), TABLE_HEADER, rows))
-    ]
-    if NIFTI in wish.formats:
-        jobs.append(("mask", lambda: nifti.write_labels(free("mask.nii.gz"), mask)))
-        jobs += [
-            (name, lambda n=name, m=heat: nifti.write_heatmap(free(f"{n}.nii.gz"), m))
-            for name, heat in maps
-        ]
-    if DICOM_SEG in wish.formats:
-        jobs.append(("dicom_seg", seg))
-        jobs += [
-            (
-                f"dicom_{name}",
-                lambda n=name, m=heat: write_parametric_map(free(f"{n}.dcm"), m, volume),
-            )
-            for name, heat in maps
-        ]
-    return jobs
-
-
-def _maps(proposal: Proposal) -> list[tuple[str, Heatmap]]:
-    maps = [("probability", proposal.probability)]
-    if proposal.grad_cam is not None:
-        maps.append(("heatmap", proposal.grad_cam))
-    return maps
+    mask = proposal.segmentation
+    if mask is None or mask.anatomical:
+        return []
+    return find_lesions(mask, proposal.probability, find_head(volume))
 
 
 def _report(
     model: InstalledModel,
     volume: Volume,
+    answer: SegmentAnswer,
     proposal: Proposal,
     lesions: list[Lesion],
     files: dict[str, list[str]],
     notes: list[str],
 ) -> dict[str, Any]:
     mask = proposal.segmentation
-    return {
+    report = {
         "notice": RESEARCH_ONLY,
-        "model": {"id": model.card.id, **asdict(mask.provenance)},
+        "model": {"id": model.card.id, **asdict(answer.provenance)},
         "intended_use": model.card.intended_use,
         "not_for": model.card.not_for,
         "study_uid": volume.source.study_uid,
         "series_uid": volume.source.series_uid,
         "series": volume.source.series_description or volume.name,
-        "threshold": mask.threshold,
-        "lesions": len(lesions),
-        "volume_ml": round(sum(lesion.volume_ml for lesion in lesions), 4),
+        "images": [name for name, _ in answer.used],
+        "facts": dict(answer.facts),
         "notes": notes,
         "files": files,
     }
+    if mask is not None and mask.anatomical:
+        report["volumes_ml"] = _label_volumes(proposal)
+    elif mask is not None:
+        report["threshold"] = mask.threshold
+        report["lesions"] = len(lesions)
+        report["volume_ml"] = round(sum(lesion.volume_ml for lesion in lesions), 4)
+    return report
 
 
-def _write_report(out: Path, report: dict[str, Any]) -> Path:
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    target = next_version(out / "report.json")
+def _label_volumes(proposal: Proposal) -> dict[str, float]:
+    import numpy as np
 
-    def write(aside: Path) -> None:
-        aside.write_text(text + "\n", encoding="utf-8")
-
-    def verify(aside: Path) -> None:
-        if aside.read_text(encoding="utf-8") != text + "\n":
-            raise WorldFailed("The report read back differs from what was written", str(target))
-
-    return write_atomic(target, write, verify)
+    mask = proposal.segmentation
+    assert mask is not None
+    counts = np.bincount(mask.labels.ravel(), minlength=256)
+    return {s.name: round(counts[s.number] * mask.geometry.voxel_ml, 2) for s in mask.segments}
 
 
 def _present(
-    report: dict[str, Any], lesions: list[Lesion], mask: Segmentation, output: Output
+    report: dict[str, Any], lesions: list[Lesion], proposal: Proposal, output: Output
 ) -> None:
-    output.say(mask.provenance.sentence)
+    made_by = next((item.provenance.sentence for item in proposal.items), "")
+    if made_by:
+        output.say(made_by)
     for note in report["notes"]:
         output.warn(note)
+    for sentence in report["facts"].get("sentences", ()):
+        output.say(sentence)
+    if "volumes_ml" in report:
+        output.table(("part", "ml"), [(n, f"{v:.1f}") for n, v in report["volumes_ml"].items()])
+    if "lesions" in report:
+        _present_lesions(report, lesions, output)
+    for names in report["files"].values():
+        output.say(f"  {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else ""))
+    output.say(RESEARCH_ONLY)
+    output.result(report)
+
+
+def _present_lesions(report: dict[str, Any], lesions: list[Lesion], output: Output) -> None:
     found_words = f"{counted(report['lesions'], 'lesion')}, {report['volume_ml']:.2f} ml"
     output.say(f"{found_words} above a probability of {report['threshold']:g}")
     output.table(
@@ -303,7 +285,3 @@ def _present(
     )
     if len(lesions) > LISTED_LESIONS:
         output.say(f"… and {len(lesions) - LISTED_LESIONS} smaller ones in the table")
-    for names in report["files"].values():
-        output.say(f"  {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else ""))
-    output.say(RESEARCH_ONLY)
-    output.result(report)
