@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from imaging.volume import Source, Volume
 from inference.client import Outcome, Run, WorkerClient
 from inference.devices import available_memory_bytes, cores
 from inference.messages import DeviceAnswer, SegmentAnswer
+from inference.model import CLICK, LESIONS
 from inference.registry import InstalledModel, installed_models, user_folder
 
 #: Less free main memory than this makes whole-head runs doubtful.
@@ -86,7 +87,7 @@ def _checks(client: WorkerClient) -> Iterator[Check]:
     models = installed_models()
     yield models_check(models)
     yield device_check(client, bool(gpus))
-    yield run_check(client, next((m for m in models if m.available), None))
+    yield run_check(client, quick_model(models))
     yield writing_check(user_folder().parent)
 
 
@@ -204,6 +205,16 @@ def device_check(client: WorkerClient, has_gpu: bool) -> Check:
         remedy = "Install a torch build for CUDA and a current NVIDIA driver to use the GPU."
     words = " ".join([f"Models run on {outcome.words}.", *outcome.notes])
     return Check("Device", not unused, words, remedy, outcome.facts)
+
+
+def quick_model(models: Sequence[InstalledModel]) -> InstalledModel | None:
+    """The model to try: one that marks findings and is no ensemble, where there is such a one."""
+    usable = [model for model in models if model.available and model.card.kind != CLICK]
+    return min(
+        usable,
+        key=lambda model: (model.card.kind != LESIONS, len(model.card.members)),
+        default=None,
+    )
 
 
 def run_check(client: WorkerClient, model: InstalledModel | None) -> Check:

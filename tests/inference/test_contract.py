@@ -1,12 +1,22 @@
 """What every installed model must keep: any grid in, the same grid out, sane and repeatable."""
 
+import json
+import time
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 from tiny_models import BALLS_MM, dice, make_head
 
-from imaging.heatmap import GRAD_CAM, PROBABILITY
-from inference.messages import SegmentAnswer
+from imaging.errors import ImagingError, WorldFailed
+from imaging.geometry import Box
+from imaging.heatmap import GRAD_CAM, PROBABILITY, UNCERTAINTY
+from inference.devices import is_out_of_memory
+from inference.engine import load_runner
+from inference.messages import Cancelled, ClickAnswer, SegmentAnswer
+from inference.model import CLICK, DEVIATION, LESIONS, PRESENCE, TISSUE, SourceImage
 from inference.postprocess import as_items
 from inference.registry import installed_models
 from inference.selftest import phantom
@@ -91,23 +101,111 @@ def test_any_kind_of_number_gives_the_same_finding(client, tiny_model, kind):
     assert dice(answer.mask, truth) > 0.9
 
 
-@pytest.mark.parametrize("model", installed_models(), ids=lambda m: m.card.id)
-def test_each_installed_model_keeps_the_contract(client, model):
+INSTALLED = installed_models()
+SEARCHING = [model for model in INSTALLED if model.card.kind != CLICK]
+CLICKING = [model for model in INSTALLED if model.card.kind == CLICK]
+#: What a model of each kind gives, by meaning of map; a mask where marked.
+GIVES = {
+    LESIONS: {PROBABILITY, UNCERTAINTY, GRAD_CAM},
+    TISSUE: {UNCERTAINTY, GRAD_CAM},
+    DEVIATION: {"deviation", "picture", UNCERTAINTY, GRAD_CAM},
+    PRESENCE: {GRAD_CAM},
+}
+
+
+def usable(model):
     if not model.available:
         pytest.skip(model.reason)
-    volume = phantom()
-    first = client.segment(volume, model, explain=True).wait(WAIT_S)
+    return model
+
+
+@pytest.mark.parametrize("model", SEARCHING, ids=lambda m: m.card.id)
+def test_each_installed_model_keeps_the_contract(client, model):
+    usable(model)
+    volume, card = phantom(), model.card
+    explains = card.kind in (LESIONS, PRESENCE)
+    first = client.segment(volume, model, explain=explains).wait(WAIT_S)
+    assert isinstance(first, SegmentAnswer), first
     again = client.segment(volume, model).wait(WAIT_S)
-    assert isinstance(first, SegmentAnswer)
     np.testing.assert_array_equal(first.probability, again.probability)
     np.testing.assert_array_equal(first.mask, again.mask)
-    assert first.provenance.digest == model.card.weights_sha256
-    made = as_items(first, volume, model.card)
-    draft, probability, heat = made.segmentation, made.probability, made.grad_cam
-    assert draft.draft
-    assert draft.geometry.same_grid(volume.geometry)
-    assert set(np.unique(draft.labels)) <= {0, *(label.number for label in model.card.labels)}
-    assert probability.meaning == PROBABILITY
-    assert draft.probability_id == probability.id
-    assert heat is not None
-    assert heat.meaning == GRAD_CAM
+    assert json.loads(json.dumps(first.facts)) == json.loads(json.dumps(again.facts))
+    assert first.provenance.digest == card.weights_sha256
+    maps = (first.probability, first.uncertainty, first.heatmap)
+    for values in (one for one in maps if one is not None):
+        assert values.shape[-3:] == volume.geometry.shape
+        assert 0 <= values.min() <= values.max() <= 1
+    if first.probability.ndim == 4:
+        assert len(first.probability) == len(card.labels)
+        assert first.probability.sum(axis=0).max() < 1 + 1e-3 or card.kind != TISSUE
+    assert set(np.unique(first.mask)) <= {0, *(label.number for label in card.labels)}
+    for name in card.maps:
+        assert getattr(first, name) is not None
+    made = as_items(first, volume, card)
+    assert {item.meaning for item in made.maps} <= GIVES[card.kind]
+    mask = made.segmentation
+    assert (mask is not None) is (card.kind in (LESIONS, TISSUE))
+    if mask is not None:
+        assert mask.geometry.same_grid(volume.geometry)
+        assert mask.draft is (card.kind == LESIONS)
+        assert mask.anatomical is (card.kind == TISSUE)
+    if card.kind == LESIONS and len(card.labels) == 1:
+        assert mask.probability_id == made.probability.id
+
+
+@pytest.mark.parametrize("model", SEARCHING, ids=lambda m: m.card.id)
+def test_each_installed_model_can_be_cancelled(client, model):
+    usable(model)
+    volume = phantom()
+    fresh = replace(volume, voxels=volume.voxels + np.float32(1.0))  # nothing of it is prepared
+    told: list = []
+    run = client.segment(fresh, model, on_progress=told.append)
+    end = time.monotonic() + WAIT_S
+    while not told and not run.ended and time.monotonic() < end:
+        time.sleep(0.01)
+    run.cancel()
+    assert isinstance(run.wait(WAIT_S), Cancelled)
+
+
+@pytest.mark.parametrize("model", SEARCHING, ids=lambda m: m.card.id)
+def test_each_installed_model_is_honest_about_memory(model, monkeypatch):
+    """In this process: every convolution says that there is no memory left."""
+    usable(model)
+    import torch
+
+    def full(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    notes: list[str] = []
+    report = SimpleNamespace(stage=lambda *_: None, step=lambda _fraction: None, note=notes.append)
+    runner = load_runner(model.folder, "cpu", report)
+    volume = phantom()
+    name = model.card.required[0].name
+    prepared = runner.prepare({name: SourceImage(volume.voxels, volume.geometry.affine)})
+    for kind in ("conv2d", "conv3d"):
+        monkeypatch.setattr(torch.nn.functional, kind, full)
+    with pytest.raises((ImagingError, RuntimeError)) as caught:
+        runner.find(prepared, report)
+    words = str(caught.value)
+    assert "memory" in words
+    assert isinstance(caught.value, WorldFailed) or is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize("model", CLICKING, ids=lambda m: m.card.id)
+def test_each_installed_click_model_keeps_the_contract(client, model):
+    usable(model)
+    volume = phantom()
+    lesion = (47, 54, 54)  # the bright spot on the patient's left
+    crop = Box((30, 36, 36), (64, 72, 72))
+    runs = [client.click(volume, model, crop, [(*lesion, 1)]) for _ in range(2)]
+    first, again = (run.wait(WAIT_S) for run in runs)
+    assert isinstance(first, ClickAnswer), first
+    assert first.probability.shape == crop.shape
+    assert 0 <= first.probability.min() <= first.probability.max() <= 1
+    np.testing.assert_array_equal(first.probability, again.probability)
+    k, j, i = (a - b for a, b in zip(lesion, crop.start, strict=True))
+    assert first.mask[k, j, i]
+    taken_back = client.click(
+        volume, model, crop, [(*lesion, 1), (*lesion, -1)], previous=first.mask
+    ).wait(WAIT_S)
+    assert taken_back.probability[k, j, i] < first.probability[k, j, i]
