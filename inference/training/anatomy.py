@@ -1,6 +1,6 @@
 """Train the brain and tissue networks on made-up heads.
 
-``python -m inference.training.anatomy --stage brain --out DIR --minutes 11`` trains the coarse
+``python -m inference.training.anatomy --stage brain --out DIR --minutes 8`` trains the coarse
 network that finds the brain, ``--stage tissue`` the fine one that tells fluid, grey and white
 matter apart inside it. ``--piece 6`` stops after six minutes and ``--resume`` goes on; the learning
 rate follows the share of the minutes already spent, so a run always ends annealed.
@@ -80,7 +80,7 @@ class AnatomyTrainer:
         self.steps, self.seconds = 0, 0.0
 
     def step(self, progress: float) -> float:
-        """Learn from one new and one remembered example; return the loss.
+        """Learn from a new example and remembered ones; return the loss.
 
         Parameters
         ----------
@@ -106,13 +106,15 @@ class AnatomyTrainer:
         return float(loss.detach())
 
     def _examples(self) -> list[Example]:
-        new = self.source.sample()
-        self.remembered = [*self.remembered, new][-MEMORY:]
-        old = self.remembered[int(self.source.rng.integers(len(self.remembered)))]
-        gain = float(self.source.rng.normal(1, 0.06))
-        image = old.image.flip(-1).clone()
-        image[0] *= gain
-        return [new, Example(image, old.label.flip(-1))]
+        batch = [self.source.sample()]
+        self.remembered = [*self.remembered, *batch][-MEMORY:]
+        rng = self.source.rng
+        for _ in range(self.source.stage.again):
+            old = self.remembered[int(rng.integers(len(self.remembered)))]
+            image = old.image.flip(-1).clone()
+            image[0] *= float(rng.normal(1, 0.06))
+            batch.append(Example(image, old.label.flip(-1)))
+        return batch
 
     @torch.no_grad()
     def _normalisation(self, settled: bool) -> None:
@@ -188,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stage", choices=sorted(STAGES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--minutes", type=float, default=12.0, help="CPU-minutes of the whole run")
+    parser.add_argument("--minutes", type=float, default=9.0, help="CPU-minutes of the whole run")
     parser.add_argument("--piece", type=float, default=1e9, help="stop after so many CPU-minutes")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)

@@ -58,6 +58,8 @@ class Stage:
         Of the network.
     thin : int
         Of the network.
+    again : int
+        Remembered examples in a batch, beside the new one.
     """
 
     name: str
@@ -67,9 +69,10 @@ class Stage:
     outputs: int
     channels: tuple[int, ...]
     thin: int
+    again: int = 1
 
 
-BRAIN = Stage("brain", 2.0, (80, 96, 80), 1, 1, (16, 32, 48, 64), 8)
+BRAIN = Stage("brain", 2.0, (80, 96, 80), 1, 1, (16, 32, 48, 64), 8, again=0)
 TISSUE = Stage("tissue", 1.0, (64, 80, 64), 2, 4, (16, 32, 48, 64), 12)
 STAGES = {stage.name: stage for stage in (BRAIN, TISSUE)}
 
@@ -123,7 +126,7 @@ class HeadMaker:
         else:
             shares = _folds(rng, shares, distance)
             image = self._paint(shares, distance)
-            image = _surround(rng, image, distance, outer, head.real)
+            image = _surround(rng, image, distance * stage.spacing_mm, outer, head.real)
         image = _scanned(rng, image, stage.spacing_mm)
         total = shares.sum(0)
         if stage.name == "brain":
@@ -263,16 +266,16 @@ def _folds(rng: np.random.Generator, shares: Tensor, distance: Tensor) -> Tensor
 
 
 def _surround(
-    rng: np.random.Generator, image: Tensor, distance: Tensor, outer: Tensor, real: bool
+    rng: np.random.Generator, image: Tensor, mm: Tensor, outer: Tensor, real: bool
 ) -> Tensor:
     """What lies around the brain: a real head's parts, made-up shells, or nothing."""
     choice = rng.random()
-    inside = torch.sigmoid(-4 * distance)
+    inside = torch.sigmoid(-4 * mm)
     if choice < 0.15:
-        margin = rng.normal(0.5, 1.5) + rng.uniform(0, 1) * _field(rng, tuple(image.shape), 6)
+        margin = rng.normal(1.0, 2.0) + rng.uniform(0, 1.5) * _field(rng, image.shape, 6)
         shell = torch.full_like(image, float(rng.uniform(0, 1.0)))
-        return torch.where(distance < margin, image * inside + shell * (1 - inside), 0)
-    around = _parts(rng, outer) if real and choice < 0.9 else _shells(rng, distance)
+        return torch.where(mm < margin, image * inside + shell * (1 - inside), 0)
+    around = _parts(rng, outer) if real and choice < 0.9 else _shells(rng, mm)
     return image * inside + around * (1 - inside)
 
 
@@ -289,11 +292,9 @@ def _parts(rng: np.random.Generator, outer: Tensor) -> Tensor:
     return around + torch.randn(outer.shape, generator=_torch(rng)) * 0.04 * (outer > 0)
 
 
-def _shells(rng: np.random.Generator, distance: Tensor) -> Tensor:
+def _shells(rng: np.random.Generator, mm: Tensor) -> Tensor:
     """Fluid, skull with marrow, muscle and fat in layers; sometimes face and neck; open ends."""
-    shape = tuple(distance.shape)
-    voxel_mm = 2.0 if shape == BRAIN.shape else 1.0
-    mm = distance * voxel_mm
+    shape = mm.shape
     edge = mm + _field(rng, shape, 6) * rng.uniform(0.3, 2.0)
     ends = np.cumsum([rng.uniform(0.3, 4), rng.uniform(2.5, 9), rng.uniform(3, 14)])
     rough = _field(rng, shape, 11)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,12 @@ def load_stage(run: Path, stage: Stage) -> tuple[UNet, dict[str, Any]]:
     return fold_batchnorm(network), facts
 
 
-def write_anatomy(runs: Path, folder: Path = FOLDER, figures: Path | None = None) -> Path:
+def write_anatomy(
+    runs: Path,
+    folder: Path = FOLDER,
+    figures: Path | None = None,
+    stages: Mapping[str, Stage] = STAGES,
+) -> Path:
     """Write weights and card.
 
     Parameters
@@ -52,6 +58,8 @@ def write_anatomy(runs: Path, folder: Path = FOLDER, figures: Path | None = None
         The model folder, made if missing.
     figures : path, optional
         Figures as JSON.
+    stages : mapping of str to Stage
+        The two networks.
 
     Returns
     -------
@@ -61,7 +69,7 @@ def write_anatomy(runs: Path, folder: Path = FOLDER, figures: Path | None = None
     folder.mkdir(parents=True, exist_ok=True)
     state: dict[str, torch.Tensor] = {}
     arguments, facts = {}, {}
-    for name, stage in STAGES.items():
+    for name, stage in stages.items():
         network, facts[name] = load_stage(runs / name, stage)
         arguments[name] = network.arguments
         parts = network.state_dict().items()

@@ -1,0 +1,223 @@
+"""Brain and tissue: brightness, pieces, volumes, made-up heads, and a model from start to end."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+
+from imaging.errors import BadInput  # noqa: E402
+from inference.devices import choose_device  # noqa: E402
+from inference.model import SourceImage, load_card  # noqa: E402
+from inference.plugins.tissue import (  # noqa: E402
+    BrainTissue,
+    Tissues,
+    brain_units,
+    head_units,
+    whole_pieces,
+)
+from inference.training.anatomy import AnatomyTrainer, run  # noqa: E402
+from inference.training.anatomy_cases import Head, coarse  # noqa: E402
+from inference.training.anatomy_synthesis import BRAIN, TISSUE, HeadMaker  # noqa: E402
+from inference.training.evaluate_anatomy import (  # noqa: E402
+    FOLDER,
+    Heads,
+    dice,
+    otsu_brain,
+    raw_flairs,
+    thick,
+)
+from inference.training.package_anatomy import write_anatomy  # noqa: E402
+
+EDGE = 48
+SMALL = {
+    "brain": replace(BRAIN, shape=(32, 32, 32), channels=(4, 4, 8, 8), thin=4),
+    "tissue": replace(TISSUE, shape=(32, 32, 32), channels=(4, 4, 8, 8), thin=4),
+}
+
+
+def ball_head(real: bool = False) -> Head:
+    """Shells of white, grey and fluid in a cube, like an onion; outside a skull and air."""
+    at = np.indices((EDGE,) * 3) - (EDGE - 1) / 2
+    radius = np.sqrt((at**2).sum(0)).astype(np.float32)
+    wm, csf = (radius < 9).astype(np.float32), ((radius >= 13) & (radius < 15)).astype(np.float32)
+    gm = ((radius >= 9) & (radius < 13)).astype(np.float32)
+    outer = ((radius > 15) & (radius < 20)).astype(np.uint8) * 2
+    image = wm + 0.7 * gm + 0.2 * csf + 0.9 * (outer > 0)
+    return Head("ball", csf, gm, wm, radius - 15, outer, image if real else None, 1.0)
+
+
+@given(st.floats(0.1, 1000), st.floats(-50, 50))
+@settings(max_examples=25, deadline=None)
+def test_brightness_does_not_depend_on_the_scanners_unit(gain, offset):
+    image = torch.rand(12, 14, 10, generator=torch.Generator().manual_seed(3))
+    brain = (image > 0.3).float()
+    moved = image.double() * gain + offset
+    assert torch.allclose(head_units(image), head_units(moved).float(), atol=2e-3)
+    assert torch.allclose(brain_units(image, brain), brain_units(moved, brain).float(), atol=2e-3)
+
+
+def test_brightness_inside_a_mask_is_that_of_the_mask():
+    image = torch.zeros(10, 10, 10)
+    image[:, :, 5:] = torch.linspace(100, 200, 500).reshape(10, 10, 5)
+    image[0, 0, 0] = 1e6
+    brain = torch.zeros_like(image)
+    brain[:, :, 5:] = 1
+    units = brain_units(image, brain)
+    assert units[brain > 0.5].min() == pytest.approx(-0.02, abs=0.03)
+    assert units[brain > 0.5].max() == pytest.approx(1.02, abs=0.03)
+    assert units[0, 0, 0] == 1.5
+
+
+def test_an_eye_on_a_thin_stalk_is_no_brain_and_a_ventricle_is():
+    at = np.indices((60, 60, 60))
+    brain = ((at - 25) ** 2).sum(0) < 18**2
+    ventricle = ((at - 25) ** 2).sum(0) < 5**2
+    eye = ((at - np.array([25, 25, 51]).reshape(3, 1, 1, 1)) ** 2).sum(0) < 6**2
+    stalk = (abs(at[0] - 25) < 2) & (abs(at[1] - 25) < 2) & (at[2] > 40) & (at[2] < 48)
+    kept = whole_pieces((brain & ~ventricle) | eye | stalk)
+    assert kept[25, 25, 25]
+    assert not kept[25, 25, 51]
+    assert dice(kept, brain) > 0.99
+
+
+def test_volumes_are_those_of_the_likeliest_tissue():
+    shares = np.zeros((3, 10, 10, 10), np.float32)
+    shares[0, :2], shares[1, 2:6], shares[2, 6:9] = 1.0, 0.7, 0.8
+    shares[2, 2:6] = 0.3
+    brain = shares.sum(0) > 0.5
+    facts = Tissues(shares, brain, False).facts(10.0)
+    assert (facts["csf_ml"], facts["grey_matter_ml"], facts["white_matter_ml"]) == (200, 400, 300)
+    assert facts["brain_ml"] == 900
+    assert facts["brain_parenchymal_fraction"] == pytest.approx(7 / 9, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["brain", "tissue"])
+@pytest.mark.parametrize("real", [False, True])
+def test_made_up_heads_are_complete_and_differ(name, real):
+    stage = SMALL[name]
+    head = coarse(ball_head(real)) if name == "brain" else ball_head(real)
+    maker = HeadMaker([head], stage, 5)
+    examples = [maker.sample() for _ in range(6)]
+    for example in examples:
+        assert example.image.shape == (stage.inputs, *stage.shape)
+        assert torch.isfinite(example.image).all()
+        assert -0.5 <= example.image.min() <= example.image.max() <= 1.5
+        assert set(example.label.unique().tolist()) <= set(range(max(2, stage.outputs)))
+    assert any((e.label > 0).sum() > 500 for e in examples)
+    assert not torch.equal(examples[0].image, examples[1].image)
+    again = HeadMaker([head], stage, 5).sample()
+    assert torch.equal(again.image, examples[0].image)
+
+
+def test_what_is_labelled_is_where_the_brightness_says():
+    maker = HeadMaker([ball_head()], SMALL["tissue"], 1)
+    spreads = []
+    for _ in range(12):
+        example = maker.sample()
+        values = [example.image[0][example.label == n] for n in (1, 2, 3)]
+        if min(v.numel() for v in values) > 200:
+            means = torch.stack([v.mean() for v in values])
+            within = torch.stack([v.std() for v in values]).mean()
+            spreads.append(float((means.max() - means.min()) / within))
+    assert np.median(spreads) > 1.5
+
+
+@pytest.fixture(scope="module")
+def small_package(tmp_path_factory):
+    """A model trained for twenty steps a stage, packaged and ready to run."""
+    runs = tmp_path_factory.mktemp("runs")
+    losses = {}
+    torch.set_num_threads(1)
+    for name, stage in SMALL.items():
+        head = coarse(ball_head()) if name == "brain" else ball_head()
+        trainer = AnatomyTrainer(HeadMaker([head], stage), 0)
+        assert run(trainer, runs / name, 60, 60, 20)
+        lines = (runs / name / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        losses[name] = [json.loads(line)["loss"] for line in lines]
+    figures = runs / "figures.json"
+    figures.write_text(
+        json.dumps({"raw_flair": [{"image": "a", "brain_dice": 0.9}]}), encoding="utf-8"
+    )
+    write_anatomy(runs, runs / "package", figures, SMALL)
+    return runs, losses
+
+
+def test_twenty_steps_teach_something_and_a_stopped_run_goes_on(small_package):
+    runs, losses = small_package
+    assert all(later < first for first, later in losses.values())
+    trainer = AnatomyTrainer(HeadMaker([ball_head()], SMALL["tissue"]), 0)
+    trainer.load(runs / "tissue" / "checkpoint.pt")
+    assert trainer.steps == 20
+    assert not run(trainer, runs / "more", 60, 0.0, 30)
+    assert trainer.steps == 21
+
+
+def test_the_package_runs_and_answers_on_the_grid_of_the_image(small_package):
+    folder = small_package[0] / "package"
+    card = load_card(folder)
+    assert card.kind == "tissue"
+    assert [label.name for label in card.labels] == [
+        "Cerebrospinal fluid",
+        "Grey matter",
+        "White matter",
+    ]
+    assert {label.type.scheme for label in card.labels} == {"SCT"}
+    assert card.figures[0]["brain_dice"] == 0.9
+    head = ball_head(real=True)
+    affine = np.array([[0, 0, 2.5, -50], [0, 2.5, 0, -50], [2.5, 0, 0, -50], [0, 0, 0, 1.0]])
+    labels = Heads(folder).labels(head.image, affine)
+    assert labels.shape == head.image.shape
+    assert labels.max() <= 3
+
+
+def test_tissues_are_not_explained_and_a_missing_image_is_a_sentence(small_package):
+    folder = small_package[0] / "package"
+    model = BrainTissue(load_card(folder), folder, choose_device("cpu"))
+    with pytest.raises(BadInput, match="needs an image"):
+        model.prepare({})
+    affine = np.eye(4)[[2, 1, 0, 3]]
+    prepared = model.prepare({"Head": SourceImage(ball_head(True).image, affine)})
+    with pytest.raises(BadInput, match="not explained"):
+        model.heat(prepared, prepared.array > 0.5, "fine", None)
+
+
+def test_the_baseline_finds_a_bright_brain_in_a_dark_skull():
+    head = ball_head(real=True)
+    image = np.kron(head.image, np.ones((3, 3, 3)))
+    at = np.eye(4)[[2, 1, 0, 3]]
+    brain = np.kron(head.distance < -2, np.ones((3, 3, 3), bool))
+    skull = np.kron(head.outer > 0, np.ones((3, 3, 3), bool))
+    image = np.where(skull, 0.05, image)
+    assert dice(otsu_brain(image, at), brain) > 0.9
+
+
+def test_thick_slices_stay_where_they_were():
+    image = np.arange(12, dtype=np.float32)[:, None, None] * np.ones((1, 3, 3), np.float32)
+    affine = np.eye(4)[[2, 1, 0, 3]] @ np.diag([1, 1, 1, 1.0])
+    slices, place = thick(image, affine, 0, 3)
+    assert slices[:, 0, 0].tolist() == [1, 4, 7, 10]
+    for k in range(4):  # the value is the height in mm
+        assert (place @ [k, 0, 0, 1])[2] == slices[k, 0, 0]
+
+
+@pytest.mark.skipif(not (FOLDER / "card.toml").exists(), reason="the model is not installed")
+def test_the_installed_model_finds_the_brain_of_a_raw_head(shared_data):
+    name, voxels, affine, truth, field = next(raw_flairs())
+    heads = Heads()
+    labels = heads.labels(voxels, affine)
+    figure = next(f for f in heads.model.card.figures if f.get("image") == name)
+    assert dice((labels > 0) & field, truth) == pytest.approx(
+        figure["brain_dice_in_reference_field"], abs=0.004
+    )
+    assert dice(labels > 0, truth) > dice(otsu_brain(voxels, affine), truth)
+    turned = np.transpose(voxels, (2, 0, 1))[:, ::-1]
+    change = np.zeros((4, 4))
+    change[2, 0] = change[0, 1] = change[1, 2] = change[3, 3] = 1
+    change[0, 1], change[0, 3] = -1, voxels.shape[0] - 1
+    again = heads.labels(turned, affine @ change)
+    assert (np.transpose(labels, (2, 0, 1))[:, ::-1] == again).mean() > 0.999
