@@ -1,12 +1,16 @@
-"""Makes the pictures of the README from the real program, on the synthetic demo study.
+"""Makes the pictures of README and docs from the real program.
 
-Run with ``.venv/bin/python docs/make_pictures.py``; needs no screen. Opens the demo, runs the
-shipped model, walks to a lesion, asks why, corrects by hand, and saves ``docs/pictures/*.png``.
-Settings, journals and logs go to a temporary home.
+Run with ``.venv/bin/python docs/make_pictures.py``; needs no screen. Opens the synthetic demo, runs
+the shipped model, walks to a lesion, asks why, corrects by hand, and saves ``docs/pictures/*.png``.
+``--models`` makes the pictures of the other models instead, on a real patient of the shared data
+(``ISOCENTER_DATA``); ``--training DIR`` makes the one of a finished training (the ``--out`` of
+``isocenter train``). Settings, journals and logs go to a temporary home.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import sys
 import tempfile
@@ -18,6 +22,9 @@ PROJECT = Path(__file__).resolve().parents[1]
 PICTURES = PROJECT / "docs" / "pictures"
 SIZE = (1500, 940)
 LARGEST = 400_000  # bytes of one picture
+DATA = Path(os.environ.get("ISOCENTER_DATA", PROJECT.parent / "shared" / "data"))
+PATIENT = DATA / "ms_open_mni" / "MNI" / "patient19"
+PATIENT_FILE = "N4_noneck_reduced_winsor_regtoFLAIR_brain_N4_regtoMNI.nii.gz"
 
 sys.path.insert(0, str(PROJECT))
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -35,6 +42,7 @@ from app.first_window import first_window  # noqa: E402
 from app.program import Program  # noqa: E402
 from app.settings import Settings  # noqa: E402
 from app.windows.export_dialog import ExportDialog  # noqa: E402
+from imaging.heatmap import DEVIATION, UNCERTAINTY  # noqa: E402
 
 
 class Photographer:
@@ -73,6 +81,14 @@ class Photographer:
                     tabs.setCurrentIndex(index)
                     return
         raise LookupError(title)
+
+    def open(self, path: Path, add: bool) -> None:
+        """Open a file as a drop would, and wait for its last slice."""
+        program = self.program
+        known = len(program.workspace.case.volumes) if add else 0
+        program.window.dropped.emit([str(path)], add)
+        self.wait(lambda: len(program.workspace.case.volumes) > known)
+        self.wait(lambda: not program.cases.loading)
 
     def view(self, cell: str = "a"):
         """A slice view."""
@@ -143,6 +159,95 @@ def series(camera: Photographer) -> None:
     dialog.close()
 
 
+def models(camera: Photographer) -> None:
+    """What the other models answer on patient 19 of ``ms_open_mni`` (Lesjak et al. 2017)."""
+    program, panel = camera.program, camera.program.window.models
+    camera.wait(lambda: panel.model_id, 30)
+    for number, start in enumerate(("FLAIR", "T1", "T2")):
+        camera.open(PATIENT / f"{start}_{PATIENT_FILE}", add=number > 0)
+    camera.turn_to("AI model")
+    choose(camera, "flair-wml-thorough")
+    camera.shoot("models")
+
+    run(camera)
+    camera.turn_to("Findings")
+    camera.wait(lambda: program.findings.lesions and not program.findings.measuring)
+    program.findings.step(1)
+    camera.turn_to("Overlays")
+    show_only(camera, UNCERTAINTY)
+    camera.wait(lambda: program.window.findings.answer.places)
+    camera.shoot("thorough")
+
+    choose(camera, "brain-tissue")
+    run(camera)
+    camera.turn_to("Findings")
+    camera.turn_to("Masks")
+    show_only(camera, "")
+    camera.rest(2.0)
+    camera.shoot("tissue")
+
+    choose(camera, "deviation")
+    run(camera)
+    camera.turn_to("Explain")
+    camera.turn_to("Overlays")
+    for mask in program.workspace.case.segmentations:
+        program.workspace.show(program.workspace.display.with_overlay(mask.id, visible=False))
+    show_only(camera, DEVIATION)
+    camera.shoot("deviation")
+
+
+def choose(camera: Photographer, model_id: str) -> None:
+    """Choose a model in its panel."""
+    box = camera.program.window.models.model
+    if box.findData(model_id) < 0:
+        raise SystemExit(f"the model {model_id} is not installed")
+    box.setCurrentIndex(box.findData(model_id))
+    camera.rest(0.2)
+
+
+def run(camera: Photographer) -> None:
+    """Run the chosen model to its end."""
+    program = camera.program
+    camera.turn_to("AI model")
+    camera.rest(0.2)
+    program.models.run()
+    camera.wait(lambda: program.models.running, 10)
+    camera.wait(lambda: not program.models.running, 400)
+    camera.rest(0.5)
+
+
+def show_only(camera: Photographer, meaning: str) -> None:
+    """Of all maps show those of one meaning."""
+    workspace = camera.program.workspace
+    for item in workspace.case.heatmaps:
+        seen = item.meaning == meaning
+        workspace.show(workspace.display.with_overlay(item.id, visible=seen))
+
+
+def training(camera: Photographer, folder: Path) -> None:
+    """The end of a training, read from its folder."""
+    from app.controllers.training import TrainingState
+    from app.training_events import Done
+    from app.training_wish import stored_wish
+    from app.windows.training_window import TrainingWindow
+
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    verdict = report.get("verdict", {})
+    package = next((path.parent for path in sorted(folder.glob("**/card.toml"))), folder)
+    end = Done(
+        str(package),
+        str(folder / "report.json"),
+        verdict.get("promoted", True),
+        verdict.get("reason", ""),
+    )
+    window = TrainingWindow()
+    window.show_state(TrainingState(wish=stored_wish(folder), end=end))
+    window.show()
+    camera.rest(0.5)
+    camera.save("training", window)
+    window.close()
+
+
 def correct(camera: Photographer) -> None:
     """Paint a short stroke onto the edge of the lesion, and leave the brush over the image."""
     view = camera.view()
@@ -162,6 +267,10 @@ def correct(camera: Photographer) -> None:
 
 def main() -> None:
     """Run the program in a private home and take the pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", action="store_true", help="the pictures of the other models")
+    parser.add_argument("--training", type=Path, help="folder of a finished training")
+    wanted = parser.parse_args()
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as home:
         for name in ("CONFIG", "DATA", "STATE"):
@@ -172,7 +281,13 @@ def main() -> None:
         program.window.show()
         program.window.activateWindow()
         try:
-            series(Photographer(program, application))
+            camera = Photographer(program, application)
+            if wanted.training is not None:
+                training(camera, wanted.training)
+            if wanted.models:
+                models(camera)
+            if not (wanted.models or wanted.training):
+                series(camera)
         finally:
             quit_program(program)
             program.window.close()

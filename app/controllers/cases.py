@@ -100,6 +100,7 @@ class CaseController(QObject):
         self._first_look.timeout.connect(self._show_early)
         self._first_pictures: dict[str, Series] = {}
         self._comparing: set[str] = set()
+        self._beside: set[str] = set()  # series that are loaded for a model, not to be shown
         self.case_path: Path | None = None
         self.saved_revision = workspace.revision
         self.recent: Callable[[], Sequence[str]] = tuple
@@ -378,6 +379,7 @@ class CaseController(QObject):
         """Show a series: in one cell, or as all planes where no cell is named."""
         self._chosen = True
         self._auto = ""
+        self._beside.discard(key)
         loaded = self._volume_of.get(key)
         if loaded in self._workspace.case.items:
             self._show(self._workspace.case.volume(loaded), cell_id)
@@ -390,6 +392,13 @@ class CaseController(QObject):
             self.said.emit(f"{series.description} cannot be shown: {reason}")
             return
         self._open(key, cell_id)
+
+    def load_beside(self, key: str) -> None:
+        """Load a series of the study without showing it."""
+        series = self._series.get(key)
+        if series is not None and series.viewable and not self._is_open(key):
+            self._beside.add(key)
+            self._open(key, "")
 
     def _open(self, key: str, cell_id: str) -> None:
         series = self._series[key]
@@ -452,7 +461,9 @@ class CaseController(QObject):
             return
         self._workspace.add_volume(volume)
         self._name_sequence(key)
-        self._show(volume, cell_id)
+        if key not in self._beside:
+            self._show(volume, cell_id)
+        self._beside.discard(key)
         self.loading_changed.emit(volume.id, "Loading …")
         self._touched.begin(key)
         if key in self._comparing:

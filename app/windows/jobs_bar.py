@@ -43,7 +43,8 @@ class JobRow(QWidget):
 
     def __init__(self, words: str, cancellable: bool) -> None:
         super().__init__()
-        self.words, self.left = QLabel(words), QLabel()
+        # Three long names at once must not make the window wider.
+        self.words, self.left = ElidedLabel(words), QLabel()
         set_role(self.left, "dim")
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QSizePolicy, QWidget
 
 from app.windows.controls import allow, check_box, column, field, sentence
 from app.windows.theme import SMALL_GAP, set_role
+from app.windows.tools_panel import middle_cut
 from app.workspace import Workspace
+from imaging.geometry import Geometry
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
+    from imaging.series import Series
     from inference.model import InputNeed, ModelCard
 
 CAPTION = 48
@@ -26,9 +30,19 @@ class ModelInputs(QWidget):
     -------
     changed()
         Another series was chosen, or the study has changed.
+    load_wanted(key)
+        A series of the study list that helps shall be loaded beside what is shown.
+
+    Attributes
+    ----------
+    study : callable
+        The series of the study list, loaded or not.
+    why_not_loaded : callable
+        Why voxels of a volume are missing, by its id; empty where they are all there.
     """
 
     changed = Signal()
+    load_wanted = Signal(str)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -36,6 +50,10 @@ class ModelInputs(QWidget):
         self._card: ModelCard | None = None
         self._left_out: set[str] = set()
         self._companions: Mapping[str, Volume] = {}
+        self._waiting: dict[str, Series] = {}
+        self._asked: set[str] = set()
+        self.study: Callable[[], Iterable[Series]] = tuple
+        self.why_not_loaded: Callable[[str], str] = lambda _id: ""
         self.series = QComboBox()
         self.series.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -68,6 +86,14 @@ class ModelInputs(QWidget):
             for name, volume in self._companions.items()
             if name not in self._left_out
         }
+
+    @property
+    def why_not(self) -> str:
+        """Why the images cannot be used yet, or nothing."""
+        coming = [name for name in self._waiting if self._wanted(name)]
+        late = [name for name, id in self.others.items() if self.why_not_loaded(id)]
+        names = " and ".join((*coming, *late))
+        return f"{names} of this study is being loaded; untick it to go without" if names else ""
 
     def choose(self, volume_id: str) -> None:
         """Look at this volume, if it is there."""
@@ -161,7 +187,24 @@ class ModelInputs(QWidget):
 
     def _take(self, name: str, on: bool) -> None:
         (self._left_out.discard if on else self._left_out.add)(name)
+        self._load_waiting()
         self.changed.emit()
+
+    def _wanted(self, name: str) -> bool:
+        """Whether a series that waits shall be loaded, and was not refused."""
+        return name not in self._left_out and self._waiting[name].key in self._asked
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """What helps is loaded once somebody looks at the models."""
+        super().showEvent(event)
+        self._load_waiting()
+        self.changed.emit()
+
+    def _load_waiting(self) -> None:
+        for name, series in self._waiting.items():
+            if self.isVisible() and name not in self._left_out and series.key not in self._asked:
+                self._asked.add(series.key)
+                self.load_wanted.emit(series.key)
 
     def _find_companions(self) -> None:
         volume = self._workspace.case.items.get(self.volume_id)
@@ -171,11 +214,16 @@ class ModelInputs(QWidget):
 
             self._companions = companions(self._card, volume, self._workspace.case.volumes)
         needs = {need.name: need for need in (self._card.optional if self._card else ())}
+        self._waiting = {}
+        for name, need in needs.items():
+            series = self._listed(need, volume) if name not in self._companions else None
+            if series is not None:
+                self._waiting[name] = series
         for name, box in self.boxes.items():
-            other = self._companions.get(name)
+            other = self._companions.get(name) or self._waiting.get(name)
             with QSignalBlocker(box):
                 box.setChecked(other is not None and name not in self._left_out)
-            title = other.title if other is not None else "not in this study"
+            title, whole = self._title(name)
             box.setText(f"Also {needs[name].sequence}: {title}".replace("&", "&&"))
             why_not = (
                 ""
@@ -183,4 +231,39 @@ class ModelInputs(QWidget):
                 else f"No {needs[name].sequence} image of this study lies in the same frame of "
                 "reference; the model does without"
             )
-            allow(box, needs[name].description or "Helps where it is there", why_not)
+            tip = f"{needs[name].description or 'Helps where it is there'}\n{whole}".strip()
+            allow(box, tip, why_not)
+        self._load_waiting()
+
+    def _title(self, name: str) -> tuple[str, str]:
+        """Of a further image: short for its box, and whole."""
+        if name in self._companions:
+            whole = self._companions[name].title
+            return middle_cut(whole, 24), whole
+        if name in self._waiting:
+            whole = self._waiting[name].description
+            ticked = name not in self._left_out
+            return f"{middle_cut(whole, 18)} ({'being loaded' if ticked else 'not loaded'})", whole
+        return "not in this study", ""
+
+    def _listed(self, need: InputNeed, volume: object) -> Series | None:
+        """A series of the study list that would help and is not loaded."""
+        if not isinstance(volume, Volume):
+            return None
+        loaded = {one.source.files for one in self._workspace.case.volumes}
+        wanted = {name.casefold() for name in need.sequences}
+        for series in self.study():
+            fits = series.viewable and series.sequence.casefold() in wanted
+            if fits and series.source.files not in loaded and _together(volume, series.geometry):
+                return series
+        return None
+
+
+def _together(volume: Volume, other: Geometry | None) -> bool:
+    """Whether a place in one image is sure to be the same place in the other."""
+    if other is None:
+        return False
+    frame = volume.geometry.frame_of_reference
+    if frame and frame == other.frame_of_reference:
+        return True
+    return volume.geometry.same_grid(other)

@@ -192,7 +192,7 @@ class ModelPanel(QWidget):
             return model.reason
         if not self.volume_id:
             return "Open a study first: the model needs an image"
-        return ""
+        return self.inputs.why_not
 
     # --- showing -----------------------------------------------------------------------------
     def _show_model(self, *_index: int) -> None:
