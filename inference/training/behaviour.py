@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,18 @@ import numpy.typing as npt
 from inference.plugins.unet import UNet
 from inference.training import cases
 from inference.training.cases import LabelledCase, data_root
-from inference.training.evaluate import Figures, compare, segment
+from inference.training.channels import CHANNELS
+from inference.training.evaluate import Figures, Image, compare, segment
 from inference.training.synthesis import lesion_free_brain
 
-__all__ = ["healthy_report", "raw_head", "raw_head_report", "thick_slices", "without_flair"]
+__all__ = [
+    "demo_report",
+    "healthy_report",
+    "raw_head",
+    "raw_head_report",
+    "thick_slices",
+    "without_flair",
+]
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -87,3 +96,28 @@ def without_flair(network: UNet, patient: str) -> dict[str, float]:
         ml = float(abs(np.linalg.det(affine[:3, :3]))) / 1000
         result[name] = float(segment(network, voxels, affine).sum()) * ml
     return result
+
+
+def demo_report(network: UNet) -> dict[str, dict[str, Any]]:
+    """Figures on the drawn demo head, which no training picture comes from.
+
+    Returns
+    -------
+    dict
+        `Figures` as a dict for ``FLAIR alone`` and ``with T1w and T2w``; the three have grids of
+        their own.
+    """
+    from imaging.demo import demo_truth, scan, sequences
+    from imaging.phantom.head import make_head
+    from imaging.phantom.lesions import paint_lesions, place_lesions
+
+    head = make_head()
+    paint_lesions(head, place_lesions(head))
+    flair, *rest = ((scan(head, sequence), sequence.geometry.affine) for sequence in sequences())
+    labels, geometry = demo_truth()
+    others: dict[str, Image] = dict(zip(CHANNELS, rest, strict=True))
+    volume = geometry.voxel_ml * 1000
+    return {
+        way: asdict(compare(segment(network, *flair, images), labels > 0, volume))
+        for way, images in (("FLAIR alone", None), ("with T1w and T2w", others))
+    }

@@ -231,6 +231,7 @@ def report(name: str, network: UNet, quick: bool = False) -> dict[str, Any]:
     """Everything about one left-out patient."""
     from inference.training.baselines import baselines
     from inference.training.behaviour import (
+        demo_report,
         healthy_report,
         raw_head_report,
         thick_slices,
@@ -248,6 +249,7 @@ def report(name: str, network: UNet, quick: bool = False) -> dict[str, Any]:
         for study in (1, 2)
     }
     result["healthy"] = healthy_report(network, name)
+    result["demo_head"] = demo_report(network)
     result["other_sequences_ml"] = without_flair(network, name)
     return result
 
