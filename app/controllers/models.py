@@ -195,7 +195,8 @@ class ModelController(QObject):
             self._ended("")
             self._panel.warn(found.words)
             choices = [("Run anyway", lambda: self._go_on(wish)), ("Cancel", lambda: None)]
-            self.asked.emit(" ".join(found.wrong), choices)
+            title = self._workspace.case.volume(wish.volume_id).title
+            self.asked.emit(f"{title}: {' '.join(found.wrong)}", choices)
         else:
             self._begin(wish)
 
@@ -232,7 +233,8 @@ class ModelController(QObject):
         """Further images of the study: those that were ticked, or all that fit."""
         from inference.suitability import companions
 
-        fitting = companions(card, volume, self._workspace.case.volumes)
+        whole = [one for one in self._workspace.case.volumes if not self._why_not(one.id)]
+        fitting = companions(card, volume, whole)
         if wanted is None:
             return fitting
         return {name: one for name, one in fitting.items() if wanted.get(name) == one.id}
