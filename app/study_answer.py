@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imaging.segmentation import Segmentation
 
 GUESS, WHY = "guess", "why"
+CUT = "The image cuts the brain: the volumes are those of the part that is seen."
 #: Probability below which the words hold.
 LIKELY = (
     (0.05, "very unlikely"),
@@ -132,6 +133,9 @@ def fact_lines(
         return _presence(facts, source, maps.get("grad-cam", ""))
     if kind == "deviation":
         return _deviation(facts, source, maps.get("picture", ""))
+    if kind == "tissue":
+        cut = facts.get("brain_cut") is True
+        return (AnswerLine(CUT, "warning", source),) if cut else ()
     sentences = facts.get("sentences", facts.get("sentence", ()))
     given = (sentences,) if isinstance(sentences, str) else sentences
     told = [AnswerLine(str(words), source=source) for words in given if isinstance(words, str)]
@@ -149,12 +153,10 @@ def _presence(facts: Mapping[str, Any], source: str, heat: str) -> tuple[AnswerL
     if not isinstance(chance, int | float) or not 0 <= chance <= 1:
         return ()
     right = facts.get("sequence_ok") is not False
-    words = f"That there is any lesion is {likely_words(float(chance))}."
-    told = str(facts.get("words", "")).strip()
-    lines = [AnswerLine(words, "text" if right else "warning", source, WHY if heat else "", heat)]
-    if told and told != words:
-        lines.append(AnswerLine(told, "dim" if right else "warning", source))
-    return tuple(lines)
+    own = f"That there is any lesion is {likely_words(float(chance))}."
+    words = str(facts.get("words", "")).strip() or own
+    role = "text" if right else "warning"
+    return (AnswerLine(words, role, source, WHY if heat else "", heat),)
 
 
 def _deviation(facts: Mapping[str, Any], source: str, picture: str) -> tuple[AnswerLine, ...]:

@@ -81,8 +81,16 @@ def desk(qtbot, qapp):
     def says(words: str) -> None:
         qtbot.waitUntil(lambda: words in panel.answer.text(), timeout=20_000)
 
-    yield SimpleNamespace(workspace=workspace, says=says, panel=panel, card=panel.answer,
-                          findings=findings, answer=answer, settled=settled, qtbot=qtbot)  # fmt: skip
+    yield SimpleNamespace(
+        workspace=workspace,
+        panel=panel,
+        card=panel.answer,
+        findings=findings,
+        answer=answer,
+        says=says,
+        settled=settled,
+        qtbot=qtbot,
+    )
     tasks.close()
 
 
@@ -114,14 +122,13 @@ def test_tissues_give_volumes_and_are_not_listed_as_lesions(desk) -> None:
 
 
 def test_folded_it_costs_nothing(desk) -> None:
-    desk.qtbot.mouseClick(desk.card.title, LEFT)
+    desk.card.title.setChecked(False)
     add_answer(desk.workspace)
-    desk.settled()
+    desk.qtbot.waitUntil(lambda: desk.card.isVisible(), timeout=20_000)
     assert desk.answer._ticket is None
     assert not desk.card.area.isVisible()
     desk.qtbot.mouseClick(desk.card.title, LEFT)
-    desk.settled()
-    assert "3 lesions" in desk.card.text()
+    desk.says("3 lesions")
 
 
 def test_each_number_is_a_click_to_the_lesions(desk) -> None:
@@ -139,7 +146,7 @@ def test_each_number_is_a_click_to_the_lesions(desk) -> None:
 def test_what_a_model_said_goes_with_what_it_made(desk) -> None:
     desk.workspace.execute(AddItem(grad_cam(), "Add"))
     desk.workspace.show(desk.workspace.display.with_overlay("cam", visible=False))
-    facts = {"probability": 0.87, "words": "Unlike anything seen."}
+    facts = {"probability": 0.87, "words": ""}
     desk.answer.hear(("presence", facts, "Presence 1.0", {"grad-cam": "cam"}))
     desk.settled()
     assert "likely (0.87)" in desk.card.text()
@@ -182,6 +189,15 @@ def test_facts_that_make_no_sense_are_left_out(facts) -> None:
     assert fact_lines("presence", facts, "", {}) == ()
     assert fact_lines("deviation", facts, "", {}) == ()
     assert fact_lines("lesions", {"sentences": [3, "Yes."]}, "", {}) == (AnswerLine("Yes."),)
+
+
+def test_what_a_model_says_in_its_own_words_is_said_once() -> None:
+    facts = {"probability": 0.87, "words": "Probably present (probability 87%)."}
+    assert [x.text for x in fact_lines("presence", facts, "", {})] == [facts["words"]]
+    assert fact_lines("lesions", {"sentence": "In doubt."}, "", {})[0].text == "In doubt."
+    [line] = fact_lines("tissue", {"brain_cut": True}, "", {})
+    assert line.role == "warning"
+    assert fact_lines("tissue", {"brain_cut": False}, "", {}) == ()
 
 
 def test_what_was_not_judged_and_how_is_said() -> None:
