@@ -27,7 +27,7 @@ WORDS = {
     "volume_ratio": "volume ratio",
     "gold_ml": "true volume (ml)",
 }
-_NOT_FIGURES = {"case", "n", "threshold", "rule"}
+_NOT_FIGURES = {"case", "name", "n", "threshold", "rule"}
 
 
 def input_words(need: InputNeed) -> str:
@@ -43,15 +43,38 @@ def figure_line(figure: Mapping[str, Any]) -> str:
     if "n" in figure:
         head = f"{head} (n = {figure['n']})".strip()
     parts = [
-        f"{WORDS.get(name, name.replace('_', ' '))} {value:g}"
+        part
         for name, value in figure.items()
-        if name not in _NOT_FIGURES and isinstance(value, int | float)
+        if name not in _NOT_FIGURES and (part := _part(name, value))
     ]
-    baselines = figure.get("baselines")
-    if isinstance(baselines, Mapping) and baselines:
+    baselines = _numbers(figure.get("baselines"))
+    if baselines:
         best = max(baselines, key=lambda name: baselines[name])
         parts.append(f"best classical baseline: Dice {baselines[best]:g} ({best})")
     return f"{head}: {', '.join(parts)}" if head else ", ".join(parts)
+
+
+def _part(name: str, value: Any) -> str:
+    """One figure in words; empty for what is no figure."""
+    words = WORDS.get(name, name.replace("_", " "))
+    if _is_number(value):
+        return f"{words} {value:g}"
+    if isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)):
+        return f"{words} {value[0]:g} to {value[1]:g}"
+    inside = _numbers(value) if name != "baselines" else {}
+    told = ", ".join(f"{one.replace('_', ' ')} {number:g}" for one, number in inside.items())
+    return f"{words} ({told})" if told else ""
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    """The plain numbers of a table."""
+    if not isinstance(value, Mapping):
+        return {}
+    return {str(name): one for name, one in value.items() if _is_number(one)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def figure_lines(card: ModelCard) -> str:

@@ -26,6 +26,7 @@ TASKS = (LESIONS, INFARCT, TISSUE, DEVIATION, PRESENCE)
 _OF_KIND = {"tissue": TISSUE, "deviation": DEVIATION, "presence": PRESENCE}
 #: Kinds that are asked by another way than a run: clicks belong to a tool.
 NOT_RUN = frozenset({"click"})
+FIRST = "flair-wml"  #: what most readers want first
 GIGABYTE = 2**30
 
 
@@ -79,9 +80,14 @@ class ModelChoice(QComboBox):
                 mine = [model for model in models if task_of(model.card) == task]
                 if mine:
                     rows.appendRow(_heading(task))
-                for model in sorted(mine, key=lambda model: len(model.card.members)):
+                for model in sorted(mine, key=_rank):
                     rows.appendRow(_row(model))
             self.setCurrentIndex(self.findData(chosen) if self.findData(chosen) >= 0 else 1)
+
+
+def _rank(model: InstalledModel) -> tuple[int, bool]:
+    """The quick one first, those that ask several models last."""
+    return len(model.card.members), model.card.id != FIRST
 
 
 def _heading(task: str) -> QStandardItem:
@@ -93,7 +99,9 @@ def _heading(task: str) -> QStandardItem:
 
 def _row(model: InstalledModel) -> QStandardItem:
     card = model.card
-    item = QStandardItem(f"{card.name} {card.version}")
+    seconds = card.cost.get("cpu_seconds")
+    takes = f" · {seconds:.0f} s" if isinstance(seconds, int | float) and seconds >= 0.5 else ""
+    item = QStandardItem(f"{card.name} {card.version}{takes}")
     item.setData(card.id, Qt.ItemDataRole.UserRole)
     cost = cost_words(card.cost, len(card.members))
     item.setToolTip("\n".join(part for part in (card.summary, cost, model.reason) if part))

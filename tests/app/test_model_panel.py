@@ -94,6 +94,15 @@ def test_a_figure_without_a_case_is_only_numbers() -> None:
     assert figure_line({"dice": 0.5, "threshold": 0.4}) == "Dice 0.5"
 
 
+def test_figures_of_every_shape_become_words() -> None:
+    line = figure_line(
+        {"case": "test", "n": 40, "auc": 0.91, "auc_ci": [0.85, 0.96], "rule": "any",
+         "marked_ml": {"template": 0.02, "why": "nothing"}, "baselines": {"Otsu": {"dice": 0.1}},
+         "failed": True}
+    )  # fmt: skip
+    assert line == "test (n = 40): auc 0.91, auc ci 0.85 to 0.96, marked ml (template 0.02)"
+
+
 def test_details_unfold(qtbot, ready) -> None:
     assert not ready.card.details.isVisible()
     qtbot.mouseClick(ready.card.more, Qt.MouseButton.LeftButton)
