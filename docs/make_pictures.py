@@ -240,7 +240,7 @@ def training(camera: Photographer, folder: Path) -> None:
         verdict.get("promoted", True),
         verdict.get("reason", ""),
     )
-    window = TrainingWindow()
+    window = TrainingWindow(camera.program.workspace)
     window.show_state(TrainingState(wish=stored_wish(folder), end=end))
     window.show()
     camera.rest(0.5)

@@ -18,7 +18,7 @@ from PySide6.QtWidgets import (
 
 from app.messages import counted
 from app.training_events import CaseCheck, Checked
-from app.windows.controls import button, caption, column, row, sentence
+from app.windows.controls import allow, button, caption, column, row, sentence
 from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
 
 CAPTION = 52
@@ -33,9 +33,12 @@ class TrainingCases(QWidget):
     -------
     changed()
         A path is another one.
+    study_wanted(folder)
+        The open study shall become a case of this folder.
     """
 
     changed = Signal()
+    study_wanted = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +49,8 @@ class TrainingCases(QWidget):
             "image and mask, and where they are known t1, t2, patient and subgroup"
         )
         self.target.setPlaceholderText("A new or empty folder for checkpoints, log and report")
+        self.add = button("Add the open study …", "", "add")
+        self.add.clicked.connect(lambda: self.study_wanted.emit(self.source.text().strip()))
         self.found = sentence(FIRST)
         self.table = _table()
         self._checked: Path | None = None
@@ -66,7 +71,9 @@ class TrainingCases(QWidget):
             line.setStretch(1, 1)
             layout.addLayout(line)
         layout.addSpacing(GAP)
-        layout.addWidget(self.found)
+        found = row(self.found, self.add, gap=GAP)
+        found.setStretch(0, 1)
+        layout.addLayout(found)
         layout.addWidget(self.table, 1)
 
     @property
@@ -99,6 +106,11 @@ class TrainingCases(QWidget):
         if self.out.is_file():
             return "The results need a folder, this is a file"
         return ""
+
+    def show_study(self, reason: str) -> None:
+        """Whether the open study can be added, or why not."""
+        tip = "Export image and mask into this folder (BIDS), where patients stay apart"
+        allow(self.add, tip, reason)
 
     def show_checked(self, checked: Checked, source: Path) -> None:
         """List what was found."""

@@ -20,11 +20,13 @@ from app.training_events import Checked, Done, Failed, Stopped
 from app.training_wish import FEW, TrainingWish, holds_training, stored_wish
 from app.windows.controls import allow, button, column, row, rule, sentence
 from app.windows.jobs_bar import time_left
+from app.windows.listening import listen
 from app.windows.loss_curve import LossCurve
 from app.windows.theme import GAP, set_role
 from app.windows.training_cases import TrainingCases
 from app.windows.training_choices import TrainingChoices
 from app.windows.training_report_page import TrainingReportPage
+from app.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,7 +42,8 @@ class TrainingWindow(QDialog):
 
     Signals
     -------
-    check_wanted(TrainingWish), start_wanted(TrainingWish), cancel_wanted(), install_wanted(Path)
+    check_wanted(TrainingWish), start_wanted(TrainingWish), cancel_wanted(), install_wanted(Path),
+    study_wanted(str)
         What the user asks for.
     """
 
@@ -48,9 +51,11 @@ class TrainingWindow(QDialog):
     start_wanted = Signal(object)
     cancel_wanted = Signal()
     install_wanted = Signal(object)
+    study_wanted = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, workspace: Workspace, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._workspace = workspace
         self.setWindowTitle("Train a model")
         self.setModal(False)
         self.resize(980, 640)
@@ -79,6 +84,8 @@ class TrainingWindow(QDialog):
         self.pages = QStackedWidget()
         self._arrange()
         self._connect()
+        listen(self, workspace.case_changed, self._on_case)
+        self._show_study()
         self._refresh()
 
     # --- arrangement -------------------------------------------------------------------------
@@ -123,6 +130,7 @@ class TrainingWindow(QDialog):
         self.close_button.clicked.connect(self.close)
         self.report.install_wanted.connect(self.install_wanted)
         self.report.again_wanted.connect(self._again)
+        self.cases.study_wanted.connect(self.study_wanted)
 
     # --- from outside ------------------------------------------------------------------------
     def set_models(self, models: Sequence[InstalledModel]) -> None:
@@ -246,6 +254,14 @@ class TrainingWindow(QDialog):
     def _say(self, words: str, role: str = "dim") -> None:
         set_role(self.state, role)
         self.state.setText(words)
+
+    def _on_case(self, changes, origin) -> None:
+        if any(change.parts & {"added", "removed"} for change in changes):
+            self._show_study()
+
+    def _show_study(self) -> None:
+        masks = [m for m in self._workspace.case.segmentations if not m.anatomical]
+        self.cases.show_study("" if masks else "Open a study and correct its mask first")
 
     def _changed(self) -> None:
         self._refresh()

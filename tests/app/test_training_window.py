@@ -19,6 +19,7 @@ from app.training_wish import TrainingWish, holds_training, stored_wish
 from app.windows.loss_curve import LossCurve, curve_words
 from app.windows.training_report_page import verdict
 from app.windows.training_window import TrainingWindow
+from app.workspace import Workspace
 from imaging.errors import BadInput
 
 LEFT = Qt.MouseButton.LeftButton
@@ -30,7 +31,7 @@ def desk(qtbot, qapp, tmp_path):
     """The window joined to its controller, whose child only speaks."""
     tasks, mode = Tasks(), {"word": "good"}
     work = TrainingController(tasks, lambda: [sys.executable, str(FAKE), mode["word"]])
-    window = TrainingWindow()
+    window = TrainingWindow(Workspace())
     qtbot.addWidget(window)
     window.check_wanted.connect(work.check)
     window.start_wanted.connect(work.start)
@@ -172,7 +173,7 @@ def test_closing_the_window_does_not_end_the_training(desk, qtbot) -> None:
     desk.qtbot.waitUntil(lambda: len(desk.work.state.steps) == 2)
     desk.window.close()
     assert desk.work.running
-    again = TrainingWindow()
+    again = TrainingWindow(Workspace())
     qtbot.addWidget(again)
     again.follow(lambda: desk.work.state)
     again.show()
@@ -196,6 +197,20 @@ def test_a_folder_that_says_nonsense_is_no_training_to_go_on_with(tmp_path) -> N
     assert stored_wish(tmp_path) is None
     (tmp_path / "choices.json").write_text('{"cases": 3, "folds": "many"}')
     assert stored_wish(tmp_path) is None
+
+
+def test_the_open_study_can_become_a_case_once_it_has_a_mask(qtbot) -> None:
+    from panel_cases import add_answer, open_workspace
+
+    workspace = open_workspace()
+    window = TrainingWindow(workspace)
+    qtbot.addWidget(window)
+    assert "correct its mask" in window.cases.add.toolTip()
+    add_answer(workspace)
+    window.cases.source.setText("/data/own")
+    with qtbot.waitSignal(window.study_wanted) as asked:
+        window.cases.add.click()
+    assert asked.args == ["/data/own"]
 
 
 def test_a_network_of_blocks_has_no_slices(desk) -> None:
