@@ -5,9 +5,27 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from PySide6.QtCore import QObject, Signal
 
 from app.windows.main_window import MainWindow
 from app.workspace import Workspace
+
+
+class Training(QObject):
+    """A training that stops when the test says so."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running = self.stopping = False
+
+    def cancel(self) -> None:
+        self.stopping = True
+
+    def end(self) -> None:
+        self.running = self.stopping = False
+        self.changed.emit()
 
 
 @pytest.fixture
@@ -19,6 +37,7 @@ def window(qtbot):
     made.journal_ok = False
     made._program = SimpleNamespace(
         journal=SimpleNamespace(wait=lambda _seconds: made.journal_ok),
+        training=Training(),
     )
     made.left = []
     made.closing.connect(lambda: made.left.append(True))
@@ -53,3 +72,35 @@ def test_it_closes_once_the_disk_is_back(window) -> None:
     window.close()
     window.journal_ok = True
     assert window.close()
+
+
+def test_a_training_is_stopped_with_a_checkpoint_before_the_window_closes(window) -> None:
+    window.journal_ok, training = True, window._program.training
+    training.running = True
+    assert not window.close()
+    assert "can go on later" in window.notice.text
+    window.notice.choose("Stop it and close")
+    assert training.stopping
+    assert window.isVisible()
+    training.end()
+    assert window.left == [True]
+    assert not window.isVisible()
+
+
+def test_who_stays_keeps_the_training(window) -> None:
+    window.journal_ok = True
+    window._program.training.running = True
+    window.close()
+    window.notice.choose("Stay")
+    assert not window._program.training.stopping
+    assert window.isVisible()
+
+
+def test_a_checkpoint_that_never_comes_holds_nobody_and_edits_are_still_asked_about(window) -> None:
+    training = window._program.training
+    training.running = training.stopping = True
+    window.close()
+    assert "writing its checkpoint" in window.notice.text
+    window.notice.choose("Close without it")
+    assert window.left == []
+    assert "would lose them" in window.notice.text
