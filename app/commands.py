@@ -51,6 +51,11 @@ def needs_guess(program: Program) -> str:
     return "There is no guess of normal yet: run a model of “What differs from normal”"
 
 
+def needs_lesion_or_proposal(program: Program) -> str:
+    """Why nothing can be accepted, or nothing."""
+    return "" if program.clicks.pending else needs_lesion(program)
+
+
 def needs_repeats(program: Program) -> str:
     """Why a command on the images of a 4D series cannot run, or nothing."""
     return "" if program.views.has_repeats else "This series has only one image"
@@ -145,7 +150,7 @@ def _rows() -> list[Command]:
     lesion = [
         row("lesion.next", "Next lesion", "Lesion", lambda p: p.findings.step(1), ("N",), why_not=needs_mask),
         row("lesion.previous", "Previous lesion", "Lesion", lambda p: p.findings.step(-1), ("P",), why_not=needs_mask),
-        row("lesion.accept", "Accept lesion", "Lesion", lambda p: p.findings.accept(), ("Return", "Enter"), scope="lesions", why_not=needs_lesion),
+        row("lesion.accept", "Accept lesion or proposal", "Lesion", lambda p: p.clicks.accept(), ("Return", "Enter"), scope="lesions", why_not=needs_lesion_or_proposal),
         row("lesion.delete", "Delete lesion", "Lesion", lambda p: p.findings.delete(), ("Del",), why_not=needs_lesion),
         row("lesion.accept_all", "Accept all lesions", "Lesion", lambda p: p.findings.accept_all(), ("Ctrl+Return",), why_not=needs_mask),
     ]

@@ -11,6 +11,7 @@ from PySide6.QtCore import QTimer
 
 from app.collector import Collector
 from app.controllers.cases import CaseController
+from app.controllers.clicks import ClickController
 from app.controllers.deidentify import JOB as DEIDENTIFY_JOB
 from app.controllers.deidentify import DeidentifyController
 from app.controllers.drawings import DrawingController
@@ -37,6 +38,7 @@ from app.tasks import Tasks
 from app.windows.main_window import MainWindow
 from app.workspace import Workspace
 from imaging.errors import ImagingError
+from imaging.heatmap import DEVIATION, PICTURE
 from viewer.state.display import Brush, Layout
 from viewer.widgets.view_grid import ViewGrid
 
@@ -75,6 +77,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         cases.why_not_whole,
         even.needed_for_model,
     )
+    clicks = ClickController(workspace, tasks, tools, models.clicker, findings.accept)
     export = ExportController(
         workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_written
     )
@@ -95,6 +98,7 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         drawings=drawings,
         views=views,
         tools=tools,
+        clicks=clicks,
         findings=findings,
         answer=answer,
         models=models,
@@ -133,7 +137,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window, views, cases = program.window, program.views, program.cases
     tools, models, findings = program.tools, program.models, program.findings
     objects = program.objects
-    for part in (cases, objects, views, tools, findings, models, program.journal,
+    for part in (cases, objects, views, tools, program.clicks, findings, models, program.journal,
                  program.names, program.sequences, program.even, program.deidentify,
                  program.training):  # fmt: skip
         part.said.connect(window.jobs.say)
@@ -149,6 +153,9 @@ def _join(program: Program, grid: ViewGrid) -> None:
     window.tools.tool_requested.connect(tools.choose)
     tools.show_previews_with(views.preview)
     tools.ask_even_with(program.even.needed)
+    tools.point_with(program.clicks.point_out)
+    program.clicks.changed.connect(lambda: window.tools.show_engine(program.clicks.engine))
+    window.tools.engine_chosen.connect(program.clicks.choose_engine)
     for part in (program.even, models):
         part.asked.connect(
             lambda words, choices: window.notice.ask(words, *choices, at_once=True, of_study=True)
@@ -173,7 +180,8 @@ def _join(program: Program, grid: ViewGrid) -> None:
     workspace.selection_changed.connect(
         lambda lesion: views.highlight(findings.mask.id if findings.mask else "", lesion)
     )
-    models.answered.connect(lambda _id: window.show_findings())
+    models.answered.connect(lambda id: _show_answer(program, id))
+    models.study_told.connect(lambda *told: _hear_model(program, *told))
     program.answer.guess_wanted.connect(window.show_guess)
     window.closing.connect(lambda: _remember_layout(program))
     views.window_reset.connect(program.window_memory.forget)
@@ -198,6 +206,12 @@ def _join(program: Program, grid: ViewGrid) -> None:
     for signal in (workspace.history_changed, workspace.case_changed):
         signal.connect(lambda *_: _name_window(program))
     cases.saved.connect(lambda _path: _name_window(program))
+    inputs = window.models.inputs
+    inputs.study = lambda: cases.series.values()
+    inputs.why_not_loaded = cases.why_not_loaded
+    inputs.load_wanted.connect(cases.load_beside)
+    cases.whole.connect(lambda _key, _volume: inputs.refresh())
+    cases.scan_ended.connect(inputs.refresh)
     cases.loading_changed.connect(grid.set_loading)
     grid.activated.connect(views.activate)
     grid.maximise_requested.connect(views.toggle_maximised)
@@ -207,6 +221,22 @@ def _join(program: Program, grid: ViewGrid) -> None:
     grid.series_dropped.connect(cases.activate)
     grid.even_wanted.connect(program.even.make)
     grid.menu_requested.connect(window.show_view_menu)
+
+
+def _show_answer(program: Program, id: str) -> None:
+    """The page that an answer is read on: a guess of normal is compared, all else is listed."""
+    item = program.workspace.case.items.get(id)
+    if getattr(item, "meaning", "") in (DEVIATION, PICTURE):
+        program.window.show_explanations()
+    else:
+        program.window.show_findings()
+
+
+def _hear_model(program: Program, volume_id: str, model_id: str, facts: dict) -> None:
+    """What a model said about the study goes into the answer above the findings."""
+    for model in program.models.installed:
+        if model.card.id == model_id:
+            program.answer.hear_model(volume_id, model.card, facts)
 
 
 def _name_window(program: Program) -> None:
@@ -415,6 +445,7 @@ _one_writer = Lock()
 def quit_program(program: Program) -> None:
     """Stop the worker, let the journal finish, end the threads."""
     program.window_memory.close()
+    program.clicks.close()
     program.models.close()
     program.training.close()
     program.cases.close()

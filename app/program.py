@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from app.collector import Collector
     from app.controllers.cases import CaseController
+    from app.controllers.clicks import ClickController
     from app.controllers.deidentify import DeidentifyController
     from app.controllers.drawings import DrawingController
     from app.controllers.even import EvenController
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from app.controllers.names import NameController
     from app.controllers.objects import ObjectController
     from app.controllers.sequences import SequenceController
+    from app.controllers.study_answer import StudyAnswerController
     from app.controllers.tools import ToolController
     from app.controllers.training import TrainingController
     from app.controllers.views import ViewController
@@ -44,7 +46,9 @@ class Program:
     drawings: DrawingController
     views: ViewController
     tools: ToolController
+    clicks: ClickController
     findings: FindingsController
+    answer: StudyAnswerController
     models: ModelController
     export: ExportController
     deidentify: DeidentifyController

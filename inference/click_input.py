@@ -1,23 +1,26 @@
 """How hints and an image become the channels of the click network; the same in training and use.
 
 Channels, all on one grid of cubic voxels ``(k, j, i)``: the image, what belongs to the thing,
-what does not, the mask so far, the box.
+what does not, the mask so far, the box, and how alike each voxel is in value to what belongs to
+the thing and to what does not (a small network would need many layers to carry that far).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["CHANNELS", "REACH_MM", "local_scale", "spots", "stacked"]
+__all__ = ["CHANNELS", "REACH_MM", "alike", "local_scale", "spots", "stacked"]
 
 Array = npt.NDArray[np.float32]
 
-CHANNELS = 5
+CHANNELS = 7
 #: Width of the bell that a click becomes, in voxels of the network (Gaussian sigma).
 REACH_MM = 2.0
+#: Values so far apart are little alike (sigma, in units of `local_scale`).
+ALIKE = 0.2
 _STEEP = -0.5 / REACH_MM**2
 
 
@@ -80,10 +83,25 @@ def spots(shape: tuple[int, ...], points: Iterable[npt.ArrayLike]) -> Array:
     return result
 
 
+def alike(image: Array, points: Iterable[npt.ArrayLike]) -> Array:
+    """How near each value is to that at the nearest of a few points, 1 to 0; 0 without points.
+
+    The level of a point is the median of its 27 neighbours.
+    """
+    result = np.zeros(image.shape, np.float32)
+    for point in points:
+        middle = np.floor(np.asarray(point, np.float64) + 0.5).astype(int)
+        block = image[tuple(slice(max(0, m - 1), max(0, m + 2)) for m in middle)]
+        if block.size:
+            far = (image - np.float32(np.median(block))) * np.float32(1 / ALIKE)
+            np.maximum(result, np.exp(np.float32(-0.5) * far * far), out=result)
+    return result
+
+
 def stacked(
     image: Array,
-    wanted: Iterable[npt.ArrayLike],
-    unwanted: Iterable[npt.ArrayLike],
+    wanted: Sequence[npt.ArrayLike] | npt.NDArray[np.float64],
+    unwanted: Sequence[npt.ArrayLike] | npt.NDArray[np.float64],
     previous: npt.NDArray[np.generic] | None = None,
     box: npt.NDArray[np.generic] | None = None,
 ) -> Array:
@@ -93,7 +111,7 @@ def stacked(
     ----------
     image : ndarray
         From `local_scale`.
-    wanted, unwanted : iterable of (3,)
+    wanted, unwanted : sequence of (3,)
         Clicks and points of scribbles, in voxels of the crop.
     previous : ndarray, optional
         Mask or probability so far, 0 to 1.
@@ -104,6 +122,8 @@ def stacked(
     channels[0] = image
     channels[1] = spots(image.shape, wanted)
     channels[2] = spots(image.shape, unwanted)
+    channels[5] = alike(image, wanted)
+    channels[6] = alike(image, unwanted)
     if previous is not None:
         channels[3] = previous
     if box is not None:

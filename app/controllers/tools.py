@@ -16,6 +16,7 @@ from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
 from viewer.tools.brush import BRUSH_RANGE_MM, brush_target
+from viewer.tools.click import Pointed
 from viewer.tools.table import TOOLS
 from viewer.tools.tool import Preview
 
@@ -37,6 +38,7 @@ class ToolController(QObject):
         self._new_id = new_id
         self._previous = "brush"
         self._show_preview: Callable[[Preview | None], None] = lambda _preview: None
+        self._point_out: Callable[[Pointed | None], None] = lambda _pointed: None
         self._needs_even: Callable[[str, Callable[[str], None]], bool] = lambda _id, _then: False
         workspace.case_changed.connect(self._keep_target)
 
@@ -66,6 +68,10 @@ class ToolController(QObject):
         """Draw a preview in every view, or take it away."""
         self._show_preview(preview)
 
+    def point_out(self, pointed: Pointed | None) -> None:
+        """Say what was pointed at, or that the hand has changed its mind."""
+        self._point_out(pointed)
+
     def say(self, sentence: str) -> None:
         """Tell the user something."""
         self.said.emit(sentence)
@@ -73,6 +79,10 @@ class ToolController(QObject):
     def show_previews_with(self, function: Callable[[Preview | None], None]) -> None:
         """Who draws previews."""
         self._show_preview = function
+
+    def point_with(self, function: Callable[[Pointed | None], None]) -> None:
+        """Who listens to what is pointed at."""
+        self._point_out = function
 
     def ask_even_with(self, function: Callable[[str, Callable[[str], None]], bool]) -> None:
         """Who asks before something is painted on slices at uneven distances."""
@@ -177,6 +187,20 @@ class ToolController(QObject):
         brush = replace(brush, segmentation_id=mask_id, label=label)
         self.show(self.display.but(brush=brush))
         return True
+
+    def mask_on(self, volume: Volume) -> Segmentation:
+        """The mask that takes what is found on an image: the chosen one where it fits the grid,
+        else the newest on it, else a new one. It is chosen from then on.
+        """
+        brush, case = self.display.brush, self.case
+        chosen = case.items.get(brush.segmentation_id)
+        if isinstance(chosen, Segmentation) and chosen.geometry.same_grid(volume.geometry):
+            return chosen
+        fitting = [m for m in case.segmentations if m.geometry.same_grid(volume.geometry)]
+        mask = fitting[-1] if fitting else self._new_mask(volume)
+        label = mask.segments[0].number if mask.segments else 1
+        self.show(self.display.but(brush=replace(brush, segmentation_id=mask.id, label=label)))
+        return mask
 
     def _painted_id(self) -> str:
         """The image of the active view, on which a new mask would lie."""

@@ -27,6 +27,7 @@ GLYPHS: dict[str, tuple[str, int]] = {
     "cancel": ("close", 0xF0156),
     "cine": ("movie-open-outline", 0xF0FCF),
     "cube": ("cube-outline", 0xF01A7),
+    "click": ("cursor-default-click-outline", 0xF0CFE),
     "contours": ("vector-polygon", 0xF0560),
     "copy": ("content-copy", 0xF018F),
     "crosshair": ("crosshairs", 0xF01A3),

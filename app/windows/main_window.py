@@ -101,6 +101,7 @@ class MainWindow(QMainWindow):
         self._keys: Chosen = {}
         self._held_overlays = False
         self._leaving = False
+        self._without_checkpoint = False
         self.banner = Banner(workspace)
         self.notice = Notice()
         self.browser = StudyBrowser(workspace)
@@ -283,7 +284,16 @@ class MainWindow(QMainWindow):
             self.refresh_commands()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """In edit mode Space hides the masks for as long as it is held."""
+        """In edit mode Space hides the masks for as long as it is held; Esc drops a proposal."""
+        if (
+            isinstance(event, QKeyEvent)
+            and event.type() == QEvent.Type.KeyPress
+            and event.key() == Qt.Key.Key_Escape
+            and self._program is not None
+            and self._program.clicks.pending
+        ):
+            self._program.clicks.drop()
+            return True
         if (
             isinstance(event, QKeyEvent)
             and event.key() == Qt.Key.Key_Space
@@ -315,6 +325,10 @@ class MainWindow(QMainWindow):
     def show_findings(self) -> None:
         """Bring the lesion list to the front."""
         self._upper.setCurrentIndex(0)
+
+    def show_explanations(self) -> None:
+        """Bring the guess of normal and the evidence to the front."""
+        self._upper.setCurrentIndex(2)
 
     def layout_state(self) -> tuple[str, str]:
         """Window place and splitters, for the settings."""
@@ -365,8 +379,9 @@ class MainWindow(QMainWindow):
         if name:
             cases.save(Path(name).with_suffix(".isocase"))
 
-    def ask_export(self) -> None:
-        """Open the export dialog."""
+    def ask_export(self, preset: str = "", folder: str = "") -> None:
+        """Open the export dialog, with a usual preset and a folder where they are given."""
+        from app.export_choice import BUILT_IN
         from app.windows.export_dialog import ExportDialog
 
         assert self._program is not None
@@ -374,9 +389,9 @@ class MainWindow(QMainWindow):
         dialog = ExportDialog(
             self._workspace,
             self,
-            folder=export.last_folder,
+            folder=folder or export.last_folder,
             presets=export.presets,
-            last=export.last,
+            last=next((one for one in BUILT_IN if one.name == preset), export.last),
             why_not_written=export.why_not_written,
         )
         dialog.remember.connect(export.remember)
@@ -411,13 +426,14 @@ class MainWindow(QMainWindow):
             dialog.raise_()
             dialog.activateWindow()
             return
-        dialog = TrainingWindow(self)
+        dialog = TrainingWindow(self._workspace, self)
         dialog.prefer(settings.training_cases, settings.training_folder, settings.training_minutes)
         dialog.set_models(self._program.models.installed)
         dialog.check_wanted.connect(work.check)
         dialog.start_wanted.connect(work.start)
         dialog.cancel_wanted.connect(work.cancel)
         dialog.install_wanted.connect(work.install)
+        dialog.study_wanted.connect(lambda folder: self.ask_export("BIDS derivatives", folder))
         work.changed.connect(dialog.show_now)
         work.installed.connect(dialog.show_installed)
         dialog.follow(lambda: work.state)
@@ -497,7 +513,7 @@ class MainWindow(QMainWindow):
     def closeEvent(self, event: QCloseEvent) -> None:
         """Say so before going; stay while the disk refuses the last edits."""
         program = self._program
-        if program is not None and not self._leaving and program.training.running:
+        if program is not None and program.training.running and not self._without_checkpoint:
             event.ignore()
             self._ask_about_training(program)
             return
@@ -521,10 +537,14 @@ class MainWindow(QMainWindow):
         words = _CHECKPOINT if stopping else _TRAINING
         if self.notice.text == words:
             return
-        leave = ("Close without it", self._leave)
+        leave = ("Close without it", self._leave_training)
         stop = ("Stop it and close", lambda: self._stop_training(program))
         stay = ("Wait" if stopping else "Stay", lambda: None)
         self.notice.ask(words, stay, leave if stopping else stop, at_once=True)
+
+    def _leave_training(self) -> None:
+        self._without_checkpoint = True
+        self.close()
 
     def _stop_training(self, program: Program) -> None:
         """Close as soon as the training has written its checkpoint."""

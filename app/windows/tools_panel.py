@@ -38,6 +38,10 @@ from viewer.tools.tool import Tool
 LONGEST = 30  #: letters of a name in the list of labels; longer ones lose their middle
 MIN_MM, MAX_MM = 0.5, 40.0
 NEW_MASK = "New mask at the first stroke"
+POINTING = (
+    "Click: this. Ctrl+click: not this. Drag: a box. Shift or Ctrl+drag: a scribble. "
+    "Enter accepts, Esc throws away."
+)
 
 
 def middle_cut(words: str, longest: int = LONGEST) -> str:
@@ -56,9 +60,12 @@ class ToolsPanel(QWidget):
     tool_requested(tool_id)
         A tool button was pressed. A controller may choose the tool (and make a mask for it);
         where none does, the panel chooses it itself.
+    engine_chosen(engine)
+        What is to find the things pointed at: ``network`` or ``classic``.
     """
 
     tool_requested = Signal(str)
+    engine_chosen = Signal(str)
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__()
@@ -81,6 +88,17 @@ class ToolsPanel(QWidget):
         )
         self.label.setMinimumContentsLength(12)
         self.label.activated.connect(self._choose_label)
+        self.engine = QComboBox()
+        for words, engine in (("Network", "network"), ("Classic", "classic")):
+            self.engine.addItem(words, engine)
+        self.engine.setToolTip(
+            "What finds the thing pointed at: the click network (in the worker) or the classic\n"
+            "engine (growing and random walker, always there). Click: this. Ctrl+click: not this.\n"
+            "Drag: a box. Shift+drag or Ctrl+drag: a scribble. Enter accepts, Esc throws away."
+        )
+        self.engine.activated.connect(
+            lambda _row: self.engine_chosen.emit(str(self.engine.currentData()))
+        )
         self.state = sentence()
         inner = QWidget()
         outer = column(self)
@@ -92,6 +110,7 @@ class ToolsPanel(QWidget):
         layout.addLayout(field("Radius", self.radius, 48))
         layout.addLayout(row(self.disc, self.ball, self.only_range, 1))
         layout.addLayout(field("Paints", self.label, 48))
+        layout.addLayout(field("Finds", self.engine, 48))
         layout.addStretch(1)
         listen(self, workspace.display_changed, self._on_display)
         listen(self, workspace.case_changed, self._on_case)
@@ -102,6 +121,12 @@ class ToolsPanel(QWidget):
         self._show_tool()
         self._show_labels()
         self._show_brush()
+
+    def show_engine(self, engine: str) -> None:
+        """Show what finds the things pointed at; nothing where that is not decided yet."""
+        at = self.engine.findData(engine)
+        if at >= 0:
+            self.engine.setCurrentIndex(at)
 
     def _tool_button(self, number: int, tool: Tool) -> QToolButton:
         made = keyboard_stays(QToolButton())
@@ -220,6 +245,7 @@ class ToolsPanel(QWidget):
     def _restrictions(self, brush: Brush) -> tuple[str, str]:
         """Everything that keeps the brush from painting, as sentences."""
         found = []
+        pointing = self._workspace.display.tool == "click"
         mask_id, label = brush_target(self._workspace.case, self._workspace.display)
         mask = self._workspace.case.items.get(mask_id)
         if isinstance(mask, Segmentation):
@@ -232,6 +258,7 @@ class ToolsPanel(QWidget):
         if not self._workspace.display.overlays_shown:
             key = "S" if self._workspace.display.editing else "Space"
             found.append(f"Overlays are off ({key}): strokes will not be seen.")
-        if brush.only_range:
+        if brush.only_range and not pointing:
             found.append("Only values inside the shown window are painted.")
-        return " ".join(found) or "The brush paints everywhere.", "warning" if found else "dim"
+        free = POINTING if pointing else "The brush paints everywhere."
+        return " ".join(found) or free, "warning" if found else "dim"

@@ -10,6 +10,7 @@ from panel_cases import open_workspace
 
 from app.commands import COMMANDS, command
 from app.controllers.cases import CaseController
+from app.controllers.clicks import ClickController
 from app.controllers.even import EvenController
 from app.controllers.export import ExportController
 from app.controllers.findings import FindingsController
@@ -24,6 +25,7 @@ PARTS = {
     "cases": CaseController, "views": ViewController, "tools": ToolController,
     "findings": FindingsController, "models": ModelController, "export": ExportController,
     "journal": CaseJournal, "window": MainWindow, "even": EvenController,
+    "clicks": ClickController,
 }  # fmt: skip
 IDS = [row.id for row in COMMANDS]
 

@@ -20,6 +20,7 @@ class Desk:
     def __init__(self, case: Case, display: DisplayState) -> None:
         self.case, self.display = case, display
         self.edits, self.previews, self.said, self.shown = [], [], [], []
+        self.pointed = []
         self.grid = None
 
     def show(self, display):
@@ -40,6 +41,9 @@ class Desk:
         self.previews.append(preview)
         if self.grid is not None:
             self.grid.preview(preview)
+
+    def point_out(self, pointed):
+        self.pointed.append(pointed)
 
     def say(self, sentence):
         self.said.append(sentence)

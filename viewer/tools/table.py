@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viewer.tools import brush, crosshair, oblique, window_level
+from viewer.tools import brush, click, crosshair, oblique, window_level
 from viewer.tools.tool import Tool
 
 TOOLS: tuple[Tool, ...] = (
@@ -11,6 +11,7 @@ TOOLS: tuple[Tool, ...] = (
     oblique.TOOL,
     brush.BRUSH,
     brush.ERASER,
+    click.TOOL,
 )
 
 TOOL_BY_ID: dict[str, Tool] = {tool.id: tool for tool in TOOLS}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from imaging.case import Case
 from imaging.edits.edit import Edit
 from imaging.geometry import Box
 from viewer.state.display import DisplayState
+
+if TYPE_CHECKING:
+    from viewer.tools.click import Pointed
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +109,10 @@ class Scene(Protocol):
 
     def preview(self, preview: Preview | None) -> None:
         """Draw a preview, or take it away."""
+        ...
+
+    def point_out(self, pointed: Pointed | None) -> None:
+        """Say what was pointed at; None: the hand has changed its mind."""
         ...
 
     def say(self, sentence: str) -> None:

@@ -235,7 +235,7 @@ class SliceView(QWidget):
 
     def _brush_radius(self) -> float:
         display = self.hand.scene.display
-        if not tool_of(display.tool).editing or not self._plan.volume_id:
+        if display.tool not in ("brush", "eraser") or not self._plan.volume_id:
             return 0.0
         return display.brush.radius_mm / self._plan.mm_per_pixel
 
