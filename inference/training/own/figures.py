@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from imaging.analysis.probability_metrics import ChanceTable
+from imaging.analysis.probability_metrics import ChanceTable, chance_table
 from imaging.analysis.segmentation_metrics import SIZE_BINS_MM3
 from inference.training.own.judge import Judged
 
@@ -88,8 +88,14 @@ def figures_of(rows: Sequence[Judged]) -> Figures:
         if name not in named and (known := figure(groups)) is not None:
             named[name] = _pooled(groups, figure, known)
     sizes = _sizes(rows)
-    table = reduce(ChanceTable.__add__, (row.table for row in rows)) if rows else None
+    table = _together([rows]) if rows else None
     return Figures(len(groups), len(rows), named, sizes, table)
+
+
+def _together(groups: Sequence[Sequence[Judged]]) -> ChanceTable:
+    """All voxels in doubt (or all answers) of some patients."""
+    nothing = chance_table(np.zeros(0), np.zeros(0))
+    return reduce(ChanceTable.__add__, (row.table for group in groups for row in group), nothing)
 
 
 def _with_interval(values: list[float], mean: Callable[[list[float]], float]) -> Figure:
@@ -121,7 +127,7 @@ def _correlation(groups: list[list[Judged]]) -> float | None:
 
 
 def _ece(groups: list[list[Judged]]) -> float | None:
-    table = reduce(ChanceTable.__add__, (row.table for group in groups for row in group))
+    table = _together(groups)
     total = int(table.true.sum() + table.other.sum())
     return table.reliability().error if total else None
 
@@ -130,7 +136,7 @@ def _auc(groups: list[list[Judged]]) -> float | None:
     """Of answers, one per case."""
     if any("probability" not in row.figures for group in groups for row in group):
         return None
-    return reduce(ChanceTable.__add__, (row.table for group in groups for row in group)).auc
+    return _together(groups).auc
 
 
 def _sizes(rows: Sequence[Judged]) -> tuple[tuple[str, int, int], ...]:

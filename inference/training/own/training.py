@@ -103,7 +103,7 @@ def look_at_cases(choices: Choices, speaker: Speaker, base: Base | None = None) 
     speaker.stage("Looking at the cases", 0.0, _PREPARE)
     table = new_card_table(choices, sequence or "FLAIR", optional)
     if base is not None:
-        table = _from_base(table, base)
+        table = _from_base(table, base, choices.sequence)
     store = Store(choices.folder, card_of(table), choices.label)
     notes = check_cases(
         files, classify=answer, sequence=sequence, label=choices.label,
@@ -116,12 +116,21 @@ def look_at_cases(choices: Choices, speaker: Speaker, base: Base | None = None) 
     return Cases(table, known, store.cases(notes))
 
 
-def _from_base(table: dict[str, Any], base: Base) -> dict[str, Any]:
-    """The grid, images, labels and network of the model to start from; a name and id of its own."""
+def _from_base(table: dict[str, Any], base: Base, sequence: str) -> dict[str, Any]:
+    """Grid, images, labels and network of the model to start from; a name and id of its own.
+
+    It may be taught another sequence; the card then asks for that one.
+    """
     kept = ("inputs", "outputs", "preprocess", "network", "intended_use", "not_for", "licence")
     taken = {key: base.table[key] for key in kept if key in base.table}
     if "credit" in base.table:
         taken["credit"] = base.table["credit"]
+    main = base.card.required[0].name
+    if sequence and sequence != base.card.required[0].sequence:
+        other = {"name": sequence, "sequence": sequence, "description": f"{sequence} of a head."}
+        taken["inputs"] = [
+            {**one, **other} if one["name"] == main else one for one in taken["inputs"]
+        ]
     return {**table, **taken}
 
 
