@@ -1,7 +1,8 @@
 """Does this head hold white-matter lesions at all? A small residual network of MONAI.
 
-It sees the whole head at 2 mm and gives one number, which is then calibrated. The last average of
-MONAI's network is a soft maximum here: one small lesion must not drown in a healthy head.
+It sees the whole head at 2 mm, and beside it what the restoring network of the deviation model
+would take out, and gives one number, which is then calibrated. The last average of MONAI's
+network is a soft maximum here: one small lesion must not drown in a healthy head.
 """
 
 from __future__ import annotations
@@ -19,14 +20,17 @@ from inference.model import Found, Prepared, Report
 from inference.plugins.deviation import doubled, halved
 from inference.plugins.forward import as_image
 from inference.plugins.gradcam import grad_cam
-from inference.plugins.monai_nets import load
+from inference.plugins.monai_nets import build, folded
+from inference.plugins.unet import UNet, fold_batchnorm
 from inference.plugins.whole_head import WholeHead, sigmoid
 
-__all__ = ["ARCHITECTURE", "Presence", "SoftMaximum", "verdict", "with_soft_maximum"]
+__all__ = ["ARCHITECTURE", "Presence", "SoftMaximum", "Sorter", "folded_sorter", "verdict"]
 
 ARCHITECTURE = "monai:ResNet"
-LAYERS = {"fine": "layer2", "coarse": "layer3"}
+LAYERS = {"fine": "net.layer2", "coarse": "net.layer3"}
 """Submodules to explain at: places of 8 and of 16 mm."""
+STRANGE = 5.0
+"""What the restoring network takes out is shown to the residual network so many times enlarged."""
 SURE = 0.8
 """Above this probability, and below its complement, the answer is given without "unsure"."""
 
@@ -43,10 +47,35 @@ class SoftMaximum(nn.Module):
         return (torch.logsumexp(flat, 2) - count.log()) / self.sharpness
 
 
-def with_soft_maximum(network: nn.Module) -> nn.Module:
-    """Put the soft maximum where MONAI's residual network takes the average."""
-    network.avgpool = SoftMaximum()
-    return network
+class Sorter(nn.Module):
+    """The residual network, and the restoring network that shows it what is strange.
+
+    Parameters
+    ----------
+    restorer : mapping
+        Arguments of the restoring :class:`~inference.plugins.unet.UNet`.
+    arguments : mapping
+        Of MONAI's residual network, with two inputs.
+    """
+
+    def __init__(self, restorer: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.restorer = fold_batchnorm(UNet(**restorer)).requires_grad_(False)
+        self.net = build(ARCHITECTURE, arguments)
+        self.net.avgpool = SoftMaximum()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logit ``(n, 1)`` for heads ``(n, 1, k, j, i)`` at 2 mm."""
+        with torch.no_grad():
+            output = self.restorer(x)
+            strange = -STRANGE * output[:, :1] * torch.sigmoid(output[:, 1:])
+        return self.net(torch.cat([x, strange.clamp(-2, 3)], 1))
+
+
+def folded_sorter(network: Sorter) -> Sorter:
+    """Fold the normalisation of the residual network into its convolutions, in place."""
+    folded(network.net, (1, 2, 48, 48, 48))
+    return network.requires_grad_(False).eval()
 
 
 class Presence(WholeHead):
@@ -56,10 +85,17 @@ class Presence(WholeHead):
 
     def build(self, weights: Path) -> nn.Module:
         """The network with folded normalisation; the two numbers of calibration stay outside."""
+        from safetensors.torch import load_file
+
         arguments = dict(self.card.arguments)
         self._slope = float(arguments.pop("slope", 1.0))
         self._offset = float(arguments.pop("offset", 0.0))
-        return with_soft_maximum(load(ARCHITECTURE, arguments, weights, 48))
+        network = Sorter(arguments.pop("restorer"), arguments)
+        state = load_file(str(weights))
+        network.load_state_dict(
+            {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+        )
+        return folded_sorter(network)
 
     def find(self, prepared: Prepared, report: Report) -> Found:
         """The answer goes into the facts; the map stays empty, since it says not where."""

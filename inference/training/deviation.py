@@ -1,7 +1,7 @@
 """Train the network that paints "what normal would look like" on whole heads at 2 mm.
 
-``python -m inference.training.deviation --pool DIR --out DIR --budget 11 --minutes 6`` trains a
-piece of six minutes; the same command goes on until 11 CPU minutes are used. ``DIR`` of the pool
+``python -m inference.training.deviation --pool DIR --out DIR --budget 8 --minutes 6`` trains a
+piece of six minutes; the same command goes on until 8 CPU minutes are used. ``DIR`` of the pool
 comes from `inference.training.whole_heads`.
 
 A head gets things planted that do not belong there: lesion shapes, round and ragged blobs of any
@@ -184,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=16.0, help="CPU minutes of all pieces")
+    parser.add_argument("--budget", type=float, default=8.0, help="CPU minutes of all pieces")
     parser.add_argument("--minutes", type=float, default=6.0, help="length of this piece")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)

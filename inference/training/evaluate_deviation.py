@@ -1,10 +1,9 @@
 """Measure the deviation network.
 
 ``python -m inference.training.evaluate_deviation --run DIR --pool DIR --out figures.json`` fits the
-table of expected spreads and the threshold on made-up heads of another seed (``--pool``), then
-measures on patients 07 and 19, which took no part in anything, and on heads without marked
-lesions. ``--weights`` writes the weights with their table, for
-`inference.training.package_deviation`.
+threshold on made-up heads of another seed (``--pool``), then measures on patients 07 and 19, which
+took no part in anything, and on heads without marked lesions. ``--weights`` writes the weights
+for `inference.training.package_deviation`.
 """
 
 from __future__ import annotations
@@ -20,14 +19,10 @@ import torch
 from scipy import ndimage
 
 from inference.plugins.deviation import (
-    EDGES,
-    LEAST_SPREAD,
-    LEVELS,
     SCALE,
     Restored,
     asymmetry,
     doubled,
-    features,
     halved,
     inside,
     measured,
@@ -44,7 +39,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 def network_of(run: Path) -> tuple[Restored, dict[str, Any]]:
-    """The averaged network of a run, its table still empty."""
+    """The averaged network of a run, as it is applied."""
     unet, facts = load_restorer(run)
     network = Restored(**facts["arguments"])
     network.net.load_state_dict(unet.state_dict())
@@ -62,31 +57,10 @@ def output_of(network: Restored, coarse: Array) -> Array:
 # What is fitted on made-up heads -----------------------------------------------------------------
 
 
-def fit_table(network: Restored, pool: Pool) -> Array:
-    """Expected spreads: where 68 % of the errors on heads without anything planted lie."""
-    errors: dict[tuple[int, int], list[Array]] = {}
-    for head in pool:
-        output = output_of(network, head.image)
-        row, column = features(head.image + output[0])
-        where = inside(head.brain) & head.known
-        for r in range(len(EDGES) + 1):
-            for c in range(len(LEVELS) + 1):
-                found = np.abs(output[0][where & (row == r) & (column == c)])
-                errors.setdefault((r, c), []).append(found)
-    table = np.full((len(EDGES) + 1, len(LEVELS) + 1), np.nan, np.float32)
-    for (r, c), parts in errors.items():
-        values = np.concatenate(parts)
-        if len(values) > 400:
-            table[r, c] = np.quantile(values, 0.683)
-    rows = np.nanmean(table, 1, keepdims=True)
-    filled = np.where(np.isfinite(table), table, np.broadcast_to(rows, table.shape))
-    return np.maximum(np.nan_to_num(filled, nan=0.1), LEAST_SPREAD).astype(np.float32)
-
-
-def fit_threshold(network: Restored, table: Array, pool: Pool) -> dict[str, float]:
+def fit_threshold(network: Restored, pool: Pool) -> dict[str, float]:
     """Threshold (in spreads) of the best mean Dice for planted lesions on FLAIR heads."""
     rng = np.random.default_rng(5)
-    steps = np.arange(1.5, 9.75, 0.25)
+    steps = np.arange(2.0, 18.5, 0.5)
     dices = []
     for head in (h for h in pool if h.contrast == "FLAIR"):
         share = thinned(rng, head.lesions[0], float(np.exp(rng.uniform(0, np.log(40)))))
@@ -94,7 +68,7 @@ def fit_threshold(network: Restored, table: Array, pool: Pool) -> dict[str, floa
         if gold.sum() < 20:
             continue
         picture = lit(rng, head, share)
-        deviation, _ = measured(picture, output_of(network, picture), table)
+        deviation, _ = measured(output_of(network, picture))
         dices.append([_dice(np.abs(deviation) > t, gold) for t in steps])
     mean = np.mean(dices, 0)
     best = int(np.argmax(mean))
@@ -132,14 +106,12 @@ def restoration_figures(network: Restored, pool: Pool) -> dict[str, float]:
 class Answer:
     """What the model says about one image, on its own grid."""
 
-    def __init__(
-        self, network: Restored, table: Array, voxels: npt.NDArray[Any], affine: npt.ArrayLike
-    ) -> None:
+    def __init__(self, network: Restored, voxels: npt.NDArray[Any], affine: npt.ArrayLike) -> None:
         model, grid = to_model_grid(voxels, affine, 1.0, network.multiple)
         fine = normalise(model)
         coarse = halved(fine)
         output = output_of(network, coarse)
-        self.spreads, self.brain = measured(coarse, output, table)
+        self.spreads, self.brain = measured(output)
         self.mirrored, self.symmetry = asymmetry(coarse, self.brain)
         self.coarse, self.normal = coarse, coarse + np.where(self.brain, output[0], 0)
         self.grid = grid
@@ -150,7 +122,7 @@ class Answer:
 
 
 def patient_figures(
-    network: Restored, table: Array, patient: str, threshold: float, sequence: str = "FLAIR"
+    network: Restored, patient: str, threshold: float, sequence: str = "FLAIR"
 ) -> dict[str, Any]:
     """Agreement with the gold mask of a patient nobody trained on, and of the plain z-score."""
     case = cases.load_labelled(patient)
@@ -158,7 +130,7 @@ def patient_figures(
     if sequence != "FLAIR":
         file = cases._mni_file(patient, sequence)
         voxels = np.asarray(cases.read_nifti(file)[0], np.float32)
-    answer = Answer(network, table, voxels, case.affine)
+    answer = Answer(network, voxels, case.affine)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(voxels > 3, iterations=2))
     eroded = np.asarray(ndimage.binary_erosion(brain, iterations=4), bool)
     middle = np.median(voxels[eroded])
@@ -204,11 +176,11 @@ def best_dice_and_auprc(score: Array, gold: Mask) -> tuple[float, float]:
     return float(dice.max()) if len(dice) else 0.0, area
 
 
-def false_alarms(network: Restored, table: Array, threshold: float) -> list[dict[str, Any]]:
+def false_alarms(network: Restored, threshold: float) -> list[dict[str, Any]]:
     """How much is marked on heads where nothing is known to be wrong."""
     rows = []
     for name, voxels, affine, note in unmarked_heads():
-        answer = Answer(network, table, voxels, affine)
+        answer = Answer(network, voxels, affine)
         ml = float(abs(np.linalg.det(np.asarray(affine)[:3, :3]))) / 1000
         marked = (np.abs(answer.signed) > threshold) & answer.inner
         rows.append(
@@ -253,17 +225,11 @@ def unmarked_heads() -> list[tuple[str, npt.NDArray[Any], npt.NDArray[np.float64
 
 def _ge_head(root: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
     """The everyday T1 of the data: a folder of DICOM slices."""
-    import SimpleITK as sitk
+    from imaging.open import load_series, scan
 
-    folder = next(p for p in sorted((root / "dicom_ge_mprage" / "In").iterdir()) if p.is_dir())
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
-    image = reader.Execute()
-    matrix = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine = np.eye(4)
-    affine[:3, :3] = matrix[:, ::-1]
-    affine[:3, 3] = image.GetOrigin()
-    return sitk.GetArrayFromImage(image), affine
+    with scan([root / "dicom_ge_mprage" / "In"]) as found:
+        volume = load_series(found.series[0])
+    return volume.voxels, volume.geometry.affine
 
 
 def _dice(found: npt.NDArray[Any], gold: npt.NDArray[Any]) -> float:
@@ -272,28 +238,24 @@ def _dice(found: npt.NDArray[Any], gold: npt.NDArray[Any]) -> float:
 
 
 def save_weights(network: Restored, file: Path) -> None:
-    """Weights and table as float16 tensors."""
+    """Weights as float16 tensors."""
     from safetensors.torch import save_file
 
-    state = {k: v.half().contiguous() for k, v in network.state_dict().items()}
+    state = {k: v.half().contiguous() for k, v in network.net.state_dict().items()}
     save_file(state, str(file), metadata={"format": "pt"})
     file.chmod(0o644)
 
 
 def evaluate(run: Path, pool: Pool) -> tuple[dict[str, Any], Restored]:
-    """Every figure of the card, and the network with its table."""
+    """Every figure of the card, and the network."""
     network, facts = network_of(run)
-    table = fit_table(network, pool)
-    network.spread.data = torch.from_numpy(table)
-    figures: dict[str, Any] = {"run": facts, "made_up": fit_threshold(network, table, pool)}
+    figures: dict[str, Any] = {"run": facts, "made_up": fit_threshold(network, pool)}
     threshold = figures["made_up"]["threshold_spreads"]
     figures["restoration"] = restoration_figures(network, pool)
     figures["patients"] = [
-        patient_figures(network, table, p, threshold, s)
-        for p in LEFT_OUT
-        for s in ("FLAIR", "T1", "T2")
+        patient_figures(network, p, threshold, s) for p in LEFT_OUT for s in ("FLAIR", "T1", "T2")
     ]
-    figures["unmarked"] = false_alarms(network, table, threshold)
+    figures["unmarked"] = false_alarms(network, threshold)
     return figures, network
 
 
@@ -303,7 +265,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, help="write the network with its table")
+    parser.add_argument("--weights", type=Path, help="write the network for the package")
     given = parser.parse_args()
     torch.set_num_threads(1)
     figures, network = evaluate(given.run, load_pool(given.pool))

@@ -18,8 +18,8 @@ import torch
 from inference.plugins.deviation import SCALE, Restored, halved
 from inference.preprocess import resample_to_model
 from inference.training import cases
+from inference.training.card_text import as_toml
 from inference.training.evaluate_deviation import Answer, unmarked_heads
-from inference.training.package import _toml
 from inference.training.whole_heads import BANK, LEFT_OUT
 
 FOLDER = Path(__file__).resolve().parents[2] / "resources" / "models" / "deviation"
@@ -34,15 +34,11 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
     weights, figures
         What `inference.training.evaluate_deviation` wrote.
     """
-    from safetensors.torch import load_file
-
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "model.safetensors"
     file.write_bytes(weights.read_bytes())
     file.chmod(0o644)
     arguments = figures["run"]["arguments"]
-    network = Restored(**arguments)
-    network.load_state_dict({k: v.float() for k, v in load_file(str(weights)).items()})
     content = file.read_bytes()
     threshold = figures["made_up"]["threshold_spreads"] / SCALE
     card = {
@@ -52,7 +48,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         "version": VERSION,
         "summary": (
             "Paints what a healthy head would look like in this place and maps where the image "
-            "differs, in expected spreads over ten."
+            "differs, in spreads over twenty."
         ),
         "intended_use": (
             "A second look at a head FLAIR, T1w or T2w of an adult: the picture of normal beside "
@@ -97,7 +93,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         },
         "preprocess": {
             "spacing_mm": 1.0,
-            "multiple": network.multiple,
+            "multiple": Restored(**arguments).multiple,
             "order": "superior, posterior, left",
             "intensity": "inference.preprocess.normalise at 1 mm, then averaged to 2 mm",
         },
@@ -116,8 +112,8 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
             ),
             "split": (
                 "Patients 07 and 19 took no part (no image, no mask): their figures are held out "
-                "and belong to these very weights. Table of spreads and threshold were fitted on "
-                "made-up heads of another seed."
+                "and belong to these very weights. The threshold was fitted on made-up heads of "
+                "another seed."
             ),
             "code": (
                 "python -m inference.training.whole_heads, inference.training.deviation, "
@@ -128,7 +124,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         "figures": _card_figures(figures),
     }
     path = folder / "card.toml"
-    path.write_text(_toml(card), encoding="utf-8")
+    path.write_text(as_toml(card), encoding="utf-8")
     return path
 
 
@@ -171,7 +167,6 @@ def draw(network: Restored, figures: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     network = network.to(memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
-    table = network.spread.detach().numpy()
     threshold = figures["made_up"]["threshold_spreads"]
     heads: list[tuple[str, Any, Any, Any]] = [
         (f"FLAIR, patient {p}\n(gold outlined)", case.flair, case.affine, case.gold)
@@ -181,7 +176,7 @@ def draw(network: Restored, figures: dict[str, Any], path: Path) -> None:
     heads += [(n, v, a, None) for n, v, a, _ in unmarked_heads()[:5]]
     figure, axes = pyplot.subplots(3, len(heads), figsize=(2.2 * len(heads), 7.6))
     for column, (name, voxels, affine, gold) in zip(axes.T, heads, strict=True):
-        answer = Answer(network, table, voxels, affine)
+        answer = Answer(network, voxels, affine)
         where = np.argwhere(answer.brain)
         k = int(np.quantile(where[:, 0], 0.62))
         for axis, picture in zip(
@@ -216,7 +211,7 @@ def main() -> None:
 
         network = Restored(**figures["run"]["arguments"])
         state = {k: v.float() for k, v in load_file(str(given.weights)).items()}
-        network.load_state_dict(state)
+        network.net.load_state_dict(state)
         draw(network.requires_grad_(False), figures, given.picture)
 
 

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from inference.training.card_text import as_toml
 from inference.training.evaluate_presence import MULTIPLE
-from inference.training.package import _toml
 from inference.training.whole_heads import BANK
 
 FOLDER = Path(__file__).resolve().parents[2] / "resources" / "models" / "lesion-presence"
@@ -34,7 +34,8 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
     file.write_bytes(content)
     file.chmod(0o644)
     fitted = figures["calibration"]
-    arguments = {**figures["run"]["arguments"], "slope": fitted["slope"]}
+    run = figures["run"]
+    arguments = {**run["arguments"], "slope": fitted["slope"], "restorer": run["restorer"]}
     card = {
         "id": "lesion-presence",
         "kind": "presence",
@@ -56,7 +57,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
             "10.1007/s12021-017-9348-7. Raw heads (CC-BY): Lesjak et al., Neuroinformatics (2016).",
             "Tissue maps: MNI152 templates, (C) 1993-2004 Louis Collins, McConnell Brain Imaging "
             "Centre, Montreal Neurological Institute, McGill University.",
-            "Network: ResNet of MONAI (Apache-2.0).",
+            "Network: ResNet of MONAI (Apache-2.0), behind the network of the deviation model.",
         ],
         "limits": _limits(figures),
         "inputs": [
@@ -103,12 +104,16 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
                 "python -m inference.training.whole_heads, inference.training.presence, "
                 "inference.training.evaluate_presence, inference.training.package_presence"
             ),
-            **{k: figures["run"][k] for k in ("steps", "cpu_minutes", "seed")},
+            "restoring_network": (
+                "A copy of the deviation model's network after "
+                f"{run['restorer_steps']} steps, not trained further."
+            ),
+            **{k: run[k] for k in ("steps", "cpu_minutes", "seed")},
         },
         "figures": _card_figures(figures),
     }
     path = folder / "card.toml"
-    path.write_text(_toml(card), encoding="utf-8")
+    path.write_text(as_toml(card), encoding="utf-8")
     return path
 
 

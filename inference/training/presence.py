@@ -1,19 +1,21 @@
 """Train the small classifier that says whether a head FLAIR holds white-matter lesions at all.
 
-``python -m inference.training.presence --pool DIR --out DIR --budget 8 --minutes 6`` trains a piece
-(`inference.training.small_run`); the pool comes from `inference.training.whole_heads`.
+``python -m inference.training.presence --pool DIR --restorer DIR --out DIR --budget 5 --minutes 6``
+trains a piece (`inference.training.small_run`); the pool comes from
+`inference.training.whole_heads`, the restoring network from a run of
+`inference.training.deviation`.
 
 Each step sees one head twice: as it is, and with lesions planted; load, brightness and number
 vary from far below what a reader would see to far above. Look-alikes (bright spots at the rim of
 the brain) are put into both, so only the lesions tell the two apart. While it learns, an extra
-output says of every 8 mm cell whether a lesion is in it; without that the network finds no lesion
-in minutes. The extra output does not ship.
+output, which does not ship, says of every 8 mm cell whether a lesion is in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,9 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
-from inference.plugins import monai_nets
-from inference.plugins.presence import ARCHITECTURE, with_soft_maximum
+from inference.plugins.presence import LAYERS, Sorter
+from inference.plugins.unet import UNet
+from inference.training.deviation import load_restorer
 from inference.training.small_run import CHECKPOINT, Plan, SmallRun
 from inference.training.whole_heads import (
     STEP_MM,
@@ -40,7 +43,7 @@ __all__ = ["ARGUMENTS", "Pairs", "lesion_load", "load_classifier", "thinned"]
 
 Array = npt.NDArray[np.float32]
 ARGUMENTS: dict[str, Any] = {
-    "inputs": 1,
+    "inputs": 2,
     "outputs": 1,
     "block": "basic",
     "layers": [1, 1, 1, 1],
@@ -148,13 +151,13 @@ class Taught(nn.Module):
 
     Parameters
     ----------
-    arguments : mapping
+    restorer, arguments : mapping
         As under ``[network.arguments]`` of the card.
     """
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    def __init__(self, restorer: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
         super().__init__()
-        self.net = with_soft_maximum(monai_nets.build(ARCHITECTURE, arguments))
+        self.sorter = Sorter(restorer, arguments)
         self.cells = nn.Conv3d(arguments["block_inplanes"][1], 1, 1)
         assert self.cells.bias is not None
         nn.init.constant_(self.cells.bias, -3.0)
@@ -162,45 +165,53 @@ class Taught(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logit of the head ``(n, 1)`` and of its 8 mm cells."""
         kept: list[torch.Tensor] = []
-        layer = self.net.get_submodule("layer2")
+        layer = self.sorter.get_submodule(LAYERS["fine"])
         handle = layer.register_forward_hook(lambda _m, _i, output: kept.append(output))
         try:
-            answer = self.net(x)
+            answer = self.sorter(x)
         finally:
             handle.remove()
         return answer, self.cells(kept[0])
 
 
-def build(seed: int = 0) -> Taught:
-    """New network."""
+def build(restorer: UNet, seed: int = 0) -> Taught:
+    """New network around a trained restoring network (folded)."""
     torch.manual_seed(seed)
-    network = Taught(ARGUMENTS)
+    network = Taught(restorer.arguments, ARGUMENTS)
+    network.sorter.restorer.load_state_dict(restorer.state_dict())
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
-def load_classifier(run: Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_classifier(run: Path) -> tuple[Sorter, dict[str, Any]]:
     """Averaged network of a run (normalisation not folded), with its facts."""
     state = torch.load(run / CHECKPOINT, weights_only=True)
     facts = json.loads(state["facts"])
-    network = Taught(facts["arguments"])
+    network = Taught(facts["restorer"], facts["arguments"])
     network.load_state_dict(state["averaged"])
     facts |= {"steps": state["steps"], "cpu_minutes": round(state["cpu_seconds"] / 60, 1)}
-    return network.net.eval(), facts
+    return network.sorter.eval(), facts
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--restorer", type=Path, required=True, help="run of the deviation model")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=8.0, help="CPU minutes of all pieces")
+    parser.add_argument("--budget", type=float, default=5.0, help="CPU minutes of all pieces")
     parser.add_argument("--minutes", type=float, default=6.0, help="length of this piece")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    plan = Plan(given.budget, rate=1e-3, seed=given.seed)
-    run = SmallRun(build(given.seed), plan, given.out, {"arguments": ARGUMENTS})
+    plan = Plan(given.budget, seed=given.seed)
+    restorer, made = load_restorer(given.restorer)
+    facts = {
+        "arguments": ARGUMENTS,
+        "restorer": restorer.arguments,
+        "restorer_steps": made["steps"],
+    }
+    run = SmallRun(build(restorer, given.seed), plan, given.out, facts)
     run.go(Pairs(load_pool(given.pool)), given.minutes, given.steps)
 
 

@@ -1,0 +1,148 @@
+"""Is anything there? Pairs that differ by lesions only, a calibrated answer, and its evidence."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from small_heads import ListPool, make_head_at_2mm
+
+from imaging.geometry import Geometry
+from imaging.volume import Source, Volume
+from inference.devices import CPU, choose_device
+from inference.model import PRESENCE, SourceImage, load_card
+from inference.plugins.monai_nets import store
+from inference.plugins.presence import SURE, Presence, SoftMaximum, verdict
+from inference.registry import suitable
+from inference.selftest import phantom
+from inference.training import presence
+from inference.training.evaluate_presence import (
+    area_under_curve,
+    calibration,
+    chance_of,
+    dose_response,
+)
+from inference.training.package_presence import write_package
+from inference.training.presence import Pairs, Taught, lesion_load, load_classifier, thinned
+from inference.training.small_run import Plan, SmallRun
+
+SMALL = {**presence.ARGUMENTS, "block_inplanes": [4, 6, 8, 8]}
+RESTORER = {"outputs": 2, "channels": [4, 8], "thin": 4}
+FACTS = {"arguments": SMALL, "restorer": RESTORER, "restorer_steps": 7}
+
+
+class Quiet:
+    """A report nobody reads."""
+
+    def stage(self, words, share): ...
+    def step(self, fraction): ...
+    def note(self, sentence): ...
+
+
+def test_the_soft_maximum_lies_between_mean_and_maximum():
+    x = torch.randn(3, 5, 4, 6, 5)
+    soft = SoftMaximum()(x)
+    assert (soft <= x.amax((2, 3, 4)) + 1e-5).all()
+    assert (soft >= x.mean((2, 3, 4)) - 1e-5).all()
+    x[0, 0, 2, 3, 1] = 30
+    assert SoftMaximum()(x)[0, 0] > 25
+
+
+def test_lesions_are_taken_whole_until_the_load_is_reached():
+    head = make_head_at_2mm(3)
+    share = head.lesions[0]
+    everything = lesion_load(share)
+    for wanted in (0.05, 0.2, 0.5, 100.0):
+        some = thinned(np.random.default_rng(0), share, wanted)
+        assert ((some == 0) | (some == share)).all()
+        assert lesion_load(some) <= min(1.3 * wanted + 0.02, everything) + 1e-6
+    assert lesion_load(thinned(np.random.default_rng(0), share, 100.0)) == everything
+
+
+def test_a_pair_differs_by_its_lesions_only():
+    pairs = Pairs(ListPool([make_head_at_2mm(0), make_head_at_2mm(1, "T1w")]))
+    assert pairs.numbers == [0]
+    for seed in range(5):
+        without, with_lesions, share = pairs.pair(np.random.default_rng(seed))
+        difference = with_lesions - without
+        assert difference[share > 0.9].min() > 0.02
+        assert difference[share > 0.9].mean() > 10 * np.abs(difference[share < 0.01]).mean()
+
+
+def made_up_answers(rng: np.random.Generator, count: int = 400) -> list[dict[str, float]]:
+    rows = []
+    for number in range(count):
+        rows.append({"head": number, "load_ml": 0.0, "logit": float(rng.normal(-0.5, 0.5))})
+        rows.append(
+            {"head": number, "load_ml": 3.0, "dose": 3.0, "logit": float(rng.normal(0.5, 0.5))}
+        )
+    return rows
+
+
+def test_calibration_finds_the_true_odds():
+    rows = made_up_answers(np.random.default_rng(0))
+    slope, offset = calibration(rows)
+    # Two normals of spread 0.5, one unit apart: log odds are 4 times the answer.
+    assert slope == pytest.approx(4, rel=0.2)
+    assert offset == pytest.approx(0, abs=0.25)
+    assert chance_of(0.6, slope, offset) == pytest.approx(0.917, abs=0.04)
+    table = dose_response(rows, slope, offset)
+    assert [row["dose_ml"] for row in table] == [0.0, 3.0]
+    assert table[0]["called_present"] == pytest.approx(0.16, abs=0.05)
+    assert table[1]["low"] < table[1]["called_present"] < table[1]["high"]
+    assert area_under_curve(rows, 3.0) == pytest.approx(0.921, abs=0.03)
+
+
+def test_the_words_say_how_sure_it_is():
+    assert verdict(SURE, 0.5)["verdict"] == "present"
+    assert verdict(1 - SURE, 0.5)["verdict"] == "absent"
+    unsure = verdict(0.55, 0.5)
+    assert unsure["verdict"] == "unsure"
+    assert unsure["present"] is True
+    assert "55%" in unsure["words"]
+
+
+def test_train_package_run_explain(tmp_path):
+    torch.manual_seed(0)
+    network = Taught(RESTORER, SMALL)
+    run = SmallRun(network, Plan(1.0, warmup=2), tmp_path / "run", FACTS)
+    before = network.sorter.restorer.state_dict()["head.weight"].clone()
+    run.go(Pairs(ListPool([make_head_at_2mm(s) for s in range(2)])), 5, 6)
+    trained, facts = load_classifier(tmp_path / "run")
+    assert torch.equal(trained.restorer.state_dict()["head.weight"], before)  # it only shows
+    store(trained, tmp_path / "w.safetensors")
+    table = [
+        {"dose_ml": dose, "heads": 10, "called_present": share, "low": 0.1, "high": 0.9}
+        for dose, share in ((0.0, 0.1), (1.0, 0.4), (3.0, 0.9))
+    ]
+    fitted = {"slope": 2.0, "offset": 0.5, "heads": 10, "error_before": 0.2, "error_after": 0.1}
+    figures = {"run": facts, "calibration": fitted, "dose_response": table, "real": []}
+    path = write_package(tmp_path / "w.safetensors", figures, tmp_path / "m")
+    card = load_card(path.parent)
+    assert card.kind == PRESENCE
+    assert "smallest planted load seen in at least 80 % is 3 ml" in " ".join(card.limits)
+    runner = Presence(card, path.parent, choose_device(CPU))
+    volume = phantom()
+    source = SourceImage(np.asarray(volume.voxels, np.float32), volume.geometry.affine)
+    prepared = runner.prepare({"FLAIR": source})
+    found = runner.find(prepared, Quiet())
+    assert found.probability.shape == prepared.array.shape
+    assert not found.probability.any()
+    assert json.loads(json.dumps(found.facts)) == found.facts
+    from inference.plugins.deviation import halved
+
+    image = torch.from_numpy(halved(prepared.array))[None, None]
+    with torch.inference_mode():
+        expected = chance_of(float(trained(image)[0, 0]), 2.0, 0.5)
+    assert found.facts["probability"] == pytest.approx(expected, abs=0.01)
+    heat, start = runner.heat(prepared, np.ones(prepared.array.shape, bool), "coarse", Quiet())
+    assert start == (0, 0, 0)
+    assert heat.shape == prepared.array.shape
+    assert heat.min() >= 0
+    other = Volume(
+        "v", "T2", volume.voxels, Geometry(volume.voxels.shape, volume.geometry.affine),
+        Source("nifti", modality="MR", sequence="T2w"),
+    )  # fmt: skip
+    assert not suitable(card, other)[0]
