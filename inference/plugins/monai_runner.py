@@ -75,12 +75,13 @@ class MonaiPlanes(MonaiLesions):
         arguments["inputs"] *= self._slices
         return arguments
 
-    def logits(self, channels: np.ndarray, report: Report) -> np.ndarray:
+    def logits(self, channels: np.ndarray, report: Report, network: Any = None) -> np.ndarray:
         """Logits ``(outputs, k, j, i)``, plane by plane; memory is never short for a few planes."""
         planes = as_planes(channels, self._slices)
+        used = self.network if network is None else network
 
         def run(step: Step) -> np.ndarray:
-            return plane_logits(self.network, planes, step.device, report)
+            return plane_logits(used, planes, step.device, report)
 
         output, self._step = climb_down(self._wholes(), run, report.note)
         return output.swapaxes(0, 1)
@@ -120,7 +121,7 @@ class MonaiAnswer(MonaiLesions):
         wholes = [step for step in ladder(self.device.kind) if step.tile is None]
         logit, self._step = climb_down(wholes, run, report.note)
         report.step(1.0)
-        chance = float(sigmoid(np.float32(logit)))
+        chance = float(sigmoid(np.array(logit)))
         facts = {PRESENT: round(chance, 4), "present": chance > self.card.threshold}
         return Found(np.zeros(prepared.array.shape, np.float32), facts=facts)
 

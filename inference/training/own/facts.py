@@ -28,9 +28,7 @@ def until(choices: Choices, runs: int) -> Until:
     return Until(seconds=60.0 * (choices.minutes or USUAL_MINUTES) / runs)
 
 
-def limits_of(
-    rows: Sequence[Judged], usable: Sequence[CaseNote], choices: Choices
-) -> tuple[str, ...]:
+def limits_of(rows: Sequence[Judged], usable: Sequence[CaseNote], folds: int) -> tuple[str, ...]:
     """What the figures do not say, in sentences."""
     patients = len({row.patient for row in rows})
     said = []
@@ -39,7 +37,7 @@ def limits_of(
     elif patients < MANY_PATIENTS:
         people = "one patient" if patients == 1 else f"{patients} patients"
         said.append(f"Measured on {people} only; another hospital's images may do worse.")
-    if rows and choices.folds:
+    if rows and folds:
         said.append(
             "The figures belong to networks trained without the patient they were measured on; "
             "the package was trained on all cases and has no figure of its own."
@@ -68,7 +66,7 @@ def facts_of(
         else f"{choices.minutes or USUAL_MINUTES:g} minutes"
     )
     return {
-        "Cases": f"{len(usable)} of {len(patients)} patients",
+        "Cases": f"{_counted(len(usable), 'case')} of {_counted(len(patients), 'patient')}",
         "Left out": how + (", and further cases that only judge" if choices.held_out else ""),
         "Network": f"{choices.network}, {choices.dims}-D"
         if base is None
@@ -79,6 +77,10 @@ def facts_of(
         "Threshold": f"{table['outputs']['threshold']:g}, fixed before any figure was seen",
         "Date": date.today().isoformat(),
     }
+
+
+def _counted(count: int, word: str) -> str:
+    return f"1 {word}" if count == 1 else f"{count} {word}s"
 
 
 def training_table(facts: Mapping[str, str], choices: Choices) -> dict[str, Any]:

@@ -311,11 +311,11 @@ def _finish(
     speaker.stage("Writing report", 0.97, 0.03)
     decided = verdict(new, old)
     usable = cases.summary.usable
-    limits = limits_of(new, usable, choices)
+    limits = limits_of(new, usable, folds)
     facts = facts_of(choices, cases.table, usable, folds, base)
     facts["Length"] = facts["Length"].replace("in all", "in all, all runs")
     said = {"promoted": decided.promoted, "reason": decided.reason}
-    title = f"{base.card.name}, adapted to {len(usable)} cases: old and new"
+    title = f"{base.card.name}, adapted to {facts['Cases']}: old and new"
     write_report(Report(title, facts, new, old, limits, said), choices.folder)
     package = ""
     if decided.promoted:

@@ -20,8 +20,8 @@ from inference.training.own.prepared import PreparedCase
 __all__ = ["PatchSource", "cut_block"]
 
 Array = npt.NDArray[np.float32]
-#: Share of pieces that lie on something marked.
-ON_TARGET = 0.6
+#: Share of pieces that lie on something marked (as nnU-Net); more makes networks over-mark.
+ON_TARGET = 0.33
 #: An image that is only helpful is left out so often, that the network does without it, too.
 DROPPED = 0.3
 #: Background of normalised images.

@@ -122,7 +122,8 @@ def _markdown(
     if not report.new:
         return "\n".join([*lines, "", "No case was left out, so there are no figures.", ""])
     people = "1 patient" if new.patients == 1 else f"{new.patients} patients"
-    lines += ["", f"## {new.cases} left-out cases of {people}", ""]
+    count = "1 left-out case" if new.cases == 1 else f"{new.cases} left-out cases"
+    lines += ["", f"## {count} of {people}", ""]
     lines += _table(new, old)
     if new.patients < ENOUGH:
         lines += ["", f"Fewer than {ENOUGH} patients: no intervals, they would mean nothing."]

@@ -329,7 +329,7 @@ def _finish(
 ) -> dict[str, Any]:
     speaker.stage("Writing report and package", _END, 1 - _END)
     usable = cases.summary.usable
-    limits = limits_of(rows, usable, choices)
+    limits = limits_of(rows, usable, folds)
     facts = facts_of(choices, cases.table, usable, folds, base)
     title = f"{cases.table['name']}: figures of cases it had not seen"
     write_report(Report(title, facts, rows, warnings=limits), choices.folder)
