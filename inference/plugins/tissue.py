@@ -1,8 +1,10 @@
 """Brain, and fluid, grey and white matter inside it, on one image of any contrast.
 
 Two networks one after the other. The first sees the whole head at 2 mm and says what is brain; it
-needs the surroundings (skull, eyes, neck) more than it needs detail. The second sees the brain at
-1 mm, in the brightness of what the first took for brain, together with the first one's answer; it
+needs the surroundings (skull, eyes, neck) more than it needs detail. Inside its brain three normal
+distributions of brightness are fitted, and how deep each lies says which is fluid, grey and white
+matter (:func:`fitted_classes`). The second network sees no brightness any more, only how well each
+voxel fits each class, at 1 mm, and the first one's answer: to it, all sequences look alike. It
 tells the tissues apart and draws the border of the brain anew.
 
 Others who need the tissues inside the worker call :func:`brain_and_tissue`.
@@ -30,10 +32,12 @@ from inference.preprocess import to_model_grid
 
 __all__ = [
     "BrainTissue",
+    "Classes",
     "Tissues",
     "TwoStages",
     "brain_and_tissue",
-    "brain_units",
+    "class_channels",
+    "fitted_classes",
     "head_units",
     "whole_pieces",
 ]
@@ -48,6 +52,25 @@ REACH = 4
 LEAST_ML = 150.0
 """Less brain than this is said to be none, or a small part of one."""
 SAMPLES = 40_000
+FAR = 16.0
+"""Squared distances in spreads end here."""
+ROUNDS = 25
+ORDERS = ((0, 1, 2), (2, 1, 0), (0, 2, 1))
+"""Place of fluid, grey and white matter from dark to bright: T1w; T2w and PD; FLAIR."""
+DEPTH_MM = (2.0, 4.0, 7.0, 11.0, 16.0, 23.0)
+DEPTH_PRIOR = np.array(
+    [
+        [0.60, 0.35, 0.05],
+        [0.42, 0.50, 0.08],
+        [0.21, 0.62, 0.17],
+        [0.10, 0.56, 0.34],
+        [0.08, 0.48, 0.44],
+        [0.07, 0.42, 0.51],
+        [0.12, 0.34, 0.54],
+    ]
+)
+"""Shares of fluid, grey and white matter by depth below the border of the brain: means over the
+heads of `inference.training.anatomy_cases`, rounded."""
 
 
 def head_units(image: Tensor) -> Tensor:
@@ -62,17 +85,87 @@ def head_units(image: Tensor) -> Tensor:
     return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1.5)
 
 
-def brain_units(image: Tensor, brain: Tensor) -> Tensor:
-    """Brightness by the tissue inside a mask: 2nd percentile 0, 98th percentile 1; in [-0.5, 1.5].
+@dataclass(frozen=True)
+class Classes:
+    """Brightness of fluid, grey and white matter in one image: mean and spread of each."""
+
+    means: tuple[float, float, float]
+    spreads: tuple[float, float, float]
+
+
+def class_channels(image: Tensor, guess: Tensor, classes: Classes) -> Tensor:
+    """What the second network sees.
 
     Parameters
     ----------
-    image, brain : Tensor, shape (k, j, i)
-        ``brain`` is the chance of brain, in [0, 1].
+    image, guess : Tensor, shape (k, j, i)
+        Brightness, and the chance of brain.
+    classes : Classes
+
+    Returns
+    -------
+    Tensor, shape (3, k, j, i)
+        How well fluid and grey matter fit against all three (0 to 1), and ``guess``. Far from
+        all three, none is preferred.
     """
-    inside = image[brain > 0.5]
-    low, high = _percentiles(inside if inside.numel() >= 100 else image.flatten(), 0.02, 0.98)
-    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(-0.5, 1.5)
+    means, spreads = (torch.tensor(v).reshape(3, 1, 1, 1) for v in (classes.means, classes.spreads))
+    away = ((image[None] - means) / spreads) ** 2
+    fit = torch.softmax(-0.5 * away.clamp(max=FAR) - spreads.log(), 0)
+    return torch.stack([fit[0], fit[1], guess])
+
+
+def fitted_classes(image: np.ndarray, brain: np.ndarray, spacing_mm: float) -> Classes:
+    """Brightness of the three tissues by itself, for any sequence.
+
+    A mixture of three normal distributions is fitted to the brain; the order of the tissues
+    (T1w, T2w or FLAIR-like) is the one that agrees best with how deep below the brain's border
+    each usually lies; then the mixture is fitted again with that depth as prior.
+
+    Parameters
+    ----------
+    image : ndarray, shape (k, j, i)
+    brain : ndarray of bool, shape (k, j, i)
+        At least some hundred voxels.
+    spacing_mm : float
+    """
+    inside = brain[::2, ::2, ::2]
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(inside, 1)))[1:-1, 1:-1, 1:-1]
+    values = image[::2, ::2, ::2][inside].astype(np.float64)
+    prior = DEPTH_PRIOR[np.searchsorted(DEPTH_MM, 2 * spacing_mm * depth[inside])].T
+    low, high = np.percentile(values, [2, 98])
+    values, least = np.clip(values, low, high), 0.03 * (high - low) + 1e-9
+    free, means, spreads = _mixture(values, np.percentile(values, [8, 45, 85]), least)
+    by_brightness = np.argsort(means)
+    best, chosen = -np.inf, ORDERS[0]
+    for order in ORDERS:
+        share = free[by_brightness[list(order)]]
+        score = float((share * np.log(prior)).sum())
+        if score > best:
+            best, chosen = score, order
+    start = means[by_brightness[list(chosen)]]
+    _, means, spreads = _mixture(values, start, least, prior)
+    (a, b, c), (d, e, f) = means.tolist(), spreads.tolist()
+    return Classes((a, b, c), (d, e, f))
+
+
+def _mixture(
+    values: np.ndarray, means: np.ndarray, least: float, prior: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares ``(3, n)``, means and spreads after some rounds of expectation maximisation."""
+    spreads = np.full(3, max(least, float(values.std()) / 3))
+    weight = np.full((3, 1), 1 / 3) if prior is None else prior
+    share = np.zeros((3, len(values)))
+    for _ in range(ROUNDS):
+        away = np.minimum(((values - means[:, None]) / spreads[:, None]) ** 2, FAR)
+        share = weight * (np.exp(-0.5 * away) / spreads[:, None])
+        share /= share.sum(axis=0)
+        total = share.sum(axis=1) + 1e-9
+        means = share @ values / total
+        spread = np.sqrt((share * (values - means[:, None]) ** 2).sum(axis=1) / total)
+        spreads = np.maximum(spread, least)
+        if prior is None:
+            weight = (total / total.sum())[:, None]
+    return share, means, spreads
 
 
 def _percentiles(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
@@ -204,8 +297,9 @@ def brain_and_tissue(model: BrainTissue, prepared: Prepared, report: Report) -> 
         return Tissues(shares, inside, False)
     box = _lattice_box(Box.around(inside), chance.shape, model.network.tissue.multiple)
     block, guess = prepared.array[box.slices], chance[box.slices]
-    bright = brain_units(torch.from_numpy(block), torch.from_numpy(guess)).numpy()
-    output = model.logits(np.stack([bright, guess]), _Share(report, 0.2, 0.8), model.network.tissue)
+    classes = fitted_classes(block, guess > 0.5, model.card.spacing_mm)
+    channels = class_channels(torch.from_numpy(block), torch.from_numpy(guess), classes)
+    output = model.logits(channels.numpy(), _Share(report, 0.2, 0.8), model.network.tissue)
     chances = softmax(output)
     near = ndimage.binary_dilation(guess > 0.5, iterations=REACH)
     brain = np.zeros(chance.shape, bool)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from inference.plugins.tissue import brain_units, head_units
+from inference.plugins.tissue import Classes, class_channels, head_units
 from inference.training.anatomy_cases import Head
 
 __all__ = ["BRAIN", "STAGES", "TISSUE", "Example", "HeadMaker", "Stage"]
@@ -33,11 +33,16 @@ FAR = 40.0
 ORDERS: dict[str, tuple[tuple[float, float], ...]] = {
     "T1w": ((0.05, 0.35), (0.45, 0.75), (0.75, 1.0)),
     "T2w": ((0.8, 1.3), (0.45, 0.7), (0.25, 0.5)),
-    "FLAIR": ((0.02, 0.3), (0.6, 0.95), (0.5, 0.75)),
+    "FLAIR": ((0.02, 0.3), (0.6, 0.95), (0.5, 0.8)),
     "PD": ((0.6, 1.0), (0.65, 0.95), (0.45, 0.7)),
 }
-FREE = 0.2
+FREE = 0.15
 """Share of examples whose tissues may have any order."""
+TRIES, LEAST_VOXELS = 4, 200
+"""An example with fewer voxels of a tissue is made again, so many times."""
+LEAST_CONTRAST = 0.08
+"""Grey and white matter of an example with an order differ by this at least: what cannot be seen
+cannot be learnt."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Stage:
 
 
 BRAIN = Stage("brain", 2.0, (80, 96, 80), 1, 1, (16, 32, 48, 64), 8, again=0)
-TISSUE = Stage("tissue", 1.0, (64, 80, 64), 2, 4, (16, 32, 48, 64), 12)
+TISSUE = Stage("tissue", 1.0, (64, 80, 64), 3, 4, (16, 24, 32, 48), 8)
 STAGES = {stage.name: stage for stage in (BRAIN, TISSUE)}
 
 
@@ -114,28 +119,36 @@ class HeadMaker:
 
     def sample(self) -> Example:
         """Make one example."""
+        for _ in range(TRIES):
+            image, shares, distance = self._head()
+            if self.stage.name == "brain":
+                return Example(head_units(image)[None], (distance < 0).float())
+            label = torch.cat([(1 - shares.sum(0)).clamp(min=0)[None], shares]).argmax(0)
+            label = torch.where(distance < 0, label.clamp(min=1), label * (distance < 1.5))
+            if all(int((label == n).sum()) >= LEAST_VOXELS for n in (1, 2, 3)):
+                break
+        guess = self._guess(distance)
+        return Example(class_channels(image, guess, _classes(self.rng, image, label)), label)
+
+    def _head(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Brightness, shares of the three tissues, and distance to the border in voxels."""
         rng, stage = self.rng, self.stage
         head = self.heads[int(rng.choice(len(self.heads), p=self.chance))]
         points = self._points(head)
         soft = _look(head.soft, points, "bilinear")
-        shares, distance, real = soft[:3].clamp(0, 1), soft[3] + FAR, soft[4]
-        outer = _look(head.outer, points, "nearest")[0]
-        distance = distance / stage.spacing_mm
-        if head.real and rng.random() < 0.2:
-            image = real
-        else:
-            shares = _folds(rng, shares, distance)
-            image = self._paint(shares, distance)
-            image = _surround(rng, image, distance * stage.spacing_mm, outer, head.real)
-        image = _scanned(rng, image, stage.spacing_mm)
-        total = shares.sum(0)
-        if stage.name == "brain":
-            return Example(head_units(image)[None], (distance < 0).float())
-        guess = distance + _field(rng, stage.shape, 6) * rng.uniform(0, 1.2) + rng.normal(0, 1.0)
-        guess = torch.sigmoid(-guess / rng.uniform(0.7, 1.4))
-        label = torch.cat([(1 - total).clamp(min=0)[None], shares]).argmax(0)
-        label = torch.where(distance < 0, label.clamp(min=1), label * (distance < 1.5))
-        return Example(torch.stack([brain_units(image, guess), guess]), label)
+        shares, distance, image = soft[:3].clamp(0, 1), soft[3] + FAR, soft[4]
+        if not head.real or rng.random() > 0.2:
+            outer = _look(head.outer, points, "nearest")[0]
+            shares = _folds(rng, shares, distance / stage.spacing_mm)
+            image = self._paint(shares)
+            image = _surround(rng, image, distance, outer, head.real)
+        return _scanned(rng, image, stage.spacing_mm), shares, distance / stage.spacing_mm
+
+    def _guess(self, distance: Tensor) -> Tensor:
+        """The answer of the first network, as wrong as it may be."""
+        rng = self.rng
+        guess = distance + _field(rng, self.stage.shape, 6) * rng.uniform(0, 1.2)
+        return torch.sigmoid(-(guess + rng.normal(0, 1.0)) / rng.uniform(0.7, 1.4))
 
     def _points(self, head: _Stacked) -> Tensor:
         """Positions ``(k, j, i, 3)`` in the head, as `grid_sample` wants them."""
@@ -157,17 +170,13 @@ class HeadMaker:
         points += torch.stack([_field(rng, shape, 5) for _ in range(3)], -1) * strength
         return (2 * points / torch.from_numpy((size - 1).astype(np.float32)) - 1).flip(-1)
 
-    def _paint(self, shares: Tensor, distance: Tensor) -> Tensor:
+    def _paint(self, shares: Tensor) -> Tensor:
         """Brightness of the brain by tissue, with texture and lesions."""
         rng, shape = self.rng, self.stage.shape
-        if rng.random() < FREE:
-            means = rng.uniform(0.05, 1.1, 3)
-        else:
-            order = ORDERS[str(rng.choice(list(ORDERS)))]
-            means = np.array([rng.uniform(a, b) for a, b in order])
+        means = _means(rng)
         image = torch.zeros(shape)
         for share, mean in zip(shares, means, strict=True):
-            local = mean * (1 + rng.uniform(0, 0.12) * _field(rng, shape, 7))
+            local = mean * (1 + rng.uniform(0, 0.08) * _field(rng, shape, 7))
             image += share * local
         rough = torch.randn(shape, generator=_torch(rng))
         if rng.random() < 0.5:
@@ -180,6 +189,34 @@ class HeadMaker:
             spots = spots * (shares[2] if rng.random() < 0.6 else shares[1] + shares[2])
             image += spots * (rng.uniform(0, 1.4) - image)
         return image
+
+
+def _classes(rng: np.random.Generator, image: Tensor, label: Tensor) -> Classes:
+    """Brightness of the tissues of an example, about as right as a fit to a whole head."""
+    inside = image[label > 0]
+    span = float(inside.std()) if inside.numel() > 1 else 1.0
+    means, spreads = [], []
+    for number in (1, 2, 3):
+        values = image[label == number]
+        values = values if values.numel() >= 20 else inside
+        if not values.numel():
+            values = image.flatten()
+        middle = values.median()
+        means.append(float(middle) + rng.normal(0, 0.1 * span))
+        spread = 1.48 * float((values - middle).abs().median()) * rng.uniform(0.7, 1.6)
+        spreads.append(max(spread, 0.08 * span, 1e-3))
+    return Classes((means[0], means[1], means[2]), (spreads[0], spreads[1], spreads[2]))
+
+
+def _means(rng: np.random.Generator) -> np.ndarray:
+    """Brightness of fluid, grey and white matter, mostly in the order of a real sequence."""
+    if rng.random() < FREE:
+        return rng.uniform(0.05, 1.1, 3)
+    name = str(rng.choice(list(ORDERS)))
+    while True:
+        means = np.array([rng.uniform(low, high) for low, high in ORDERS[name]])
+        if (means[1] - means[2]) * (-1 if name == "T1w" else 1) >= LEAST_CONTRAST:
+            return means
 
 
 @dataclass(frozen=True, eq=False)

@@ -255,6 +255,52 @@ def _orientations(heads: Heads) -> dict[str, Any]:
     }
 
 
+def as_markdown(figures: dict[str, Any]) -> str:
+    """The figures as tables for the documentation."""
+    parts = [
+        "| raw whole-head FLAIR | brain Dice | in the reference's field | found / reference, ml | "
+        "Otsu and morphology |\n|---|---|---|---|---|"
+    ]
+    for row in figures["raw_flair"]:
+        parts.append(
+            f"| {row['image']} | **{row['brain_dice']:.3f}** | "
+            f"{row['brain_dice_in_reference_field']:.3f} | "
+            f"{row['millilitres']:.0f} / {row['reference_ml']:.0f} | {row['baseline_otsu']:.3f} |"
+        )
+    parts.append(
+        "\n| stripped scan | brain | fluid | grey | white | three means in the true brain, order "
+        "known (fluid / grey / white) |\n|---|---|---|---|---|---|"
+    )
+    for brain, row in zip(figures["stripped"], figures["tissue"], strict=True):
+        tissues = " | ".join(f"{row[t]:.2f}" for t in TISSUES)
+        simple = " / ".join(f"{row[f'baseline_{t}']:.2f}" for t in TISSUES)
+        parts.append(
+            f"| patient {row['patient']}, {row['sequence']} | {brain['brain_dice']:.3f} | "
+            f"{tissues} | {simple} |"
+        )
+    parts.append(
+        "\n| thick slices against 1 mm (mean over both patients) | brain | fluid | grey | white |\n"
+        "|---|---|---|---|---|"
+    )
+    for sequence in SEQUENCES:
+        for width in SLICES_MM:
+            rows = [
+                r
+                for r in figures["thick_slices"]
+                if (r["sequence"], r["slices_mm"]) == (sequence, width)
+            ]
+            means = (np.mean([r[n] for r in rows]) for n in ("brain_dice", *TISSUES))
+            parts.append(
+                f"| {sequence}, {width} mm | " + " | ".join(f"{m:.2f}" for m in means) + " |"
+            )
+    same = figures["orientations"]
+    parts.append(
+        f"\nOne head stored in {same['orientations']} orientations: at least "
+        f"{same['least_share_of_equal_voxels']:.2%} of the voxels get the same label."
+    )
+    return "\n".join(parts) + "\n"
+
+
 def looked_at() -> Iterator[tuple[str, npt.NDArray[Any], Affine]]:
     """Images without a reference, for the eye; two of them (arc, prone) took part in training."""
     root = data_root()
@@ -325,6 +371,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=FOLDER)
     parser.add_argument("--out", type=Path, help="figures as JSON")
+    parser.add_argument("--markdown", type=Path, help="the same as tables")
     parser.add_argument("--picture", type=Path, help="PNG")
     given = parser.parse_args()
     heads = Heads(given.model)
@@ -333,6 +380,8 @@ def main() -> None:
     if given.out:
         figures = evaluate(heads)
         given.out.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        if given.markdown:
+            given.markdown.write_text(as_markdown(figures), encoding="utf-8")
 
 
 if __name__ == "__main__":

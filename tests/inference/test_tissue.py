@@ -15,8 +15,10 @@ from inference.devices import choose_device  # noqa: E402
 from inference.model import SourceImage, load_card  # noqa: E402
 from inference.plugins.tissue import (  # noqa: E402
     BrainTissue,
+    Classes,
     Tissues,
-    brain_units,
+    class_channels,
+    fitted_classes,
     head_units,
     whole_pieces,
 )
@@ -55,22 +57,48 @@ def ball_head(real: bool = False) -> Head:
 @settings(max_examples=25, deadline=None)
 def test_brightness_does_not_depend_on_the_scanners_unit(gain, offset):
     image = torch.rand(12, 14, 10, generator=torch.Generator().manual_seed(3))
-    brain = (image > 0.3).float()
-    moved = image.double() * gain + offset
-    assert torch.allclose(head_units(image), head_units(moved).float(), atol=2e-3)
-    assert torch.allclose(brain_units(image, brain), brain_units(moved, brain).float(), atol=2e-3)
+    moved = (image.double() * gain + offset).float()
+    assert torch.allclose(head_units(image), head_units(moved), atol=5e-3)
 
 
-def test_brightness_inside_a_mask_is_that_of_the_mask():
-    image = torch.zeros(10, 10, 10)
-    image[:, :, 5:] = torch.linspace(100, 200, 500).reshape(10, 10, 5)
-    image[0, 0, 0] = 1e6
-    brain = torch.zeros_like(image)
-    brain[:, :, 5:] = 1
-    units = brain_units(image, brain)
-    assert units[brain > 0.5].min() == pytest.approx(-0.02, abs=0.03)
-    assert units[brain > 0.5].max() == pytest.approx(1.02, abs=0.03)
-    assert units[0, 0, 0] == 1.5
+def big_brain(levels, seed=0):
+    """White, grey and fluid in shells as thick as a brain's, a ventricle, noise; 2 mm voxels."""
+    at = np.indices((64, 64, 64)) - 31.5
+    radius = 2 * np.sqrt((at**2).sum(0))
+    tissue = np.select([radius < 10, radius < 46, radius < 56, radius < 60], [1, 3, 2, 1], 0)
+    noise = np.random.default_rng(seed).normal(0, 0.03, tissue.shape)
+    return tissue, np.array([0.0, *levels])[tissue] + noise * (tissue > 0)
+
+
+@pytest.mark.parametrize(
+    "levels", [(0.2, 0.6, 0.9), (1.1, 0.6, 0.4), (0.15, 0.8, 0.65), (0.9, 0.8, 0.6)]
+)
+@pytest.mark.parametrize("gain", [1.0, 700.0])
+def test_the_order_of_the_tissues_is_found_for_any_sequence(levels, gain):
+    tissue, image = big_brain(levels)
+    found = fitted_classes(image.astype(np.float32) * np.float32(gain), tissue > 0, 2.0)
+    np.testing.assert_allclose(np.array(found.means) / gain, levels, atol=0.05)
+
+
+def test_what_the_second_network_sees_is_the_same_for_two_sequences():
+    tissue, first = big_brain((0.2, 0.6, 0.9))
+    _, second = big_brain((1.1, 0.6, 0.3))
+    brain = torch.from_numpy((tissue > 0).astype(np.float32))
+    seen = []
+    for image in (first, second):
+        classes = fitted_classes(image, tissue > 0, 2.0)
+        seen.append(class_channels(torch.from_numpy(image.astype(np.float32)), brain, classes))
+    inside = brain > 0.5
+    assert (seen[0] - seen[1])[:, inside].abs().mean() < 0.05
+    for channel, number in ((0, 1), (1, 2)):
+        assert seen[0][channel][torch.from_numpy(tissue == number)].mean() > 0.9
+
+
+def test_far_from_all_tissues_none_is_preferred():
+    classes = Classes((0.2, 0.5, 0.8), (0.05, 0.05, 0.05))
+    image = torch.full((4, 4, 4), 9.0)
+    seen = class_channels(image, torch.ones(4, 4, 4), classes)
+    assert torch.allclose(seen[:2], torch.full((2, 4, 4, 4), 1 / 3), atol=1e-5)
 
 
 def test_an_eye_on_a_thin_stalk_is_no_brain_and_a_ventricle_is():
@@ -114,17 +142,16 @@ def test_made_up_heads_are_complete_and_differ(name, real):
     assert torch.equal(again.image, examples[0].image)
 
 
-def test_what_is_labelled_is_where_the_brightness_says():
+def test_the_tissue_that_fits_best_is_mostly_the_one_labelled():
     maker = HeadMaker([ball_head()], SMALL["tissue"], 1)
-    spreads = []
-    for _ in range(12):
+    right = []
+    for _ in range(10):
         example = maker.sample()
-        values = [example.image[0][example.label == n] for n in (1, 2, 3)]
-        if min(v.numel() for v in values) > 200:
-            means = torch.stack([v.mean() for v in values])
-            within = torch.stack([v.std() for v in values]).mean()
-            spreads.append(float((means.max() - means.min()) / within))
-    assert np.median(spreads) > 1.5
+        csf, gm = example.image[:2]
+        best = torch.stack([csf, gm, 1 - csf - gm]).argmax(0) + 1
+        inside = example.label > 0
+        right.append(float((best == example.label)[inside].float().mean()))
+    assert np.median(right) > 0.6
 
 
 @pytest.fixture(scope="module")
