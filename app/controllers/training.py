@@ -164,7 +164,8 @@ class TrainingController(QObject):
         if state is not self.state or not state.busy:
             return
         if isinstance(event, ENDS):
-            state.end = event  # it counts once the process is gone
+            # It counts once the process is gone; what a shell says after it is no news.
+            state.end = state.end or event
             return
         if isinstance(event, Checked):
             state.checked = event

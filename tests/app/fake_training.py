@@ -61,7 +61,8 @@ def train(mode: str, out: Path, arguments: list[str]) -> None:
             json.dumps(CHOICES | {"cases": _after(arguments, "--cases")})
         )
         say("stopped")
-        return
+        print(json.dumps({"error": "Interrupted."}), flush=True)  # as the command line does
+        sys.exit(130)
     if mode == "deaf":
         time.sleep(600)
     (out / "report.json").write_text(json.dumps(REPORT))
