@@ -210,7 +210,8 @@ def unmarked_heads() -> list[tuple[str, npt.NDArray[Any], npt.NDArray[np.float64
         ),
     ):
         found.append((name, *cases.read_nifti(root / path), note))
-    found.append(("T1w, GE MPRAGE", *_ge_head(root), "one adult, not known to be ill; no part"))
+    note = "one adult, not known to be ill; took no part"
+    found.append(("T1w, head first prone", *_dicom(root / "dicom_siemens_prone"), note))
     for patient in ("01", "03"):
         folder = root / "ms_open_longitudinal" / "raw" / f"patient{patient}"
         voxels, affine = cases.read_nifti(folder / "study1_FLAIR.nii.gz")
@@ -220,14 +221,16 @@ def unmarked_heads() -> list[tuple[str, npt.NDArray[Any], npt.NDArray[np.float64
     for seed in (0, 1):
         image = lesion_free_brain(tissues, seed) + 1
         found.append((f"FLAIR made up from the template, {seed}", image, affine, "same anatomy"))
+    note = "no head at all: nothing may be marked"
+    found.append(("T1w of a grid phantom", *_dicom(root / "dicom_ge_mprage"), note))
     return found
 
 
-def _ge_head(root: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-    """The everyday T1 of the data: a folder of DICOM slices."""
+def _dicom(folder: Path) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """The first series of a folder of DICOM slices."""
     from imaging.open import load_series, scan
 
-    with scan([root / "dicom_ge_mprage" / "In"]) as found:
+    with scan([folder / "In"]) as found:
         volume = load_series(found.series[0])
     return volume.voxels, volume.geometry.affine
 
