@@ -33,6 +33,7 @@ PLUGINS: dict[str, str] = {
     "unet": "inference.plugins.flair_wml:FlairLesions",
     "monai": "inference.plugins.monai_runner:make_runner",
     "planes": "inference.plugins.planes:Planes",
+    "click": "inference.plugins.click:ClickNet",
     "ensemble": "inference.plugins.ensemble:Ensemble",
     "tissue": "inference.plugins.tissue:BrainTissue",
     "deviation": "inference.plugins.deviation:Deviation",

@@ -258,7 +258,7 @@ def _leaks(grown: Mask, spacing: Sequence[float]) -> bool:
         for place in (0, -1)
         if grown.shape[axis] > 2
     )
-    return faces > 0.01 * np.count_nonzero(grown) or _core_share(grown) < CORE
+    return bool(faces > 0.01 * np.count_nonzero(grown) or _core_share(grown) < CORE)
 
 
 def _core_share(mask: Mask) -> float:
@@ -277,7 +277,7 @@ def _eroded(mask: Mask) -> Mask:
             for side in (0, 2):
                 rows[axis] = side
                 cross[tuple(rows)] = False
-    return np.asarray(ndimage.binary_erosion(mask, cross))
+    return np.asarray(ndimage.binary_erosion(mask, cross), bool)
 
 
 def _walked_near(values: Array, spacing: Sequence[float], hints: Hints) -> Mask:
@@ -384,10 +384,12 @@ def _belief(
     core = known if before is None else known | _eroded(before)
     if not core.any():
         return None if before is None else before.astype(np.float32)
-    thing = float(np.median(values[ndimage.binary_dilation(known) if before is None else core]))
+    near = np.asarray(ndimage.binary_dilation(known), bool) if before is None else core
+    thing = float(np.median(values[near]))
     marked = core if before is None else before | known
     reach = max(1, round(4.0 / min(spacing)))
-    ring = ndimage.binary_dilation(marked, iterations=reach + 1) & ~ndimage.binary_dilation(marked)
+    inner = np.asarray(ndimage.binary_dilation(marked), bool)
+    ring = np.asarray(ndimage.binary_dilation(marked, iterations=reach + 1), bool) & ~inner
     around = ring | ((seeds < 0) & ~_border(seeds.shape))
     if not around.any():
         around = ~marked
@@ -461,7 +463,8 @@ def _stretched(array: Array, axis: int, step: int, size: int) -> Array:
     first = np.minimum(at.astype(int), max(array.shape[axis] - 2, 0))
     share = (at - first).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
     second = np.minimum(first + 1, array.shape[axis] - 1)
-    return np.take(array, first, axis) * (1 - share) + np.take(array, second, axis) * share
+    result = np.take(array, first, axis) * (1 - share) + np.take(array, second, axis) * share
+    return np.asarray(result, np.float32)
 
 
 # --- the walker -----------------------------------------------------------------------------
@@ -495,7 +498,7 @@ def walk(
         float32 in [0, 1]; 0 everywhere where no seed says "this" and nothing is believed.
     """
     from scipy import sparse
-    from scipy.sparse.linalg import LinearOperator, cg
+    from scipy.sparse.linalg import cg
 
     if not (seeds > 0).any() and belief is None:
         return np.zeros(values.shape, np.float32)
@@ -519,13 +522,10 @@ def walk(
     diagonal = (total + fixed + 1e-9).ravel()
     if not bands:
         return (pull / (total + fixed + 1e-9)).astype(np.float32)
-    upper = sparse.diags_array(
-        [b[: size - o] for b, o in zip(bands, offsets, strict=True)],
-        offsets=offsets,
-        shape=(size, size),
-    )
-    matrix = (upper + upper.T + sparse.diags_array(diagonal)).tocsr()
-    easier = LinearOperator((size, size), matvec=lambda x: x / diagonal, dtype=np.float64)
+    rows = [b[: size - o] for b, o in zip(bands, offsets, strict=True)]
+    upper = sparse.diags(rows, offsets, (size, size))
+    matrix = (upper + upper.T + sparse.diags(diagonal)).tocsr()
+    easier = sparse.diags(1 / diagonal).tocsr()
     begin = np.where(seeds != 0, seeds > 0, 0.5 if belief is None else belief).ravel()
     # Solved for what is to be added, so that the tolerance is one of chance and not of seeds.
     rest = pull.ravel() - matrix @ begin

@@ -271,7 +271,7 @@ def spoilt(truth: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArra
     """A draft as a hurried hand or another model leaves it."""
     steps = int(rng.integers(1, 3))
     change = ndimage.binary_dilation if rng.random() < 0.5 else ndimage.binary_erosion
-    draft = np.asarray(change(truth, iterations=steps))
+    draft = np.asarray(change(truth, iterations=steps), bool)
     axis, cut = int(rng.integers(3)), float(rng.uniform(0.3, 0.7))
     if rng.random() < 0.5:
         where = np.argwhere(truth)[:, axis]
@@ -285,7 +285,7 @@ def varied(thing: Thing, rng: np.random.Generator) -> Thing:
     """The same example turned another way, a little lighter or darker."""
     order = tuple(int(a) for a in rng.permutation(3))
     flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(3))
-    image, truth = (a.transpose(order)[flips] for a in (thing.image, thing.truth))
+    image, truth = thing.image.transpose(order)[flips], thing.truth.transpose(order)[flips]
     image = np.clip(image * rng.uniform(0.85, 1.1) + rng.normal(0, 0.05), -1.5, 1.5)
     return Thing(np.ascontiguousarray(image, np.float32), np.ascontiguousarray(truth))
 

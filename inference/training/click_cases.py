@@ -147,7 +147,7 @@ def _tissue_room() -> Room:
     shares = np.stack([np.rint(255 * tissues[n]).astype(np.uint8) for n in ("csf", "gm", "wm")])
     fluid = shares[0] > 128
     deep = ndimage.binary_erosion(shares.sum(0) > 100, iterations=24) & fluid
-    pieces, count = components(ndimage.binary_opening(deep), diagonal=False)
+    pieces, count = components(np.asarray(ndimage.binary_opening(deep), bool), diagonal=False)
     sizes = np.bincount(pieces.ravel(), minlength=count + 1)
     sizes[0] = 0
     ventricles = ndimage.binary_dilation(pieces == sizes.argmax(), iterations=2) & fluid
@@ -170,17 +170,20 @@ def banks(validation: bool = False) -> list[list[npt.NDArray[np.uint8]]]:
         The masks no training run sees: MS patients 04 and 12, and strokes whose file name's
         md5 is a multiple of five.
     """
-    patients = [p for p in MASK_PATIENTS if p not in JUDGES]
-    patients = [p for p in patients if (p in VALIDATION) == validation]
-    sclerosis = [_cropped(m) for m in lesion_bank(tuple(patients)).values()]
     root = data_root()
-    found = [sclerosis]
+    found = [[_cropped(m) for m in lesion_bank(patients(validation)).values()]]
     for folder in ("soop_stroke_flair/masks_mni", "stroke_lesymap_masks"):
         files = sorted((root / folder).glob("*.nii.gz"), key=lambda f: _md5(f.name))
         files = [f for f in files if (_md5(f.name) % 5 == 0) == validation]
         masks = [np.asarray(read_nifti(f)[0] > 0) for f in files[:STROKES]]
         found.append([_cropped(m) for m in masks if m.any()])
     return found
+
+
+def patients(validation: bool = False) -> tuple[str, ...]:
+    """MS patients whose masks give shapes."""
+    free = (p for p in MASK_PATIENTS if p not in JUDGES)
+    return tuple(p for p in free if (p in VALIDATION) == validation)
 
 
 def _md5(name: str) -> int:
@@ -269,8 +272,8 @@ class Things:
         meant = _meant(all_of_it > 0.45)
         if meant is None:
             return np.zeros_like(all_of_it), all_of_it
-        near = ndimage.binary_dilation(meant, iterations=2)
-        return all_of_it * near, all_of_it * ~near
+        near = np.asarray(ndimage.binary_dilation(meant, iterations=2), np.float32)
+        return all_of_it * near, all_of_it * (1 - near)
 
 
 class _Bank:
@@ -438,14 +441,14 @@ def _scanned(rng: np.random.Generator, image: Array, share: Array) -> tuple[Arra
     """Blur, thick slices, bias, noise, gamma; sometimes the picture as its negative."""
     edge = image.shape[0]
     if rng.random() < 0.4:
-        image = ndimage.gaussian_filter(image, rng.uniform(0.2, 0.9, 3))
+        image = np.asarray(ndimage.gaussian_filter(image, rng.uniform(0.2, 0.9, 3)), np.float32)
     if rng.random() < 0.35:
         axis, width, start = int(rng.integers(3)), rng.uniform(2, 6), rng.random()
         image, share = (_thick(a, axis, width, start) for a in (image, share))
     image = image * np.exp(noise(rng, edge, 3) * np.float32(rng.uniform(0, 0.12)))
     rough = rng.standard_normal(image.shape, np.float32)
     if rng.random() < 0.6:
-        rough = ndimage.gaussian_filter(rough, 0.7) * np.float32(3)
+        rough = np.asarray(ndimage.gaussian_filter(rough, 0.7), np.float32) * np.float32(3)
     image = image + rough * np.float32(abs(rng.normal(0, 0.035)))
     if rng.random() < 0.5:
         image = np.clip(image, 0, None) ** np.float32(rng.uniform(0.75, 1.35))

@@ -157,12 +157,12 @@ def ventricle_targets(patient: str) -> list[Target]:
     brain = np.asarray(case.flair > 0)
     from scipy import ndimage
 
-    deep = ndimage.distance_transform_edt(brain) > 22
-    labels, count = components(np.asarray(ndimage.binary_opening(fluid & deep)), diagonal=False)
+    deep = np.asarray(ndimage.distance_transform_edt(brain)) > 22
+    opened = np.asarray(ndimage.binary_opening(fluid & deep), bool)
+    labels, count = components(opened, diagonal=False)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
-    folder = Path(str(_file(patient, "T1")))
-    t1, affine = read_nifti(folder)
+    t1, affine = read_nifti(_file(patient, "T1"))
     picked = np.argsort(sizes)[::-1][:2]
     return [
         Target(np.asarray(t1, np.float32), affine, np.asarray(labels == n), "ventricle, T1")

@@ -1,0 +1,54 @@
+"""Pointing at a lesion of the demo head with the hand: preview, Enter, Esc, undo."""
+
+from __future__ import annotations
+
+import numpy as np
+from PySide6.QtCore import QPoint, Qt
+
+from app.controllers.clicks import CLASSIC
+
+
+def brightest(hand) -> np.ndarray:
+    """A bright place deep in the image, LPS mm."""
+    from scipy import ndimage
+
+    volume = hand.program.workspace.case.volumes[0]
+    smooth = ndimage.gaussian_filter(volume.voxels.astype(np.float32), 1.5)
+    edge = [n // 4 for n in smooth.shape]
+    inner = smooth[tuple(slice(e, -e) for e in edge)]
+    at = np.unravel_index(int(inner.argmax()), inner.shape)
+    return volume.geometry.world(np.add(at, edge))
+
+
+def test_clicks_make_a_proposal_and_enter_one_step(hand, demo) -> None:
+    hand.open(demo)
+    program = hand.program
+    program.clicks.choose_engine(CLASSIC)
+    place = brightest(hand)
+    program.views.jump(place)
+    hand.key(Qt.Key.Key_B)
+    hand.key(Qt.Key.Key_6)
+    assert program.workspace.display.tool == "click"
+    hand.drag([hand.place_of(place), hand.place_of(place)])
+    hand.wait(lambda: program.clicks.pending and not program.clicks.busy)
+    mask = program.workspace.case.segmentations[0]
+    shown = int(np.count_nonzero(mask.labels))
+    assert shown > 0
+    undo = program.workspace.history.undo_name
+    hand.key(Qt.Key.Key_Return)
+    assert not program.clicks.pending
+    assert np.count_nonzero(mask.labels) == shown
+    assert program.workspace.history.undo_name == "Point at a thing" != undo
+    hand.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert not mask.labels.any()
+
+    corner = hand.place_of(place)
+    hand.drag([corner - QPoint(40, 40), corner, corner + QPoint(40, 40)])
+    hand.wait(lambda: program.clicks.pending and not program.clicks.busy)
+    assert program.clicks.proposal.hints.box is not None
+    hand.drag([corner, corner], modifier=Qt.KeyboardModifier.ControlModifier)
+    hand.wait(lambda: not program.clicks.busy)
+    assert len(program.clicks.proposal.hints.unwanted) == 1
+    hand.key(Qt.Key.Key_Escape)
+    assert not program.clicks.pending
+    assert not mask.labels.any()
