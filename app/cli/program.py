@@ -220,6 +220,10 @@ def _segment(
     uncertainty: Annotated[
         bool, typer.Option("--uncertainty", help="Also a map of how unsure the model is.")
     ] = False,
+    places: Annotated[
+        bool,
+        typer.Option("--places", help="Also where in the brain: counts by place (tissue model)."),
+    ] = False,
     image: Image = 0,
     even: Even = False,
     yes: Annotated[
@@ -239,7 +243,7 @@ def _segment(
     others = {name: file for name, file in (("T1w", t1), ("T2w", t2)) if file is not None}
     wish = Wish(
         model, series, kinds, device, explain, threshold, image, even, others, thorough,
-        uncertainty, yes,
+        uncertainty, places, yes,
     )  # fmt: skip
     segment(path, out, wish, Output(as_json))
 

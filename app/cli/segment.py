@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from app.cli.segment_files import (
     write_json,
 )
 from app.cli.segment_images import images_of, questions
+from app.cli.segment_places import as_plain, pattern_of
 from app.messages import counted
 from imaging.errors import BadInput, WorldFailed
 from imaging.volume import Volume
@@ -53,6 +54,8 @@ class Wish:
         Instead of the model the installed ensemble that it is a member of.
     uncertainty : bool
         Also write the map of uncertainty.
+    places : bool
+        Also say where in the brain the findings lie.
     yes : bool
         Run although the image does not look like what the model was made for.
     """
@@ -68,6 +71,7 @@ class Wish:
     others: dict[str, Path] = field(default_factory=dict)
     thorough: bool = False
     uncertainty: bool = False
+    places: bool = False
     yes: bool = False
 
     def check(self) -> None:
@@ -102,6 +106,12 @@ def segment(path: Path, out: Path, wish: Wish, output: Output) -> None:
         answer = _asked(volume, others, model, wish, output)
         proposal = _cut(answer, volume, model, wish.threshold)
         lesions = _measured(proposal, volume)
+        pattern = None
+        if wish.places and "lesions" in _gives(proposal):
+            plain = replace(wish, explain=False)
+            pattern = pattern_of(
+                volume, lesions, answer, lambda other: _asked(volume, {}, other, plain, output)
+            )
         notes = list(dict.fromkeys([*limits, *volume.notes, *answer.notes]))
         with output.progress("Writing and reading back") as advance:
             if DICOM_SEG in wish.formats:
@@ -109,6 +119,8 @@ def segment(path: Path, out: Path, wish: Wish, output: Output) -> None:
             given = Answered(proposal, volume, lesions, wish.uncertainty)
             files = write_answer(out, wish.formats, given, advance)
         report = _report(model, volume, answer, proposal, lesions, files, notes)
+        if pattern is not None:
+            report["pattern"] = as_plain(pattern)
         report["files"]["report"] = [str(write_json(out / "report.json", report))]
     _present(report, lesions, proposal, output)
 
@@ -201,9 +213,15 @@ def _measured(proposal: Proposal, volume: Volume) -> list[Lesion]:
     from imaging.analysis.place import find_head
 
     mask = proposal.segmentation
-    if mask is None or mask.anatomical:
+    if mask is None or _gives(proposal) != "lesions":
         return []
     return find_lesions(mask, proposal.probability, find_head(volume))
+
+
+def _gives(proposal: Proposal) -> str:
+    """``"lesions"``, ``"tissues"``, or nothing where there is no mask."""
+    mask = proposal.segmentation
+    return "" if mask is None else "tissues" if mask.anatomical else "lesions"
 
 
 def _report(
@@ -229,7 +247,7 @@ def _report(
         "notes": notes,
         "files": files,
     }
-    if mask is not None and mask.anatomical:
+    if _gives(proposal) == "tissues":
         report["volumes_ml"] = _label_volumes(proposal)
     elif mask is not None:
         report["threshold"] = mask.threshold
@@ -259,6 +277,8 @@ def _present(
         output.say(sentence)
     if "volumes_ml" in report:
         output.table(("part", "ml"), [(n, f"{v:.1f}") for n, v in report["volumes_ml"].items()])
+    for sentence in report.get("pattern", {}).get("sentences", ()):
+        output.say(sentence)
     if "lesions" in report:
         _present_lesions(report, lesions, output)
     for names in report["files"].values():

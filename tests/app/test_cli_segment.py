@@ -202,6 +202,27 @@ def test_tissues_are_written_with_their_volumes_and_no_lesion_table(desk):
     assert desk.run(file, "--threshold", "0.4")[0] == 1
 
 
+def test_places_come_from_the_tissue_model_where_there_is_one(desk, monkeypatch):
+    import inference.registry
+
+    labels = tuple(OutputLabel(n, name, (9, 9, 9)) for n, name in enumerate("cgw", 1))
+    card = replace(desk.model.card, id="tissue", kind="tissue", labels=labels)
+    tissue = replace(desk.model, card=card)
+    flair = image_file(desk.folder, "head_FLAIR.nii.gz")
+    desk.run(flair)
+    assert "pattern" not in json.loads((desk.folder / "out" / "report.json").read_text())
+    code, out, _ = desk.run(flair, "--places", "--json")
+    assert code == 0
+    assert json.loads(out)["pattern"]["basis"] != "tissue"  # nothing but brightness to go by
+    monkeypatch.setattr(inference.registry, "installed_models", lambda: [desk.model, tissue])
+    code, out, _ = desk.run(flair, "--places", "--json")
+    assert code == 0
+    pattern = json.loads(out)["pattern"]
+    assert pattern["basis"] == "tissue"
+    assert [1] in [place["lesions"] for place in pattern["places"]]
+    assert desk.asked[-1]["model"].card.id == "tissue"
+
+
 def test_a_deviation_is_written_as_maps(desk):
     of_kind(desk, "deviation")
     desk.answer = an_answer(picture=np.zeros(SHAPE, np.float32))
