@@ -15,7 +15,7 @@ import numpy.typing as npt
 from imaging.analysis.click import Hints, Point, cleaned, view_box
 from imaging.geometry import Box
 
-__all__ = ["Engine", "Proposal"]
+__all__ = ["Engine", "Proposal", "window_of"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -79,7 +79,7 @@ class Proposal:
         """The mask so far on a part of the image; None where there is none."""
         if self.empty:
             return None
-        return _window(self.mask, self.box, view)
+        return window_of(self.mask, self.box, view)
 
     def found(self, view: Box, mask: Mask) -> Proposal:
         """With what an engine found in the part it looked at.
@@ -87,7 +87,7 @@ class Proposal:
         Outside that part the earlier mask stays; pieces without a "this" click go.
         """
         box = view.union(self.box if not self.empty else NOWHERE)
-        whole = _window(self.mask, self.box, box) if not self.empty else np.zeros(box.shape, bool)
+        whole = window_of(self.mask, self.box, box) if not self.empty else np.zeros(box.shape, bool)
         inner = Box(_minus(view.start, box.start), _minus(view.stop, box.start))
         whole[inner.slices] = mask
         kept = cleaned(whole, self.hints.moved(box.start, box.shape))
@@ -105,7 +105,7 @@ class Proposal:
         return self.found(view, engine(view, self.hints.moved(view.start, view.shape), before))
 
 
-def _window(mask: Mask, box: Box, view: Box) -> Mask:
+def window_of(mask: Mask, box: Box, view: Box) -> Mask:
     """A mask that lies in ``box``, as seen in ``view``."""
     result = np.zeros(view.shape, bool)
     start = [max(a, b) for a, b in zip(box.start, view.start, strict=True)]

@@ -44,8 +44,8 @@ _NETWORKS = frozenset(
      "mindglide", "slicer", "itk", "itksnap", "elastix", "dcmqi", "highdicom", "threshold",
      "nnunetv2", "atlas", "ensemble", "fold", "fast", "first", "small", "large", "tiny",
      "mini", "nano", "lite", "demo", "example", "grow", "region", "growing", "level", "set",
-     "flair", "wml", "planes", "thorough", "infarct", "deviation", "click", "classic", "engine", "network", "presence",
-     "refine",
+     "flair", "wml", "planes", "thorough", "infarct", "deviation", "click", "presence", "refine",
+     "classic", "engine", "network",
      "brain", "tissue", "lesion", "lesions", "white", "matter", "normal", "clicks")
 )  # fmt: skip
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imaging.analysis.click import Hints, classic_mask
-from imaging.analysis.proposal import Proposal
+from imaging.analysis.proposal import Proposal, window_of
 from imaging.geometry import Box
 from inference.click_input import CHANNELS
 from inference.model import Clicks, ModelCard, SourceImage
@@ -40,11 +40,12 @@ BOOTSTRAPS = 2000
 
 
 class Target(NamedTuple):
-    """A thing to click at: image, affine to LPS mm, what is meant, and how to call it."""
+    """A thing to click at: image, affine to LPS mm, what is meant and where, how to call it."""
 
     values: Values
     affine: npt.NDArray[np.float64]
     truth: Mask
+    home: Box
     group: str
 
 
@@ -54,7 +55,7 @@ class Course(NamedTuple):
     dice: list[float]
     seconds: list[float]
     cpu_seconds: list[float]
-    last: Mask
+    last: Proposal
 
 
 # --- engines --------------------------------------------------------------------------------
@@ -137,8 +138,16 @@ def lesion_targets(patient: str) -> list[Target]:
     for number in range(1, count + 1):
         truth = labels == number
         group = size_class(np.count_nonzero(truth) * volume)
-        found.append(Target(case.flair, case.affine, truth, f"{patient} {group}"))
+        found.append(target_of(case.flair, case.affine, truth, f"{patient} {group}"))
     return found
+
+
+def target_of(
+    values: Values, affine: npt.NDArray[np.float64], truth: npt.NDArray[Any], group: str
+) -> Target:
+    """A target from a whole mask."""
+    home = Box.around(truth)
+    return Target(values, affine, np.asarray(truth[home.slices], bool).copy(), home, group)
 
 
 def size_class(mm3: float) -> str:
@@ -165,7 +174,7 @@ def ventricle_targets(patient: str) -> list[Target]:
     t1, affine = read_nifti(_file(patient, "T1"))
     picked = np.argsort(sizes)[::-1][:2]
     return [
-        Target(np.asarray(t1, np.float32), affine, np.asarray(labels == n), "ventricle, T1")
+        target_of(np.asarray(t1, np.float32), affine, labels == n, "ventricle, T1")
         for n in picked
         if sizes[n] > 300
     ]
@@ -186,7 +195,7 @@ def made_up_targets(count: int, seed: int = 77) -> list[Target]:
     found = []
     for number in range(count):
         thing = source.sample(48 if number % 3 else 64)
-        found.append(Target(thing.image, np.eye(4)[[2, 1, 0, 3]], thing.truth, "made up"))
+        found.append(target_of(thing.image, np.eye(4)[[2, 1, 0, 3]], thing.truth, "made up"))
     return found
 
 
@@ -195,12 +204,11 @@ def made_up_targets(count: int, seed: int = 77) -> list[Target]:
 
 def simulated(target: Target, find: Find, seed: int, clicks: int = CLICKS) -> Course:
     """Click on a target until it is good or the clicks are used up."""
-    values, affine, truth, _ = target
+    values, affine, truth, home, _ = target
     rng = np.random.default_rng(seed)
     spacing = tuple(float(s) for s in np.linalg.norm(affine[:3, :3], axis=0))
-    home = Box.around(truth)
-    proposal = Proposal(_shape(truth), (spacing[0], spacing[1], spacing[2]))
-    click = first_click(truth[home.slices], rng)
+    proposal = Proposal(_shape(values), (spacing[0], spacing[1], spacing[2]))
+    click = first_click(truth, rng)
     at: tuple[int, ...] | None = tuple(
         int(a + b) for a, b in zip(click.at, home.start, strict=True)
     )
@@ -222,17 +230,14 @@ def simulated(target: Target, find: Find, seed: int, clicks: int = CLICKS) -> Co
         area = home if proposal.empty else home.union(proposal.box)
         found = proposal.before(area)
         found = np.zeros(area.shape, bool) if found is None else found
-        real = truth[area.slices]
+        real = window_of(truth, home, area)
         dice.append(_dice(found, real))
         click = next_click(real, found, rng)
         at = None
         if click is not None:
             at = tuple(int(a + b) for a, b in zip(click.at, area.start, strict=True))
             wanted = click.wanted
-    whole = np.zeros(truth.shape, bool)
-    if not proposal.empty:
-        whole[proposal.box.slices] = proposal.mask
-    return Course(dice, seconds, cpu, whole)
+    return Course(dice, seconds, cpu, proposal)
 
 
 def _dice(found: Mask, truth: Mask) -> float:
@@ -240,7 +245,7 @@ def _dice(found: Mask, truth: Mask) -> float:
     return 2 * np.count_nonzero(found & truth) / max(1, total)
 
 
-def _shape(mask: Mask) -> tuple[int, int, int]:
+def _shape(mask: npt.NDArray[Any]) -> tuple[int, int, int]:
     k, j, i = mask.shape
     return k, j, i
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from imaging.analysis.proposal import window_of
+from imaging.geometry import Box
 from inference.click_input import CHANNELS
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.training.card_text import as_toml
@@ -206,14 +208,19 @@ def draw(checkpoint: Path, path: Path) -> None:
     rows = []
     for pick in picks:
         target = targets[pick]
-        k = int(target.truth.sum((1, 2)).argmax())
-        middle = np.argwhere(target.truth[k]).mean(0).astype(int)
-        window = tuple(slice(m - 24, m + 24) for m in middle)
-        tiles = [_tile(target.values[k][window], target.truth[k][window], (80, 220, 120))]
+        inner = int(target.truth.sum((1, 2)).argmax())
+        k = inner + target.home.start[0]
+        j, i = np.argwhere(target.truth[inner]).mean(0).astype(int) + target.home.start[1:]
+        seen = Box((k, j - 24, i - 24), (k + 1, j + 24, i + 24)).clipped(target.values.shape)
+        values = target.values[seen.slices][0]
+        tiles = [_tile(values, window_of(target.truth, target.home, seen)[0], (80, 220, 120))]
         for find, colour in zip(engines, ((90, 170, 255), (255, 160, 60)), strict=True):
             for clicks in (1, 3):
                 found = simulated(target, find, pick, clicks).last
-                tiles.append(_tile(target.values[k][window], found[k][window], colour))
+                mask = np.zeros(seen.shape, bool)
+                if not found.empty:
+                    mask = window_of(found.mask, found.box, seen)
+                tiles.append(_tile(values, mask[0], colour))
         rows.append(np.concatenate(tiles, 1))
     Image.fromarray(np.concatenate(rows, 0)).save(path, optimize=True)
 
