@@ -106,7 +106,8 @@ class WorkerClient:
             raise BadInput(f"'{card.name}' follows clicks; it does not search by itself")
         volumes = _inputs(card, volume, others or {})
         shape = volume.geometry.shape
-        stack = (len(card.labels), *shape) if len(card.labels) > 1 else shape
+        several = len(card.labels) > 1
+        stack, kind = ((len(card.labels), *shape), "f2") if several else (shape, "f4")
 
         def request(job: Job) -> SegmentRequest:
             def block(name: str, wanted: bool) -> ArrayHandle | None:
@@ -117,7 +118,7 @@ class WorkerClient:
                 str(model.folder),
                 _images(job, volumes),
                 device,
-                job.share("probability", SharedArray.create(stack, "f4")),
+                job.share("probability", SharedArray.create(stack, kind)),
                 job.share("mask", SharedArray.create(shape, "u1")),
                 block("heatmap", explain),
                 layer,

@@ -60,7 +60,7 @@ class SegmentRequest:
     images : mapping of str to Image
         By the card's name for each input; the first required one gives the grid of the answer.
     probability : ArrayHandle
-        float32 ``(k, j, i)``, or ``(labels, k, j, i)`` for a model of several labels.
+        float32 ``(k, j, i)``, or float16 ``(labels, k, j, i)`` for a model of several labels.
     heatmap, uncertainty, picture : ArrayHandle or None
         float32 ``(k, j, i)``; None: not wanted.
     """
@@ -228,7 +228,7 @@ class SegmentAnswer:
     Parameters
     ----------
     probability : ndarray, shape (k, j, i) or (labels, k, j, i)
-        float32 in [0, 1].
+        In [0, 1]; float32, of several labels float16 (a stack of maps takes much memory).
     mask : ndarray, shape (k, j, i)
         uint8: numbers of the card's labels where the cleaned finding is, 0 elsewhere.
     heatmap : ndarray or None

@@ -102,7 +102,7 @@ class Wanted:
     Parameters
     ----------
     probability : ndarray, shape (k, j, i) or (labels, k, j, i)
-        float32.
+        float32 or float16.
     mask : ndarray, shape (k, j, i)
         uint8.
     heatmap, uncertainty, picture : ndarray, shape (k, j, i), or None
@@ -211,7 +211,9 @@ def _mark(card: ModelCard, grid: ModelGrid, wanted: Wanted) -> None:
     several = probability if probability.ndim == 4 else probability[None]
     best = np.zeros(mask.shape, np.float32)
     for label, values in zip(card.labels, several, strict=False):
-        marked = draft_mask(values, card.threshold, smallest) & (values > best)
+        marked = draft_mask(np.asarray(values, np.float32), card.threshold, smallest) & (
+            values > best
+        )
         mask[marked] = label.number
         if probability.ndim == 4:
             np.maximum(best, values, out=best)
@@ -232,7 +234,7 @@ def mark_largest(probability: np.ndarray, numbers: Sequence[int], mask: np.ndarr
     if probability.ndim == 3:
         probability = probability[None]
     for k in range(mask.shape[0]):  # by slices: the stack of maps may be large
-        plane = probability[:, k]
+        plane = probability[:, k].astype(np.float32)
         stack = np.concatenate([1.0 - plane.sum(axis=0, keepdims=True), plane])
         mask[k] = values[stack.argmax(axis=0)]
 

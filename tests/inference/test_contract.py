@@ -137,7 +137,7 @@ def test_each_installed_model_keeps_the_contract(client, model):
         assert 0 <= values.min() <= values.max() <= 1
     if first.probability.ndim == 4:
         assert len(first.probability) == len(card.labels)
-        assert first.probability.sum(axis=0).max() < 1 + 1e-3 or card.kind != TISSUE
+        assert card.kind != TISSUE or first.probability.sum(axis=0).max() < 1.004
     assert set(np.unique(first.mask)) <= {0, *(label.number for label in card.labels)}
     for name in card.maps:
         assert getattr(first, name) is not None
