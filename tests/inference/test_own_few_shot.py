@@ -95,6 +95,48 @@ def test_agreement_with_the_old_model_is_kept():
     assert loss(drifted, wrong, image) == pytest.approx(float(plain(drifted, wrong)))
 
 
+def test_pieces_of_the_old_task_are_judged_by_the_old_model():
+    """Their label says only: ask the old one."""
+    from inference.training.own.replay import ASK_THE_OLD
+
+    old = torch.nn.Conv3d(1, 1, 1)
+    torch.nn.init.constant_(old.weight, 4.0)
+    torch.nn.init.constant_(old.bias, 0.0)
+    loss = keeping_loss(old, "dice-ce", "cpu")
+    image = torch.ones(1, 1, 4, 4, 4)
+    image[..., :2] = -1
+    asked = torch.full_like(image, ASK_THE_OLD)
+    assert loss(4 * image, asked, image) < 0.1 < loss(-4 * image, asked, image)
+
+
+def test_old_pieces_are_made_up_where_the_template_is(base, shared_data, tmp_path):
+    from inference.training.own.replay import ASK_THE_OLD, EVERY, WithReplay, old_task
+
+    class New:
+        def batch(self, step):
+            return np.full((2, 1, 32, 32, 32), 9.0, np.float32), np.zeros((2, 1, 32, 32, 32))
+
+    one_mm = tmp_path / "one-mm"
+    one_mm.mkdir()
+    text = (base / "card.toml").read_text().replace("spacing_mm = 2.0", "spacing_mm = 1.0")
+    (one_mm / "card.toml").write_text(text)
+    (one_mm / "model.safetensors").write_bytes((base / "model.safetensors").read_bytes())
+    choices = Choices(cases="", out="", start_from=str(one_mm), few_shot=True)
+    assert old_task(model_base(str(base)), choices) is None, "made for another grid"
+    old = old_task(model_base(str(one_mm)), choices)
+    assert old is not None
+    mixed = WithReplay(New(), old, 0, 1)
+    images, labels = mixed.batch(EVERY)
+    assert (labels[0] == ASK_THE_OLD).all()
+    assert (labels[1] == 0).all()
+    assert (images[1] == 9).all()
+    assert -1.01 <= images[0].min() < images[0].max() <= 2.01
+    again, _ = mixed.batch(EVERY)
+    assert (again == images).all()
+    plain, _ = mixed.batch(EVERY + 1)
+    assert (plain == 9).all()
+
+
 # --- the verdict ------------------------------------------------------------------------------
 
 

@@ -6,8 +6,8 @@ it), all biases, and the whole last layer. The rest stays, and after training th
 added into the weights, so the package has the old form and cost.
 
 What keeps it from forgetting: wherever the old model agreed with the reader, the new one is held
-to the old one's probabilities (distillation), and where there is training data for the old task, a
-share of the pieces comes from there with the old answers.
+to the old one's probabilities (distillation), and where pieces of the old task can be made up
+(`replay`), some are, with the old answers.
 
 What decides: patients that were left out. The rule is fixed here, before any figure is seen, and a
 model that is refused is not packaged. A promoted one gets an id and a version of its own; the old
@@ -20,7 +20,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -40,6 +40,7 @@ from inference.training.own.packing import check_free, write_package
 from inference.training.own.patches import PatchSource
 from inference.training.own.prepared import PreparedCase
 from inference.training.own.progress import Speaker
+from inference.training.own.replay import ASK_THE_OLD, WithReplay, old_task
 from inference.training.own.report import Report, write_report
 from inference.training.own.training import (
     Cases,
@@ -48,6 +49,9 @@ from inference.training.own.training import (
     look_at_cases,
     start_torch,
 )
+
+if TYPE_CHECKING:
+    from inference.training.synthesis import Synthesiser
 
 __all__ = ["RULE", "Verdict", "adapt", "adapted", "merged", "verdict"]
 
@@ -148,6 +152,7 @@ def keeping_loss(old: nn.Module, name: str, device: str) -> Callable[..., torch.
     def loss(logits: torch.Tensor, label: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             before = torch.sigmoid(teacher(image))
+        label = torch.where(label == ASK_THE_OLD, (before > 0.5).float(), label)
         agreed = ((before > 0.5) == (label > 0.5)).float()
         drift = (torch.sigmoid(logits) - before) ** 2 * agreed
         return plain(logits, label) + KEEP * drift.sum() / agreed.sum().clamp(min=1.0)
@@ -220,6 +225,7 @@ def adapt(choices: Choices, speaker: Speaker, resume: bool = False) -> dict[str,
     keep_choices(choices, resume)
     device = start_torch(choices)
     cases = look_at_cases(choices, speaker, base)
+    replayed = old_task(base, choices)
     patients = len({case.patient for case in cases.prepared})
     groups = patients if patients <= ALONE else 5
     folds = make_folds(cases.prepared, groups, choices.seed)
@@ -234,7 +240,7 @@ def adapt(choices: Choices, speaker: Speaker, resume: bool = False) -> dict[str,
         if not any(case.positive for case in seen):
             continue
         run = (number, len(folds) + 1)
-        network = _one_run(choices, base, seen, folder, run, device, speaker)
+        network = _one_run(choices, base, seen, folder, run, device, speaker, replayed)
         speaker.stage(f"Comparing old and new, {number} of {len(folds)}", begin + share * 0.7,
                       share * 0.3)  # fmt: skip
         files = cases.files(left_out)
@@ -243,7 +249,7 @@ def adapt(choices: Choices, speaker: Speaker, resume: bool = False) -> dict[str,
     speaker.stage("Learning from all cases", 0.1 + share * len(folds), share)
     every = choices.folder / "all"
     run = (len(folds) + 1, len(folds) + 1)
-    network = _one_run(choices, base, cases.prepared, every, run, device, speaker)
+    network = _one_run(choices, base, cases.prepared, every, run, device, speaker, replayed)
     if choices.held_out:
         files = apart_from(read_cases(Path(choices.held_out)), cases.summary.usable)
         new += judged(choices.folder / "held-out", cases, network, files, choices, speaker)
@@ -281,6 +287,7 @@ def _one_run(
     run: tuple[int, int],
     device: str,
     speaker: Speaker,
+    replayed: Synthesiser | None,
 ) -> nn.Module:
     torch.manual_seed(choices.seed * 1000 + run[0])
     old = base.network().eval()
@@ -291,8 +298,9 @@ def _one_run(
     one.resume()
     end = Until(choices.steps, 60.0 * choices.minutes / run[1])
     source = PatchSource(seen, choices, run[0], ahead=4 if device == "cuda" else 0)
+    mixed = source if replayed is None else WithReplay(source, replayed, choices.seed, run[0])
     try:
-        one.train(source, end, speaker)
+        one.train(mixed, end, speaker)
     finally:
         source.close()
     return merged(one.result(same))
