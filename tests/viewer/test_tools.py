@@ -309,4 +309,4 @@ def test_painting_lands_under_the_hand_after_flip_and_turn(scene):
 def test_every_tool_has_its_own_id_and_unknown_ones_read():
     assert len({tool.id for tool in TOOLS}) == len(TOOLS)
     assert tool_of("no such tool").id == "window"
-    assert [tool.id for tool in TOOLS if tool.editing] == ["brush", "eraser"]
+    assert [tool.id for tool in TOOLS if tool.editing] == ["brush", "eraser", "click"]
