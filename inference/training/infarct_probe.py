@@ -35,6 +35,7 @@ from inference.plugins.planes import _padded
 from inference.plugins.unet import UNet
 from inference.plugins.whole_head import sigmoid
 from inference.preprocess import SMOOTHING
+from inference.training.cases import IMAGE_PATIENTS, load_labelled
 from inference.training.plane_data import AXES, StrokePlanes, tissue_peak, to_units
 from inference.training.planes import load_run
 
@@ -231,6 +232,24 @@ def borrowed_masks(network: UNet, planes: StrokePlanes, output: int = 1) -> dict
     }
 
 
+def without_stroke(network: UNet, output: int = 1) -> dict[str, float]:
+    """Volume in ml marked as infarct in patients with multiple sclerosis, where there is none."""
+    from inference.training.behaviour import raw_head
+    from inference.training.evaluate import MIN_VOLUME_MM3, drop_small
+    from inference.training.evaluate_planes import predict
+
+    heads = {f"patient {p}": load_labelled(p) for p in IMAGE_PATIENTS}
+    images = {name: (case.flair, case.affine) for name, case in heads.items()}
+    images |= {f"raw head {p}": raw_head(p, 1)[:2] for p in ("01", "03")}
+    result = {}
+    for name, (voxels, affine) in images.items():
+        mm3 = float(abs(np.linalg.det(affine[:3, :3])))
+        chance = predict(network, voxels, affine, output=output)
+        mask = drop_small(chance > THRESHOLD, mm3, MIN_VOLUME_MM3)
+        result[name] = round(float(mask.sum()) * mm3 / 1000, 2)
+    return result
+
+
 def may_ship(figures: dict[str, dict[str, Any]]) -> bool:
     """The rule of this module's first lines."""
     stored, spoilt = figures["as stored"], figures["blur and noise"]
@@ -268,10 +287,13 @@ def main() -> None:
     }
     borrowed = borrowed_masks(network, planes)
     print(table(figures))
+    elsewhere = without_stroke(network)
     print(json.dumps(borrowed))
+    print(json.dumps(elsewhere))
     print("ships" if may_ship(figures) else "does not ship")
     if given.out:
-        result = {"spoilt": figures, "borrowed_masks": borrowed, "ships": may_ship(figures)}
+        result = {"spoilt": figures, "borrowed_masks": borrowed}
+        result |= {"marked_without_stroke_ml": elsewhere, "ships": may_ship(figures)}
         given.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
 
 

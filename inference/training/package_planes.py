@@ -189,7 +189,13 @@ def write_infarct(run: Path, figures: Mapping[str, Any], root: Path = MODELS) ->
         "network": {"name": "planes", "architecture": "planes", "arguments": arguments},
         "weights": weights,
         "training": {**TRAINING, **_run_facts(run)},
-        "figures": [*rows, {"planes_without_infarct": figures["borrowed_masks"]}],
+        "figures": [
+            *rows,
+            {
+                "planes_without_infarct": figures["borrowed_masks"],
+                "marked_without_stroke_ml": figures["marked_without_stroke_ml"],
+            },
+        ],
     }
     return _write(card, folder)
 
