@@ -27,7 +27,11 @@ WORDS = {
     "volume_ratio": "volume ratio",
     "gold_ml": "true volume (ml)",
 }
-_NOT_FIGURES = {"case", "name", "n", "threshold", "rule"}
+_NOT_FIGURES = {"case", "name", "n", "threshold", "rule", "wall_s", "cpu_s"}
+_HEADS = ("case", "name", "planes_as")
+#: Of a part only these, where it has them; else so many of what it has.
+_SHOWN_BELOW = {"dice", "lesion_f1", "volume_ratio"}
+MOST_BELOW = 6
 
 
 def input_words(need: InputNeed) -> str:
@@ -38,32 +42,46 @@ def input_words(need: InputNeed) -> str:
 
 
 def figure_line(figure: Mapping[str, Any]) -> str:
-    """One row of figures: the case and its n first, then every number the card gives."""
-    head = str(figure.get("case", figure.get("name", "")))
+    """One row of figures: the case and its n first, then every number the card gives.
+
+    Figures of a part (one direction, thick slices) stand below, a line each.
+    """
+    head = next((str(figure[name]) for name in _HEADS if name in figure), "")
     if "n" in figure:
         head = f"{head} (n = {figure['n']})".strip()
-    parts = [
-        part
-        for name, value in figure.items()
-        if name not in _NOT_FIGURES and (part := _part(name, value))
-    ]
+    parts = [part for name, value in figure.items() if (part := _part(name, value))]
     baselines = _numbers(figure.get("baselines"))
     if baselines:
         best = max(baselines, key=lambda name: baselines[name])
         parts.append(f"best classical baseline: Dice {baselines[best]:g} ({best})")
-    return f"{head}: {', '.join(parts)}" if head else ", ".join(parts)
+    line = f"{head}: {', '.join(parts)}" if head else ", ".join(parts)
+    return "\n".join([line, *(_below(name, value) for name, value in _parts_of(figure))])
 
 
 def _part(name: str, value: Any) -> str:
     """One figure in words; empty for what is no figure."""
-    words = WORDS.get(name, name.replace("_", " "))
+    if name in _NOT_FIGURES:
+        return ""
     if _is_number(value):
-        return f"{words} {value:g}"
+        return f"{_words(name)} {value:g}"
     if isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_number, value)):
-        return f"{words} {value[0]:g} to {value[1]:g}"
-    inside = _numbers(value) if name != "baselines" else {}
-    told = ", ".join(f"{one.replace('_', ' ')} {number:g}" for one, number in inside.items())
-    return f"{words} ({told})" if told else ""
+        return f"{_words(name)} {value[0]:g} to {value[1]:g}"
+    return ""
+
+
+def _parts_of(figure: Mapping[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    found = [(name, _numbers(value)) for name, value in figure.items() if name != "baselines"]
+    return [(name, numbers) for name, numbers in found if numbers]
+
+
+def _below(name: str, numbers: Mapping[str, float]) -> str:
+    told = ", ".join(f"{_words(one)} {n:g}" for one, n in numbers.items() if one in _SHOWN_BELOW)
+    rest = ", ".join(f"{_words(one)} {n:g}" for one, n in list(numbers.items())[:MOST_BELOW])
+    return f"   {_words(name)}: {told or rest}"
+
+
+def _words(name: str) -> str:
+    return WORDS.get(name, name.replace("_", " "))
 
 
 def _numbers(value: Any) -> dict[str, float]:
