@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,20 @@ from inference.plugins.unet import UNet
 from inference.training import cases
 from inference.training.cases import LabelledCase, data_root
 from inference.training.channels import CHANNELS
-from inference.training.evaluate import Figures, Image, compare, segment
+from inference.training.evaluate import (
+    Figures,
+    Image,
+    compare,
+    drop_small,
+    predict,
+    segment,
+    voxel_dice,
+)
 from inference.training.synthesis import lesion_free_brain
 
 __all__ = [
     "demo_report",
+    "demo_thresholds",
     "healthy_report",
     "raw_head",
     "raw_head_report",
@@ -98,6 +108,20 @@ def without_flair(network: UNet, patient: str) -> dict[str, float]:
     return result
 
 
+@lru_cache(maxsize=1)
+def _demo_head() -> tuple[list[Image], Mask, float]:
+    """FLAIR, T1w and T2w of the demo head, its lesions, and mm³ of a FLAIR voxel."""
+    from imaging.demo import demo_truth, scan, sequences
+    from imaging.phantom.head import make_head
+    from imaging.phantom.lesions import paint_lesions, place_lesions
+
+    head = make_head()
+    paint_lesions(head, place_lesions(head))
+    images: list[Image] = [(scan(head, s), s.geometry.affine) for s in sequences()]
+    labels, geometry = demo_truth()
+    return images, labels > 0, geometry.voxel_ml * 1000
+
+
 def demo_report(network: UNet) -> dict[str, dict[str, Any]]:
     """Figures on the drawn demo head, which no training picture comes from.
 
@@ -107,17 +131,19 @@ def demo_report(network: UNet) -> dict[str, dict[str, Any]]:
         `Figures` as a dict for ``FLAIR alone`` and ``with T1w and T2w``; the three have grids of
         their own.
     """
-    from imaging.demo import demo_truth, scan, sequences
-    from imaging.phantom.head import make_head
-    from imaging.phantom.lesions import paint_lesions, place_lesions
-
-    head = make_head()
-    paint_lesions(head, place_lesions(head))
-    flair, *rest = ((scan(head, sequence), sequence.geometry.affine) for sequence in sequences())
-    labels, geometry = demo_truth()
+    (flair, *rest), truth, volume = _demo_head()
     others: dict[str, Image] = dict(zip(CHANNELS, rest, strict=True))
-    volume = geometry.voxel_ml * 1000
     return {
-        way: asdict(compare(segment(network, *flair, images), labels > 0, volume))
+        way: asdict(compare(segment(network, *flair, images), truth, volume))
         for way, images in (("FLAIR alone", None), ("with T1w and T2w", others))
+    }
+
+
+def demo_thresholds(network: UNet) -> dict[str, float]:
+    """Dice on the demo head, FLAIR alone, by threshold: what the threshold is chosen by."""
+    (flair, *_), truth, volume = _demo_head()
+    chance = predict(network, *flair)
+    return {
+        f"{t:.1f}": round(voxel_dice(drop_small(chance > t, volume), truth), 3)
+        for t in (0.3, 0.5, 0.7, 0.8, 0.9)
     }

@@ -1,8 +1,10 @@
 """Write the model folder that ships: card, folded weights, fold weights for the doubters.
 
-``python -m inference.training.package --runs DIR`` takes the averaged weights of the runs
-``all``, ``07`` and ``19``, folds the normalisation, stores float16 and writes ``card.toml``. The
-figures come from ``--figures`` (the JSON of `inference.training.evaluate`), never from here.
+``python -m inference.training.package --runs DIR --figures FILE`` takes the averaged weights of the
+runs ``all``, ``07`` and ``19``, stores float16 and writes ``card.toml``. The figures come from the
+JSON of `inference.training.evaluate`, never from here, and decide: new weights whose mean Dice over
+the left-out patients is not above the one on the present card are refused. ``--keep`` writes the
+card anew around the weights that are there.
 """
 
 from __future__ import annotations
@@ -10,29 +12,31 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from imaging.errors import BadInput
 from inference.plugins.unet import UNet
+from inference.training.card_text import as_toml
 from inference.training.cases import MASK_PATIENTS
 from inference.training.evaluate import MIN_VOLUME_MM3, THRESHOLD, load_run
 
-__all__ = ["write_model"]
+__all__ = ["check_better", "rewrite_card", "write_model"]
 
 FOLDER = Path(__file__).resolve().parents[2] / "resources" / "models" / "flair-wml"
 VERSION = "2.0.0"
+KEPT_VERSION = "1.0.1"
+"""The weights of version 1 with its figures measured anew."""
 
 HEADER = {
     "id": "flair-wml",
     "name": "White-matter lesions on FLAIR",
     "version": VERSION,
-    "summary": (
-        "Marks bright white-matter lesions, as in multiple sclerosis, on a FLAIR volume; T1w and "
-        "T2w help where they are there."
-    ),
+    "summary": "Marks bright white-matter lesions, as in multiple sclerosis, on one FLAIR volume.",
     "intended_use": (
         "A first draft of white-matter lesions on a brain FLAIR of an adult with suspected or "
         "known multiple sclerosis, to be checked and corrected voxel by voxel by a reader. "
@@ -110,17 +114,73 @@ TRAINING = {
         "heads, without lesion labels, were seen by every run. Shipped weights: both patients."
     ),
     "history": (
-        "Version 2 starts each run from the version 1 weights of the same fold, so the left-out "
-        "patient stays left out. Version 1 was made with its generator changed six times after "
-        "looking at the left-out patients; version 2 was planned from the mistakes written down "
-        "for version 1 and looked at the left-out patients at its end only. The threshold of 0.5 "
-        "was fixed before the training."
+        "Each run starts from the version 1 weights of the same fold, so the left-out patient "
+        "stays left out."
     ),
     "code": (
         "python -m inference.training.train --fold all --out DIR --warm FILE, where FILE are "
-        "the version 1 weights (or none: then --steps 12000)"
+        "the version 1 weights"
     ),
 }
+
+
+def check_better(results: list[dict[str, Any]], folder: Path = FOLDER) -> None:
+    """Refuse figures that are not above those of the card that is there.
+
+    Parameters
+    ----------
+    results : list of dict
+        From `inference.training.evaluate`, one for each left-out patient.
+    folder : path
+        The model folder; nothing is refused where it has no card with figures of these patients.
+
+    Raises
+    ------
+    BadInput
+        With both means.
+    """
+    path = folder / "card.toml"
+    if not path.is_file():
+        return
+    card = tomllib.loads(path.read_text(encoding="utf-8"))
+    old = {figure.get("case"): figure.get("dice") for figure in card.get("figures", ())}
+    new = {result["case"]: result["dice"] for result in results}
+    both = [case for case in new if old.get(case) is not None]
+    if not both:
+        return
+    before = sum(old[case] for case in both) / len(both)
+    after = sum(new[case] for case in both) / len(both)
+    if after <= before:
+        raise BadInput(
+            f"The new weights are no better: mean Dice {after:.3f} over the left-out patients, "
+            f"{before:.3f} before",
+            advice="Train longer, or keep the weights with --keep",
+        )
+
+
+def rewrite_card(folder: Path, figures: Path, attempt: str = "") -> Path:
+    """Write the card anew around the weights that are there.
+
+    Parameters
+    ----------
+    folder : path
+        The model folder; its weights, training facts and cost stay.
+    figures : path
+        Figures of these weights as JSON.
+    attempt : str
+        What was tried since and refused, for those who go on.
+    """
+    path = folder / "card.toml"
+    card = tomllib.loads(path.read_text(encoding="utf-8"))
+    results = json.loads(figures.read_text(encoding="utf-8"))
+    card |= {**HEADER, "kind": "lesions", "version": KEPT_VERSION}
+    card["inputs"] = INPUTS[: card["network"]["arguments"]["inputs"]]
+    card["outputs"]["threshold"] = THRESHOLD
+    if attempt:
+        card["training"]["refused"] = attempt
+    card["figures"] = [_figure(result) for result in results]
+    path.write_text(as_toml(card), encoding="utf-8")
+    return path
 
 
 def write_model(
@@ -128,6 +188,7 @@ def write_model(
     folder: Path = FOLDER,
     figures: Path | None = None,
     cost: dict[str, Any] | None = None,
+    flair_only: bool = False,
 ) -> Path:
     """Write weights and card.
 
@@ -141,14 +202,24 @@ def write_model(
         Figures as JSON.
     cost : dict, optional
         Measured ``cpu_seconds``, ``cpu_threads``, ``peak_bytes`` of a whole head.
+    flair_only : bool
+        Leave out the channels of T1w and T2w.
 
     Returns
     -------
     path
         The card.
+
+    Raises
+    ------
+    BadInput
+        Where the figures are not above those of the card that is there.
     """
+    results = json.loads(figures.read_text(encoding="utf-8")) if figures else []
+    check_better(results, folder)
     (folder / "folds").mkdir(parents=True, exist_ok=True)
-    network = load_run(runs / "all")
+    inputs = 1 if flair_only else None
+    network = load_run(runs / "all", inputs)
     weights = _write_weights(network, folder / "model.safetensors")
     folds = []
     for name in ("07", "19"):
@@ -157,15 +228,14 @@ def write_model(
             {
                 "left_out": name,
                 "file": f"folds/{file.name}",
-                "sha256": _write_weights(load_run(runs / name), file)["sha256"],
+                "sha256": _write_weights(load_run(runs / name, inputs), file)["sha256"],
                 **_run_facts(runs / name),
             }
         )
-    results = json.loads(figures.read_text(encoding="utf-8")) if figures else []
     card: dict[str, Any] = {
         **HEADER,
         "kind": "lesions",
-        "inputs": INPUTS,
+        "inputs": INPUTS[: network.arguments["inputs"]],
         "outputs": {
             "threshold": THRESHOLD,
             "min_component_voxels": int(MIN_VOLUME_MM3),
@@ -188,7 +258,7 @@ def write_model(
         "figures": [_figure(result) for result in results],
     }
     path = folder / "card.toml"
-    path.write_text(_toml(card), encoding="utf-8")
+    path.write_text(as_toml(card), encoding="utf-8")
     return path
 
 
@@ -234,6 +304,16 @@ def _figure(result: dict[str, Any]) -> dict[str, Any]:
         "gold_ml": round(result["gold_ml"], 2),
         **{name: round(result[name], 3) for name in names},
     }
+    figure["dice_at_half"] = result.get("dice_by_threshold", {}).get("0.5")
+    for name in ("lesion_f1_matched", "hd95_mm"):
+        if result.get(name) is not None:
+            figure[name] = round(result[name], 3)
+    if "found_by_size" in result:
+        sizes = ("below 10 mm3", "10 to 50 mm3", "50 to 200 mm3", "above 200 mm3")
+        figure["lesions_found_by_size"] = {
+            size: f"{found} of {lesions}"
+            for size, (lesions, found) in zip(sizes, result["found_by_size"], strict=True)
+        }
     for way in ("with_t1_t2", "mirrored", "synthesis_only"):
         if way in result:
             figure[way] = {name: round(result[way][name], 3) for name in names}
@@ -242,47 +322,36 @@ def _figure(result: dict[str, Any]) -> dict[str, Any]:
     for key, name in (
         ("healthy", "marked_without_lesions_ml"),
         ("other_sequences_ml", "marked_on_other_sequences_ml"),
+        ("demo_by_threshold", "demo_head_dice_by_threshold"),
     ):
         if key in result:
             figure[name] = {k: round(v, 2) for k, v in result[key].items()}
+    if "raw_heads" in result:
+        figure["marked_outside_the_brain_of_raw_heads_ml"] = {
+            k: round(v["marked_outside_ml"], 2) for k, v in result["raw_heads"].items()
+        }
     if "baselines" in result:
         figure["baselines"] = {k: round(v["dice"], 3) for k, v in result["baselines"].items()}
     return figure
 
 
-def _toml(table: dict[str, Any], prefix: str = "") -> str:
-    """Write plain values first, then tables, then lists of tables."""
-    plain, nested = [], []
-    for name, value in table.items():
-        if isinstance(value, dict):
-            nested.append(f"\n[{prefix}{name}]\n" + _toml(value, f"{prefix}{name}."))
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            nested += [f"\n[[{prefix}{name}]]\n" + _toml(v, f"{prefix}{name}.") for v in value]
-        else:
-            plain.append(f"{_key(name)} = {_value(value)}\n")
-    return "".join(plain) + "".join(nested)
-
-
-def _key(name: str) -> str:
-    simple = name.replace("_", "").replace("-", "").isalnum()
-    return name if simple else json.dumps(name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(v) for v in value) + "]"
-    return json.dumps(value, ensure_ascii=False)
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, help="folder with the runs all, 07 and 19")
+    parser.add_argument("--keep", action="store_true", help="keep the weights, write the card")
+    parser.add_argument("--attempt", default="", help="with --keep: what was tried and refused")
     parser.add_argument("--figures", type=Path)
     parser.add_argument("--folder", type=Path, default=FOLDER)
+    parser.add_argument("--flair-only", action="store_true")
     parser.add_argument("--cost", type=json.loads, help='JSON, as {"cpu_seconds": 2.1}')
     given = parser.parse_args()
-    print(write_model(given.runs, given.folder, given.figures, given.cost))
+    if given.keep and given.figures:
+        print(rewrite_card(given.folder, given.figures, given.attempt))
+    elif given.runs:
+        print(write_model(given.runs, given.folder, given.figures, given.cost, given.flair_only))
+    else:
+        parser.error("give --runs, or --keep with --figures")
 
 
 if __name__ == "__main__":

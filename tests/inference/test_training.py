@@ -9,6 +9,7 @@ import pytest
 from scipy import ndimage
 
 torch = pytest.importorskip("torch")
+from imaging.errors import BadInput  # noqa: E402
 from inference.model import availability, load_card  # noqa: E402
 from inference.training import cases, evaluate, package  # noqa: E402
 from inference.training.cases import (  # noqa: E402
@@ -207,6 +208,18 @@ def test_the_other_channels_reach_the_network():
     assert not np.allclose(alone, predict(network, head, affine, {"t2": (head[::-1], affine)}))
 
 
+def test_a_run_without_its_further_channels_answers_as_with_images_missing(source, tmp_path):
+    settings = Settings(channels=(4, 6, 8, 8), thin=4, patch=PATCH, batch=1, warmup=1, steps=9)
+    trainer = Trainer(source, settings)
+    trainer.step()
+    trainer.save(tmp_path / "checkpoint.pt")
+    image = torch.randn(1, 3, 32, 32, 32)
+    image[:, 1:] = 0
+    with torch.inference_mode():
+        whole, flair = load_run(tmp_path)(image), load_run(tmp_path, 1)(image[:, :1])
+    assert torch.allclose(whole, flair, atol=1e-5)
+
+
 def test_the_mirrored_pass_is_turned_back_before_the_mean(monkeypatch):
     def ramp(network, image):
         return np.broadcast_to(np.linspace(0, 1, image.shape[-1]), image.shape[1:])
@@ -229,6 +242,39 @@ def test_unknown_voxels_do_not_teach():
     assert logits.grad is not None
     assert float(logits.grad[..., 0].abs().sum()) == 0
     assert float(logits.grad[..., 1:].abs().min()) > 0
+
+
+def write_figures(path, **dice):
+    """Figures as `evaluate` writes them, with a Dice for each patient."""
+    figures = {"threshold": 0.5, "lesions": 3, "gold_ml": 1.0, "lesion_f1": 0.5}
+    figures |= {"lesion_sensitivity": 0.5, "lesion_ppv": 0.5, "sensitivity": 0.5, "ppv": 0.5}
+    figures |= {"volume_ratio": 1.0, "found_by_size": [[4, 0], [3, 1], [2, 2], [1, 1]]}
+    path.write_text(json.dumps([{**figures, "case": c[1:], "dice": d} for c, d in dice.items()]))
+    return path
+
+
+def test_weights_that_are_no_better_are_refused_and_the_card_can_say_so(source, tmp_path):
+    settings = Settings(channels=(4, 6, 8, 8), thin=4, patch=PATCH, batch=1)
+    for name in ("all", "07", "19"):
+        (tmp_path / name).mkdir()
+        Trainer(source, settings).save(tmp_path / name / "checkpoint.pt", fold=name)
+    folder = tmp_path / "flair-wml"
+    first = write_figures(tmp_path / "first.json", p07=0.3, p19=0.7)
+    package.write_model(tmp_path, folder, first, flair_only=True)
+    assert [need.name for need in load_card(folder).inputs] == ["FLAIR"]
+    before = (folder / "model.safetensors").read_bytes()
+    worse = write_figures(tmp_path / "worse.json", p07=0.4, p19=0.5)
+    with pytest.raises(BadInput, match=r"0\.450 .* 0\.500"):
+        package.write_model(tmp_path, folder, worse)
+    assert (folder / "model.safetensors").read_bytes() == before
+    package.write_model(tmp_path, folder, write_figures(tmp_path / "more.json", p07=0.5, p19=0.7))
+    kept = (folder / "model.safetensors").read_bytes()
+    package.rewrite_card(folder, first, "A longer run was worse.")
+    card = load_card(folder)
+    assert availability(card, folder) == (True, "")
+    assert (folder / "model.safetensors").read_bytes() == kept
+    assert card.training["refused"] == "A longer run was worse."
+    assert card.figures[0]["lesions_found_by_size"]["10 to 50 mm3"] == "1 of 3"
 
 
 def test_the_left_out_patient_is_left_out_everywhere():
@@ -308,6 +354,8 @@ def test_a_run_becomes_a_model_folder_the_application_accepts(source, tmp_path):
     folder = tmp_path / "flair-wml"
     package.write_model(tmp_path, folder, tmp_path / "figures.json")
     card = load_card(folder)
+    assert [need.name for need in card.inputs] == ["FLAIR", "T1w", "T2w"]
+    assert [need.name for need in card.required] == ["FLAIR"]
     assert availability(card, folder) == (True, "")
     assert card.figures[0]["baselines"]["A z-score, plain"] == 0.1
     network = load_run(tmp_path / "all")
