@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QPainter, QPixmap, QResizeEvent
+from PySide6.QtCore import QByteArray, Qt, QUrl, Signal
+from PySide6.QtGui import QColor, QDesktopServices, QPainter, QPixmap, QResizeEvent
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -21,7 +21,7 @@ from app.messages import counted
 from app.training_events import Done
 from app.training_report import Row, TrainingReport, read_report
 from app.windows.controls import allow, button, column, row, sentence
-from app.windows.theme import GAP, SMALL_GAP, set_role
+from app.windows.theme import DARK, SMALL_GAP, set_role
 from imaging.errors import BadInput
 
 FEW_PATIENTS = 10  #: below this an interval says little
@@ -69,10 +69,8 @@ class TrainingReportPage(QWidget):
         layout = column(self, margin=0)
         layout.addWidget(self.verdict)
         layout.addWidget(self.reason)
-        middle = row(self.table, self.picture, gap=2 * GAP)
-        middle.setStretch(0, 3)
-        middle.setStretch(1, 2)
-        layout.addLayout(middle, 1)
+        layout.addWidget(self.table, 5)
+        layout.addWidget(self.picture, 4)
         layout.addWidget(self.about)
         layout.addWidget(self.ended)
         buttons = row(self.again, 1, self.open, self.install, gap=SMALL_GAP)
@@ -126,7 +124,7 @@ class TrainingReportPage(QWidget):
         self.table.setVisible(bool(rows))
         self.about.setText(about_words(report) if report else "")
         path = report.picture if report is not None else None
-        self._picture = QSvgRenderer(str(path)) if path is not None else None
+        self._picture = QSvgRenderer(_dark(path)) if path is not None else None
         self.picture.setVisible(self._picture is not None and self._picture.isValid())
         self._scale()
 
@@ -170,7 +168,7 @@ class TrainingReportPage(QWidget):
         if size.isEmpty():
             return
         drawn = QPixmap(size)
-        drawn.fill(Qt.GlobalColor.transparent)
+        drawn.fill(QColor(DARK.panel))
         painter = QPainter(drawn)
         self._picture.render(painter)
         painter.end()
@@ -189,11 +187,20 @@ def verdict(end: Done, compared: bool) -> str:
 
 def about_words(report: TrainingReport) -> str:
     """What the figures rest on."""
-    words = f"Measured on {counted(report.n, 'patient')} that the network had not seen; "
-    words += "in brackets the 95 % interval by bootstrap over patients."
+    words = f"Measured on {counted(report.n, 'patient')} that the network had not seen"
+    bounded = any(one.new is not None and one.new.low is not None for one in report.rows)
+    words += "; in brackets the 95 % interval by bootstrap over patients." if bounded else "."
     if 0 < report.n < FEW_PATIENTS:
         words += " So few patients say little about the next one."
     return words
+
+
+def _dark(path: Path) -> QByteArray:
+    """The picture of a report in the colours of the window: it is made for white paper."""
+    text = path.read_text(encoding="utf-8")
+    for paper, window in (("#ffffff", DARK.panel), ("#2b2f33", DARK.text)):
+        text = text.replace(paper, window)
+    return QByteArray(text.encode())
 
 
 def _cell(text: str, strong: bool = False) -> QTableWidgetItem:

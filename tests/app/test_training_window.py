@@ -17,7 +17,7 @@ from app.training_events import Checked, Done, Failed, Note, Stage, Step, Stoppe
 from app.training_report import read_report
 from app.training_wish import TrainingWish, holds_training, stored_wish
 from app.windows.loss_curve import LossCurve, curve_words
-from app.windows.training_report_page import verdict
+from app.windows.training_report_page import TrainingReportPage, verdict
 from app.windows.training_window import TrainingWindow
 from app.workspace import Workspace
 from imaging.errors import BadInput
@@ -266,6 +266,24 @@ def test_a_report_points_to_no_file_elsewhere(tmp_path) -> None:
     path.write_text("[]")
     with pytest.raises(BadInput):
         read_report(path)
+
+
+def test_the_picture_of_a_report_is_drawn_for_a_dark_room(qtbot, tmp_path) -> None:
+    figure = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">'
+    figure += '<rect width="40" height="20" fill="#ffffff"/></svg>'
+    (tmp_path / "report.svg").write_text(figure)
+    report = {"n": 3, "new": {"dice": {"value": 0.5}}, "picture": "report.svg"}
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    page = TrainingReportPage()
+    qtbot.addWidget(page)
+    page.resize(800, 500)
+    page.show()
+    page.show_end(Done(report=str(tmp_path / "report.json")))
+    qtbot.wait(10)
+    assert page.picture.isVisible()
+    middle = page.picture.pixmap().toImage().pixelColor(20, 10)
+    assert middle.lightness() < 60
+    assert "interval" not in page.about.text()
 
 
 def test_without_an_old_model_nothing_is_called_better() -> None:
