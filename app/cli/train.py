@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from inference.training.own.choices import Choices
     from inference.training.own.progress import Speaker
 
-#: Exit code of a training that was stopped and can go on.
-STOPPED = 130
+#: Exit code of a training that was stopped and can go on (130 would be told as a failure).
+STOPPED = 4
 
 
 def train(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.errors import BadInput, ImagingError
-from inference.client import WorkerClient
+from inference.client import Patience, WorkerClient
 from inference.model import CLICK, DEVIATION, PRESENCE
 from inference.registry import InstalledModel
 from inference.training.own.case_check import check_cases, open_case, summary
@@ -18,6 +18,9 @@ from inference.training.own.progress import Speaker
 from inference.training.own.report import Report, write_report
 
 __all__ = ["evaluate"]
+
+#: Nobody sits and waits for a measurement; a busy computer must not spoil it.
+PATIENCE = Patience(beat_s=180.0, stall_s=900.0)
 
 
 def evaluate(
@@ -62,7 +65,7 @@ def evaluate(
     speaker.stage(card.name, 0.2, 0.78)
     rows: list[Judged] = []
     problems: list[str] = []
-    with WorkerClient(command) as client:
+    with WorkerClient(command, PATIENCE) as client:
         for number, note in enumerate(usable):
             speaker.inside(number / len(usable), f"Case {number + 1} of {len(usable)}")
             case = open_case(note.files, with_mask=note.files.answer is None)

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 __all__ = ["Speaker", "Stopped"]
@@ -49,10 +50,11 @@ class Speaker:
             threading.Thread(target=self._hear, name="stop", daemon=True).start()
 
     def _hear(self) -> None:
-        for line in sys.stdin:
-            if line.strip() == "stop":
-                self._stop.set()
-                return
+        with suppress(OSError, ValueError):  # nobody is there to say it
+            for line in sys.stdin:
+                if line.strip() == "stop":
+                    self._stop.set()
+                    return
 
     def stop(self) -> None:
         """End at the next step."""
