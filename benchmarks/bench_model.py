@@ -1,11 +1,12 @@
 """How long models take and how much memory: all installed ones, or one of them in detail.
 
 ``python -m benchmarks.bench_model`` prints a table of all models, each in a worker of its own, with
-its cost against the quick lesion model; ``--write`` puts seconds and memory into the cards.
-``--model ID`` prints one model in detail: whole head, Grad-CAM of one lesion and of all. Figures
-are the worker's own: wall seconds, processor seconds (all threads, user and system) and the peak of
-its resident memory since it started. With a real head in ``../shared/data`` that one is used, else
-the built-in phantom. Measure on an idle computer: other work makes the seconds longer.
+its cost against the quick lesion model; ``--write`` puts processor seconds (what a run takes on one
+idle core) and memory into the cards, with ``--model ID`` into that one only. ``--model ID`` alone
+prints one model in detail: whole head, Grad-CAM of one lesion and of all. Figures are the worker's
+own: wall seconds, processor seconds (all threads, user and system) and the peak of its resident
+memory since it started. With a real head in ``../shared/data`` that one is used, else the built-in
+phantom. Wall seconds need an idle computer; processor seconds hardly do.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Cost:
 
 
 def cost_of(model: InstalledModel, volume: Volume, repeats: int) -> Cost:
-    """The quickest of some warm runs of a model, in a worker of its own."""
+    """The cheapest of some warm runs of a model, in a worker of its own."""
     with WorkerClient() as client:
         runs = []
         for number in range(repeats + 1):
@@ -166,7 +167,7 @@ def cost_of(model: InstalledModel, volume: Volume, repeats: int) -> Cost:
             seconds = time.perf_counter() - begun
             runs.append((seconds, worker_cost(client.worker_pid or 0)[0] - before))
         peak = worker_cost(client.worker_pid or 0)[1]
-    seconds, cpu = min(runs[1:])
+    seconds, cpu = min(runs[1:], key=lambda pair: pair[1])
     return Cost(model.card.id, seconds, cpu, peak)
 
 
@@ -186,9 +187,8 @@ def write_cost(model: InstalledModel, cost: Cost) -> None:
     text = re.sub(r"\n*^\[cost\]\n(?:(?!\[).*\n?)*", "\n\n", text, flags=re.MULTILINE).rstrip()
     lines = (
         "[cost]",
-        f"cpu_seconds = {cost.seconds:.2f}",
-        f"cpu_threads = {cores()}",
-        f"processor_seconds = {cost.cpu_seconds:.2f}",
+        f"cpu_seconds = {cost.cpu_seconds:.2f}",
+        "cpu_threads = 1",
         f"peak_bytes = {round(cost.peak_mb * 2**20)}",
     )
     path.write_text(text + "\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
@@ -225,6 +225,9 @@ def main() -> None:
         all_models(volume, options.repeats, options.write)
         return
     model = find_model(options.model)
+    if options.write:
+        write_cost(model, cost_of(model, volume, options.repeats))
+        return
     print(f"{model.card.name} {model.card.version} on a {kind} head of {shape} voxels\n")
     print("| what | seconds | CPU-seconds | worker peak MB |\n| --- | --- | --- | --- |")
     for row in rows(model, volume, options.repeats):

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from app.cli.output import Output
+from app.messages import counted
 from inference.model import CLICK, DEVIATION, LESIONS, PRESENCE, TISSUE
 from inference.registry import InstalledModel, installed_models, user_folder
 
@@ -60,7 +61,8 @@ def cost_words(cost: Mapping[str, Any]) -> str:
     """What a run on a whole head costs, as measured; says so where nobody measured."""
     if not cost:
         return "not measured"
-    words = f"{float(cost['cpu_seconds']):.1f} s on {int(cost.get('cpu_threads', 1))} CPU threads"
+    threads = int(cost.get("cpu_threads", 1))
+    words = f"{float(cost['cpu_seconds']):.1f} s on {counted(threads, 'CPU core')}"
     peak = cost.get("peak_bytes")
     return words if peak is None else f"{words}, {float(peak) / 2**30:.1f} GB of memory"
 

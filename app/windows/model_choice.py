@@ -9,6 +9,7 @@ from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QColor, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QSizePolicy
 
+from app.messages import counted
 from app.windows.theme import DARK
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def task_of(card: ModelCard) -> str:
 
 
 def cost_words(cost: Mapping[str, object], members: int = 0) -> str:
-    """What one whole head costs, as measured: ``"About 3 s on 2 CPU threads, 1.2 GB"``."""
+    """What one whole head costs, as measured: ``"About 3 s a head on 1 CPU core, 1.2 GB …"``."""
     parts = []
     seconds, threads, peak = (cost.get(k) for k in ("cpu_seconds", "cpu_threads", "peak_bytes"))
     if isinstance(seconds, int | float):
-        where = f" on {threads} CPU threads" if isinstance(threads, int) else " on the CPU"
+        where = f" on {counted(threads, 'CPU core')}" if isinstance(threads, int) else " on the CPU"
         amount = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
         parts.append(f"about {amount} s a head{where}")
     if isinstance(peak, int | float):

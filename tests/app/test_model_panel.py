@@ -195,9 +195,9 @@ def test_models_stand_under_their_task_and_a_heading_is_no_model(panel) -> None:
 
 def test_what_a_run_costs_is_seen_before_it(panel) -> None:
     panel.set_models([InstalledModel(card, Path(card.id)) for card in MANY])
-    assert panel.cost.text() == "About 2.2 s a head on 2 CPU threads."
+    assert panel.cost.text() == "About 2.2 s a head on 2 CPU cores."
     panel.model.setCurrentIndex(panel.model.findData("thorough"))
-    expected = "Asks 2 models, about 12 s a head on 2 CPU threads, 1.5 GB of memory."
+    expected = "Asks 2 models, about 12 s a head on 2 CPU cores, 1.5 GB of memory."
     assert panel.cost.text() == expected
 
 

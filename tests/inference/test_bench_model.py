@@ -11,7 +11,7 @@ def test_a_measured_cost_replaces_the_one_before(model_copy):
     before = load_card(model_copy)
     model = InstalledModel(before, model_copy)
     for seconds in (3.0, 2.5):
-        write_cost(model, Cost(before.id, seconds, 4.25, 812.0))
+        write_cost(model, Cost(before.id, 9.0, seconds, 812.0))
     after = load_card(model_copy)
     assert after.cost["cpu_seconds"] == 2.5
     assert after.cost["peak_bytes"] == 812 * 2**20
