@@ -28,7 +28,7 @@ from imaging.geometry import Box
 from inference.model import Found, Prepared, Report, SourceImage
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.plugins.whole_head import WholeHead, softmax
-from inference.preprocess import to_model_grid
+from inference.preprocess import HEAD_LEVEL, to_model_grid
 
 __all__ = [
     "BrainTissue",
@@ -57,6 +57,8 @@ FAR = 16.0
 ROUNDS = 25
 ORDERS = ((0, 1, 2), (2, 1, 0), (0, 2, 1))
 """Place of fluid, grey and white matter from dark to bright: T1w; T2w and PD; FLAIR."""
+LEAST_GAP = 0.08
+"""On FLAIR grey matter is brighter than white matter by this share of its brightness at least."""
 DEPTH_MM = (2.0, 4.0, 7.0, 11.0, 16.0, 23.0)
 DEPTH_PRIOR = np.array(
     [
@@ -74,15 +76,19 @@ heads of `inference.training.anatomy_cases`, rounded."""
 
 
 def head_units(image: Tensor) -> Tensor:
-    """Brightness of a whole head: background 0, its 99th percentile 1; ends at 1.5.
+    """Brightness of a whole head: background 0, the median of what is no background 0.6; to 1.8.
 
     Parameters
     ----------
     image : Tensor, shape (k, j, i)
         Any unit.
     """
-    low, high = _percentiles(image.flatten(), 0.01, 0.99)
-    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1.5)
+    values = image.flatten()
+    sample = values[:: max(1, values.numel() // SAMPLES)].float()
+    low, high = torch.quantile(sample, torch.tensor([0.01, 0.99]))
+    head = sample[sample > low + HEAD_LEVEL * (high - low)]
+    middle = head.median() if head.numel() else high
+    return (0.6 * (image - low) / (middle - low).clamp(min=1e-6)).clamp(0, 1.8)
 
 
 @dataclass(frozen=True)
@@ -145,6 +151,11 @@ def fitted_classes(image: np.ndarray, brain: np.ndarray, spacing_mm: float) -> C
     start = means[by_brightness[list(chosen)]]
     _, means, spreads = _mixture(values, start, least, prior)
     (a, b, c), (d, e, f) = means.tolist(), spreads.tolist()
+    if a < min(b, c) and abs(b - c) < LEAST_GAP * (b - low):
+        # Dark fluid and hardly any contrast besides: a FLAIR, whose grey and white matter melted
+        # into one class. They are told apart by what is usual.
+        middle, gap = (b + c) / 2, LEAST_GAP * ((b + c) / 2 - low)
+        b, c, e, f = middle + gap / 2, middle - gap / 2, min(e, f), min(e, f)
     return Classes((a, b, c), (d, e, f))
 
 
@@ -166,12 +177,6 @@ def _mixture(
         if prior is None:
             weight = (total / total.sum())[:, None]
     return share, means, spreads
-
-
-def _percentiles(values: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
-    sample = values[:: max(1, values.numel() // SAMPLES)].float()
-    found = torch.quantile(sample, torch.tensor([low, high]))
-    return found[0], found[1]
 
 
 class TwoStages(nn.Module):

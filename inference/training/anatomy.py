@@ -1,6 +1,6 @@
 """Train the brain and tissue networks on made-up heads.
 
-``python -m inference.training.anatomy --stage brain --out DIR --minutes 8`` trains the coarse
+``python -m inference.training.anatomy --stage brain --out DIR --minutes 12`` trains the coarse
 network that finds the brain, ``--stage tissue`` the fine one that tells fluid, grey and white
 matter apart inside it. ``--piece 6`` stops after six minutes and ``--resume`` goes on; the learning
 rate follows the share of the minutes already spent, so a run always ends annealed.
@@ -26,7 +26,7 @@ __all__ = ["AnatomyTrainer", "anatomy_loss"]
 
 RATE, WEIGHT_DECAY, WARMUP, CLIP = 3e-3, 1e-2, 30, 1.0
 AVERAGE = 0.99
-SETTLE = 0.6
+SETTLE = 0.4
 """From this share of the run on, batch normalisation keeps its averaged statistics."""
 MEMORY = 60
 """Examples kept to be used again, mirrored and in another brightness."""
@@ -190,7 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stage", choices=sorted(STAGES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--minutes", type=float, default=9.0, help="CPU-minutes of the whole run")
+    parser.add_argument("--minutes", type=float, default=12.0, help="CPU-minutes of the whole run")
     parser.add_argument("--piece", type=float, default=1e9, help="stop after so many CPU-minutes")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)

@@ -119,15 +119,15 @@ class HeadMaker:
 
     def sample(self) -> Example:
         """Make one example."""
+        image, shares, distance = self._head()
+        if self.stage.name == "brain":
+            return Example(head_units(image)[None], (distance < 0).float())
         for _ in range(TRIES):
-            image, shares, distance = self._head()
-            if self.stage.name == "brain":
-                return Example(head_units(image)[None], (distance < 0).float())
-            label = torch.cat([(1 - shares.sum(0)).clamp(min=0)[None], shares]).argmax(0)
-            label = torch.where(distance < 0, label.clamp(min=1), label * (distance < 1.5))
+            label = _labels(shares, distance)
             if all(int((label == n).sum()) >= LEAST_VOXELS for n in (1, 2, 3)):
                 break
-        guess = self._guess(distance)
+            image, shares, distance = self._head()
+        label, guess = _labels(shares, distance), self._guess(distance)
         return Example(class_channels(image, guess, _classes(self.rng, image, label)), label)
 
     def _head(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -189,6 +189,12 @@ class HeadMaker:
             spots = spots * (shares[2] if rng.random() < 0.6 else shares[1] + shares[2])
             image += spots * (rng.uniform(0, 1.4) - image)
         return image
+
+
+def _labels(shares: Tensor, distance: Tensor) -> Tensor:
+    """The largest share in every voxel; in the brain never "outside", away from it always."""
+    label = torch.cat([(1 - shares.sum(0)).clamp(min=0)[None], shares]).argmax(0)
+    return torch.where(distance < 0, label.clamp(min=1), label * (distance < 1.5))
 
 
 def _classes(rng: np.random.Generator, image: Tensor, label: Tensor) -> Classes:

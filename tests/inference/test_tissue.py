@@ -80,6 +80,14 @@ def test_the_order_of_the_tissues_is_found_for_any_sequence(levels, gain):
     np.testing.assert_allclose(np.array(found.means) / gain, levels, atol=0.05)
 
 
+def test_melted_grey_and_white_matter_of_a_flair_are_told_apart():
+    tissue, image = big_brain((0.15, 0.72, 0.71))
+    found = fitted_classes(image.astype(np.float32), tissue > 0, 2.0)
+    assert found.means[0] == pytest.approx(0.15, abs=0.05)
+    assert 0.72 < found.means[1] < 0.76
+    assert 0.66 < found.means[2] < 0.70
+
+
 def test_what_the_second_network_sees_is_the_same_for_two_sequences():
     tissue, first = big_brain((0.2, 0.6, 0.9))
     _, second = big_brain((1.1, 0.6, 0.3))
