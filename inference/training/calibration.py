@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from inference.plugins.planes import DIRECTIONS, plane_probability
 from inference.plugins.unet import UNet
 from inference.preprocess import normalise, to_model_grid, to_source_grid
 from inference.training import cases
-from inference.training.cases import FOLDS, anatomies, lesion_bank, load_labelled
+from inference.training.cases import FOLDS, IMAGE_PATIENTS, lesion_bank, load_labelled
 from inference.training.evaluate import (
     MIN_VOLUME_MM3,
     compare,
@@ -42,14 +42,15 @@ from inference.training.evaluate import (
     voxel_dice,
 )
 from inference.training.evaluate_planes import THRESHOLD, Quiet, shipped_planes
-from inference.training.synthesis import Synthesiser
+from inference.training.plane_data import BANK_PATIENTS, plane_volumes
+from inference.training.synthesis import Patch, Synthesiser
 
 __all__ = ["Calibration", "Case", "fit", "made_up", "patient_case"]
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-HEADS = 6
+HEADS = 5
 """Made-up heads for each calibration."""
 SHAPE = (96, 128, 112)
 VOXELS = 60_000
@@ -69,12 +70,15 @@ class Case:
         Lesions.
     known : ndarray
         Where the truth is known.
+    plane : ndarray or None
+        The last answer on the model grid: it is the same for all folds.
     """
 
     name: str
     answers: tuple[Array, ...]
     gold: Mask
     known: Mask
+    plane: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -89,17 +93,22 @@ class Calibration:
         return calibrated(answers, self.slope, self.offset)
 
 
-def answers(volumes: UNet, planes: UNet, image: Array) -> tuple[Array, ...]:
+def answers(
+    volumes: UNet, planes: UNet, image: Array, plane: Array | None = None
+) -> tuple[Array, ...]:
     """Probabilities of all members on one normalised head.
 
     Parameters
     ----------
     image : ndarray, shape (inputs, k, j, i)
         FLAIR first; missing channels are zeros.
+    plane : ndarray, optional
+        The answer of the planes, where it is known already.
     """
     report: Report = Quiet()
     turned = np.ascontiguousarray(image[..., ::-1])
-    plane = plane_probability(planes, image[0], tuple(DIRECTIONS), report)[0]
+    if plane is None:
+        plane = plane_probability(planes, image[0], tuple(DIRECTIONS), report)[0]
     return _volume(volumes, image), _volume(volumes, turned)[..., ::-1], plane
 
 
@@ -115,25 +124,44 @@ def _channels(network: UNet, flair: Array) -> Array:
     return image
 
 
-def patient_case(patient: str, volumes: UNet, planes: UNet) -> Case:
-    """A labelled patient, FLAIR alone, on the grid of the image."""
+def patient_case(patient: str, volumes: UNet, planes: UNet, plane: Array | None = None) -> Case:
+    """A labelled patient, FLAIR alone, on the grid of the image.
+
+    Parameters
+    ----------
+    plane : ndarray, optional
+        What the planes say, where it is known already.
+    """
     case = load_labelled(patient)
     model, grid = to_model_grid(case.flair, case.affine, multiple=volumes.multiple)
-    found = answers(volumes, planes, _channels(volumes, normalise(model)))
+    found = answers(volumes, planes, _channels(volumes, normalise(model)), plane)
     back = tuple(to_source_grid(np.ascontiguousarray(a), grid) for a in found)
-    return Case(patient, back, case.gold, np.ones(case.gold.shape, bool))
+    known = np.ones(case.gold.shape, bool)
+    return Case(patient, back, case.gold, known, found[-1])
 
 
-def made_up(
-    fold: str, volumes: UNet, planes: UNet, count: int = HEADS, seed: int = 900
+def made_up(count: int = HEADS, seed: int = 900) -> list[Patch]:
+    """Heads of the training generator with another seed than training used.
+
+    Made of the template and of raw heads; the planted lesions are those of 18 patients. Neither
+    measured patient is in them, so that all folds may use the same ones.
+    """
+    _, volumes = plane_volumes()
+    shares = {"template": 0.5, "head": 0.5}
+    source = Synthesiser(volumes, lesion_bank(BANK_PATIENTS), seed, shares)
+    return [source.sample(SHAPE) for _ in range(count)]
+
+
+def head_cases(
+    heads: Sequence[Patch], volumes: UNet, planes: UNet, before: Sequence[Case] = ()
 ) -> list[Case]:
-    """Heads of the training generator with another seed than training used."""
-    source = Synthesiser(anatomies(FOLDS[fold]), lesion_bank(FOLDS[fold].bank), seed)
+    """What the members say about made-up heads; the planes' part is taken from ``before``."""
     result = []
-    for number in range(count):
-        patch = source.sample(SHAPE)
-        found = answers(volumes, planes, _channels(volumes, patch.image))
-        result.append(Case(f"made up {number}", found, patch.label > 0.5, patch.weight > 0))
+    for number, head in enumerate(heads):
+        plane = before[number].plane if before else None
+        found = answers(volumes, planes, _channels(volumes, head.image), plane)
+        case = Case(f"made up {number}", found, head.label > 0.5, head.weight > 0, found[-1])
+        result.append(case)
     return result
 
 
@@ -181,26 +209,26 @@ def measured(chance: Array, case: Case) -> dict[str, Any]:
 
 def _finding_error(chance: Array, mask: Mask, gold: Mask) -> float:
     """Calibration error over findings: mean probability of each against whether it is a lesion."""
-    said, true = _findings(mask, gold, lambda part: float(chance[part].mean()))
+    said, true = _findings(mask, gold, chance)
     if not len(said):
         return 0.0
     place = np.minimum((said * 5).astype(int), 4)
-    gaps = [abs(said[place == n].mean() - true[place == n].mean()) * (place == n).sum()
-            for n in np.unique(place)]  # fmt: skip
+    gaps = [
+        abs(said[place == n].mean() - true[place == n].mean()) * (place == n).sum()
+        for n in np.unique(place)
+    ]
     return float(np.sum(gaps) / len(said))
 
 
 def _findings(
-    mask: Mask, gold: Mask, score: Callable[[Any], float]
+    mask: Mask, gold: Mask, values: Array
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """A score of every 26-connected finding, and whether it touches a lesion."""
+    """Mean value of every 26-connected finding, and whether it touches a lesion."""
     pieces, count = cases.components(mask)
-    scores, true = [], []
-    for number in range(1, count + 1):
-        part = pieces == number
-        scores.append(score(part))
-        true.append(bool(gold[part].any()))
-    return np.array(scores), np.array(true, bool)
+    size = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
+    total = np.bincount(pieces.ravel(), values.ravel(), count + 1)[1:]
+    touched = np.bincount(pieces[gold], minlength=count + 1)[1:] > 0
+    return total / np.maximum(size, 1), touched
 
 
 def uncertainty_report(calibration: Calibration, case: Case) -> dict[str, Any]:
@@ -222,7 +250,7 @@ def uncertainty_report(calibration: Calibration, case: Case) -> dict[str, Any]:
     mask = drop_small(chance > THRESHOLD, 1.0, MIN_VOLUME_MM3)
     result: dict[str, Any] = {}
     for name, uncertain in maps.items():
-        scores, true = _findings(mask, case.gold, lambda part, u=uncertain: float(u[part].mean()))
+        scores, true = _findings(mask, case.gold, uncertain)
         result[name] = {
             "findings_true": int(true.sum()),
             "findings_false": int((~true).sum()),
@@ -258,13 +286,20 @@ def _retention(uncertain: Array, mask: Mask, gold: Mask) -> float:
     return float(np.mean(errors))
 
 
-def fold_report(fold: str, volumes: UNet, planes: UNet) -> dict[str, Any]:
-    """Everything about one left-out patient."""
-    training = [patient_case(p, volumes, planes) for p in FOLDS[fold].images]
-    heads = made_up(fold, volumes, planes)
-    calibration = fit([*heads[: HEADS // 2 + 1], *training])
-    left_out = patient_case(fold, volumes, planes)
-    result: dict[str, Any] = {"case": fold, "threshold": THRESHOLD, **asdict(calibration)}
+def fold_report(left_out: Case, training: Sequence[Case], heads: Sequence[Case]) -> dict[str, Any]:
+    """Everything about one left-out patient.
+
+    Parameters
+    ----------
+    left_out : Case
+        With the network of volumes that never saw the patient.
+    training : sequence of Case
+        The other patients, with the same network.
+    heads : sequence of Case
+        Made-up heads; the last two are not fitted on.
+    """
+    calibration = fit([*heads[:-2], *training])
+    result: dict[str, Any] = {"case": left_out.name, "threshold": THRESHOLD, **asdict(calibration)}
     for name, answer in zip(MEMBERS, left_out.answers, strict=True):
         result[name] = measured(answer, left_out)
     both = left_out.answers[:2]
@@ -275,7 +310,7 @@ def fold_report(fold: str, volumes: UNet, planes: UNet) -> dict[str, Any]:
     result["heads_not_fitted_on"] = [
         {"head": head.name, "before": measured(Calibration().of(head.answers), head)}
         | {"after": measured(calibration.of(head.answers), head)}
-        for head in heads[HEADS // 2 + 1 :]
+        for head in heads[-2:]
     ]
     return result
 
@@ -297,13 +332,24 @@ def main() -> None:
     def volumes(name: str) -> UNet:
         return load_volumes(given.runs / name) if given.runs else shipped_network(name)
 
-    left_out = [n for n in FOLDS if n != "all"]
-    folds = [fold_report(name, volumes(name), planes) for name in left_out]
-    network = volumes("all")
-    everything = made_up("all", network, planes)
-    everything += [patient_case(p, network, planes) for p in FOLDS["all"].images]
-    result = {"folds": folds, "shipped": asdict(fit(everything))}
-    print(json.dumps(result, indent=1))
+    heads = made_up()
+    patients: dict[str, Case] = {}
+    made: list[Case] = []
+    folds, shipped = [], Calibration()
+    for fold, parts in FOLDS.items():
+        network = volumes(fold)
+        made = head_cases(heads, network, planes, made)
+        for name in IMAGE_PATIENTS:
+            before = patients[name].plane if name in patients else None
+            patients[name] = patient_case(name, network, planes, before)
+        training = [patients[p] for p in parts.images]
+        if fold in patients:
+            folds.append(fold_report(patients[fold], training, made))
+            print(json.dumps(folds[-1], indent=1), flush=True)
+        else:
+            shipped = fit([*made, *training])
+    result = {"folds": folds, "shipped": asdict(shipped)}
+    print(json.dumps(result["shipped"]))
     if given.out:
         given.out.write_text(json.dumps(result, indent=1), encoding="utf-8")
 

@@ -124,6 +124,8 @@ def write_planes(run: Path, figures: Mapping[str, Any], root: Path = MODELS) -> 
             "interval, no claim about another scanner or hospital.",
             "No real labelled lesion of multiple sclerosis was in its training: lesions were "
             "planted, and only the bright parts of acute infarcts are real.",
+            "Low lesion load in a young brain is over-marked: insula, cingulum and caudate are "
+            "taken for lesion, since it learnt cortex from old brains.",
             "It sees one plane at a time: a vessel or a fold cut across may look like a lesion.",
             "Bright parts of an infarct are marked too; it does not tell one from the other.",
         ],
@@ -180,6 +182,8 @@ def write_infarct(run: Path, figures: Mapping[str, Any], root: Path = MODELS) ->
             "The truth was drawn on diffusion: bright chronic lesions outside it count as false, "
             "and infarcts that are not bright on FLAIR count as missed.",
             "Infarcts of fewer than 200 pixels are mostly missed; see the figures by size.",
+            "One plane in three without an infarct has something marked; confluent old lesions of "
+            "white matter are taken for infarct, also in multiple sclerosis.",
             "It was not trained to tell an infarct from other bright lesions that are not planted "
             "ones: large old lesions are often marked.",
         ],

@@ -25,7 +25,7 @@ from inference.training.cases import load_labelled
 from inference.training.evaluate import MIN_VOLUME_MM3, drop_small, shipped_network
 from inference.training.evaluate_planes import MODELS, THRESHOLD, shipped_planes
 from inference.training.infarct_probe import drop_specks, plane_chance
-from inference.training.lesion_pictures import HIT, MISSED, WRONG, row, save
+from inference.training.lesion_pictures import HIT, MISSED, WRONG, row
 from inference.training.plane_data import StrokePlanes
 
 __all__ = ["draw_infarcts", "draw_thorough"]
@@ -96,6 +96,13 @@ def draw_thorough(folds: Mapping[str, Calibration]) -> Picture:
         }
         rows.append(row(image, shades, choose))
     return np.concatenate(rows)
+
+
+def save(picture: Picture, path: Path) -> None:
+    """A PNG of few colours."""
+    from PIL import Image
+
+    Image.fromarray(picture).quantize(40).save(path, optimize=True)
 
 
 def main() -> None:
