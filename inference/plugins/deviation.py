@@ -32,9 +32,13 @@ LEAST_SPREAD = 0.01
 """Smaller spreads (normalised units) are rounding, not anatomy."""
 PASSES = 2
 """How often the head is repainted: one pass leaves a fifth of a lesion."""
+BRAIN_ML = (600.0, 2200.0)
+"""A brain outside these limits was not recognised (a child's is never asked about)."""
+STRIPPED_ML, SCALP_MM = 1900.0, 14.0
+"""A head smaller than this is a stripped brain; else so much of its outside is no brain."""
 RIM_MM = 2.0
 """The outermost part of the brain is not judged: cut edges differ always."""
-MIRROR_LEAST = 0.7
+MIRROR_LEAST = 0.5
 """Correlation of the brain with its mirror image below which sides are not compared."""
 
 
@@ -82,7 +86,10 @@ class Deviation(WholeHead):
         """Map, picture of normal, and what is to be said about the study."""
         coarse = halved(prepared.array)
         output = self.logits(coarse[None], report)
-        deviation, brain = measured(output)
+        brain, known = brain_or_inside(coarse, output[1])
+        if not known:
+            report.note("The brain was not recognised; the map covers the inside of the head.")
+        deviation = measured(output, brain)
         mirrored, symmetry = asymmetry(coarse, brain)
         facts = _facts(deviation, mirrored, symmetry, brain, self.card.threshold)
         for sentence in _warnings(facts):
@@ -116,29 +123,41 @@ def doubled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return fine[0, 0].numpy()
 
 
-def measured(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Deviation in spreads, with its sign, and the brain.
+def measured(output: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Deviation in spreads, with its sign: positive where the image is brighter than normal.
 
     Parameters
     ----------
     output : ndarray, shape (2, k, j, i)
         What is to be added to the image, and the logit of brain.
-
-    Returns
-    -------
-    deviation : ndarray
-        Positive where the image is brighter than normal; 0 outside the brain.
-    brain : ndarray of bool
+    brain : ndarray of bool, shape (k, j, i)
+        Outside it, and at its rim, the answer is 0.
     """
-    brain = brain_of(output[1])
     inner = inside(brain)
     spread = 1.4826 * float(np.median(np.abs(output[0][inner]))) if inner.any() else 1.0
     ratio = -output[0] / max(spread, LEAST_SPREAD)
-    return np.where(inner, ratio, 0).astype(np.float32), brain
+    return np.where(inner, ratio, 0).astype(np.float32)
+
+
+def brain_or_inside(image: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The brain at 2 mm, and whether the network recognised it.
+
+    Where its size cannot be that of a brain, the inside of the head is taken instead; nothing
+    where the image shows no head.
+    """
+    brain = brain_of(logit)
+    if BRAIN_ML[0] <= brain.sum() * 0.008 <= BRAIN_ML[1]:
+        return brain, True
+    head = brain_of(image + 0.9)
+    if head.sum() * 0.008 < BRAIN_ML[0]:
+        return np.zeros(image.shape, bool), False
+    if head.sum() * 0.008 > STRIPPED_ML:
+        head = np.asarray(ndimage.distance_transform_edt(head) * 2 > SCALP_MM, bool)
+    return head, False
 
 
 def brain_of(logit: np.ndarray) -> np.ndarray:
-    """The largest piece of what the network takes for brain, holes filled."""
+    """The largest piece of what is above 0, holes filled."""
     pieces, count = ndimage.label(ndimage.binary_opening(logit > 0))
     if not count:
         return np.zeros(logit.shape, bool)

@@ -1,7 +1,7 @@
 """Does this head hold white-matter lesions at all? A small residual network of MONAI.
 
-It sees the whole head at 2 mm, and beside it what the restoring network of the deviation model
-would take out, and gives one number, which is then calibrated. The last average of MONAI's
+It sees the whole head at 4 mm, and beside it what the restoring network of the deviation model
+would take out at 2 mm, and gives one number, which is then calibrated. The last average of MONAI's
 network is a soft maximum here: one small lesion must not drown in a healthy head.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional
 
 from inference.devices import CPU, Step, climb_down, ladder
 from inference.model import Found, Prepared, Report
@@ -27,7 +28,7 @@ from inference.plugins.whole_head import WholeHead, sigmoid
 __all__ = ["ARCHITECTURE", "Presence", "SoftMaximum", "Sorter", "folded_sorter", "verdict"]
 
 ARCHITECTURE = "monai:ResNet"
-LAYERS = {"fine": "net.layer2", "coarse": "net.layer3"}
+LAYERS = {"fine": "net.layer1", "coarse": "net.layer2"}
 """Submodules to explain at: places of 8 and of 16 mm."""
 STRANGE = 5.0
 """What the restoring network takes out is shown to the residual network so many times enlarged."""
@@ -64,17 +65,25 @@ class Sorter(nn.Module):
         self.net = build(ARCHITECTURE, arguments)
         self.net.avgpool = SoftMaximum()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logit ``(n, 1)`` for heads ``(n, 1, k, j, i)`` at 2 mm."""
+    def seen(self, x: torch.Tensor) -> torch.Tensor:
+        """What the residual network gets of heads ``(n, 1, k, j, i)`` at 2 mm: two maps at 4 mm.
+
+        The head averaged, and the most that the restoring network takes out of each cell.
+        """
         with torch.no_grad():
             output = self.restorer(x)
             strange = -STRANGE * output[:, :1] * torch.sigmoid(output[:, 1:])
-        return self.net(torch.cat([x, strange.clamp(-2, 3)], 1))
+            most = functional.max_pool3d(strange.clamp(-2, 3), 2)
+            return torch.cat([functional.avg_pool3d(x, 2), most], 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logit ``(n, 1)`` for heads ``(n, 1, k, j, i)`` at 2 mm."""
+        return self.net(self.seen(x))
 
 
 def folded_sorter(network: Sorter) -> Sorter:
     """Fold the normalisation of the residual network into its convolutions, in place."""
-    folded(network.net, (1, 2, 48, 48, 48))
+    folded(network.net, (1, 2, 32, 32, 32))
     return network.requires_grad_(False).eval()
 
 

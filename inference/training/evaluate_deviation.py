@@ -9,6 +9,7 @@ for `inference.training.package_deviation`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from inference.plugins.deviation import (
     SCALE,
     Restored,
     asymmetry,
+    brain_or_inside,
     doubled,
     halved,
     inside,
@@ -36,6 +38,8 @@ from inference.training.whole_heads import LEFT_OUT, Pool, load_pool
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+RESTORED = 16
+"""Heads on which is measured how much of what was planted is taken out."""
 
 
 def network_of(run: Path) -> tuple[Restored, dict[str, Any]]:
@@ -68,7 +72,8 @@ def fit_threshold(network: Restored, pool: Pool) -> dict[str, float]:
         if gold.sum() < 20:
             continue
         picture = lit(rng, head, share)
-        deviation, _ = measured(output_of(network, picture))
+        output = output_of(network, picture)
+        deviation = measured(output, brain_or_inside(picture, output[1])[0])
         dices.append([_dice(np.abs(deviation) > t, gold) for t in steps])
     mean = np.mean(dices, 0)
     best = int(np.argmax(mean))
@@ -83,7 +88,7 @@ def restoration_figures(network: Restored, pool: Pool) -> dict[str, float]:
     """How much of what was planted is taken out again, and what is changed elsewhere."""
     rng = np.random.default_rng(6)
     there, back, elsewhere = [], [], []
-    for head in pool:
+    for head in itertools.islice(pool, RESTORED):
         image, changed = plant(rng, head)
         normal = image + output_of(network, image)[0]
         planted = (changed > 0.5) & head.brain
@@ -111,7 +116,8 @@ class Answer:
         fine = normalise(model)
         coarse = halved(fine)
         output = output_of(network, coarse)
-        self.spreads, self.brain = measured(output)
+        self.brain, self.recognised = brain_or_inside(coarse, output[1])
+        self.spreads = measured(output, self.brain)
         self.mirrored, self.symmetry = asymmetry(coarse, self.brain)
         self.coarse, self.normal = coarse, coarse + np.where(self.brain, output[0], 0)
         self.grid = grid
@@ -128,7 +134,7 @@ def patient_figures(
     case = cases.load_labelled(patient)
     voxels = case.flair
     if sequence != "FLAIR":
-        file = cases._mni_file(patient, sequence)
+        file = cases.mni_file(patient, sequence)
         voxels = np.asarray(cases.read_nifti(file)[0], np.float32)
     answer = Answer(network, voxels, case.affine)
     brain = ndimage.binary_fill_holes(ndimage.binary_closing(voxels > 3, iterations=2))
@@ -154,6 +160,7 @@ def patient_figures(
         "dice_fixed_brighter": round(
             _dice(scores["deviation, brighter only"] > threshold, case.gold), 3
         ),
+        "brain_recognised": answer.recognised,
         "brain_dice": round(_dice(answer.inner, ndimage.binary_erosion(brain, iterations=2)), 3),
         "mirror_correlation": round(answer.symmetry, 3),
     }
@@ -188,6 +195,7 @@ def false_alarms(network: Restored, threshold: float) -> list[dict[str, Any]]:
                 "head": name,
                 "note": note,
                 "brain_ml": round(answer.brain_ml),
+                "brain_recognised": answer.recognised,
                 "marked_ml": round(float(marked.sum()) * ml, 2),
                 "brighter_ml": round(float((marked & (answer.signed > 0)).sum()) * ml, 2),
                 "share_of_brain": round(float(marked.sum()) * ml / max(answer.brain_ml, 1), 4),

@@ -26,7 +26,7 @@ from inference.training.synthesis import lesion_free_brain
 from inference.training.whole_heads import LEFT_OUT, Pool, load_pool
 
 Array = npt.NDArray[np.float32]
-DOSES_ML = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+DOSES_ML = (0.3, 1.0, 3.0, 10.0)
 MULTIPLE = 32
 
 

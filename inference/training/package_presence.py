@@ -150,6 +150,22 @@ def _card_figures(figures: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def as_markdown(figures: dict[str, Any]) -> str:
+    """The tables of the documentation."""
+    lines = ["| planted load | made-up heads | called present (95 % interval) |", "|---|---|---|"]
+    lines += [
+        f"| {row['dose_ml']:g} ml | {row['heads']} | {row['called_present']:.0%} "
+        f"({row['low']:.0%} to {row['high']:.0%}) |"
+        for row in figures["dose_response"]
+    ]
+    lines += ["", "| head | truth | probability | |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['head']} | {row['truth']} | {row['probability']:.2f} | {row['part']} |"
+        for row in figures["real"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def draw(figures: dict[str, Any], path: Path) -> None:
     """Share of heads called present by planted load."""
     import matplotlib
@@ -184,9 +200,12 @@ def main() -> None:
     parser.add_argument("--figures", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--table", type=Path, help="tables of the documentation, Markdown")
     given = parser.parse_args()
     figures = json.loads(given.figures.read_text(encoding="utf-8"))
     print(write_package(given.weights, figures, given.folder))
+    if given.table:
+        given.table.write_text(as_markdown(figures), encoding="utf-8")
     if given.picture:
         draw(figures, given.picture)
 

@@ -1,21 +1,20 @@
 """Train the small classifier that says whether a head FLAIR holds white-matter lesions at all.
 
-``python -m inference.training.presence --pool DIR --restorer DIR --out DIR --budget 5 --minutes 6``
+``python -m inference.training.presence --pool DIR --restorer DIR --out DIR --budget 4 --minutes 6``
 trains a piece (`inference.training.small_run`); the pool comes from
 `inference.training.whole_heads`, the restoring network from a run of
 `inference.training.deviation`.
 
-Each step sees one head twice: as it is, and with lesions planted; load, brightness and number
+Each example is one head twice: as it is, and with lesions planted; load, brightness and number
 vary from far below what a reader would see to far above. Look-alikes (bright spots at the rim of
-the brain) are put into both, so only the lesions tell the two apart. While it learns, an extra
-output, which does not ship, says of every 8 mm cell whether a lesion is in it.
+the brain) are put into both, so only the lesions tell the two apart. What the restoring network
+shows of each pair is made once and kept beside the checkpoint.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional
 
-from inference.plugins.presence import LAYERS, Sorter
+from inference.plugins.presence import Sorter
 from inference.plugins.unet import UNet
 from inference.training.deviation import load_restorer
 from inference.training.small_run import CHECKPOINT, Plan, SmallRun
@@ -39,7 +38,7 @@ from inference.training.whole_heads import (
     through_slices,
 )
 
-__all__ = ["ARGUMENTS", "Pairs", "lesion_load", "load_classifier", "thinned"]
+__all__ = ["ARGUMENTS", "Pairs", "examples", "lesion_load", "load_classifier", "pair", "thinned"]
 
 Array = npt.NDArray[np.float32]
 ARGUMENTS: dict[str, Any] = {
@@ -47,7 +46,7 @@ ARGUMENTS: dict[str, Any] = {
     "outputs": 1,
     "block": "basic",
     "layers": [1, 1, 1, 1],
-    "block_inplanes": [12, 24, 48, 64],
+    "block_inplanes": [12, 16, 24, 32],
     "conv1_t_size": 3,
     "conv1_t_stride": 2,
     "no_max_pool": True,
@@ -103,93 +102,82 @@ def _lookalikes(rng: np.random.Generator, head: Head) -> Array:
     return light.astype(np.float32)
 
 
+def pair(rng: np.random.Generator, head: Head) -> tuple[Array, Array, float]:
+    """A head without and with lesions, and their load in ml."""
+    share = head.lesions[int(rng.integers(len(head.lesions)))]
+    wanted = float(np.exp(rng.uniform(np.log(0.2), np.log(40))))
+    chosen = thinned(rng, share, wanted)
+    if lesion_load(chosen) < LEAST_ML:
+        chosen = share
+    spots = _lookalikes(rng, head)
+    gain, lift = rng.normal(1, 0.05), rng.normal(0, 0.02)
+    flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
+    pictures = []
+    for image in (head.image, lit(rng, head, chosen)):
+        light = image + spots + 1
+        picture = np.clip(light * gain + lift * (light > 0.1) - 1, -1, 2)[..., flip]
+        pictures.append(np.ascontiguousarray(picture, np.float32))
+    return pictures[0], pictures[1], lesion_load(chosen)
+
+
+def examples(sorter: Sorter, pool: Pool, count: int, seed: int) -> npt.NDArray[np.float16]:
+    """What the residual network sees of so many pairs, ``(count, 2, 2, k, j, i)``.
+
+    Made once, because the restoring network, which is not trained, is most of the work.
+    """
+    rng = np.random.default_rng([seed, 3])
+    numbers = [n for n, c in enumerate(pool.contrasts) if c == "FLAIR"]
+    found = []
+    for n in range(count):
+        both = pair(rng, pool[numbers[n % len(numbers)]])[:2]
+        with torch.inference_mode():
+            seen = [sorter.seen(torch.from_numpy(p)[None, None])[0].numpy() for p in both]
+        found.append(np.stack(seen).astype(np.float16))
+    return np.stack(found)
+
+
 class Pairs:
-    """Batches and loss: the same head with and without lesions.
+    """Batches and loss: the same heads with and without lesions.
 
     Parameters
     ----------
-    pool : Pool
-        Only its FLAIR heads are used.
+    seen : ndarray
+        From :func:`examples`.
     """
 
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
-        self.numbers = [n for n, c in enumerate(pool.contrasts) if c == "FLAIR"]
+    def __init__(self, seen: npt.NDArray[np.float16], count: int = 4) -> None:
+        self.seen, self.count = seen, count
 
     def __call__(self, network: nn.Module, rng: np.random.Generator) -> torch.Tensor:
-        """Loss of one pair."""
-        *pictures, share = self.pair(rng)
-        batch = torch.from_numpy(np.stack(pictures)[:, None])
-        answer, cells = network(batch.contiguous(memory_format=torch.channels_last_3d))
-        entropy = functional.binary_cross_entropy_with_logits
-        whole = entropy(answer[:, 0], torch.tensor([0.03, 0.97]))
-        lesion = torch.from_numpy(np.ascontiguousarray(share))[None, None]
-        filled = functional.adaptive_avg_pool3d(lesion, cells.shape[2:])
-        truth = torch.cat([torch.zeros_like(filled), (filled > 0.03).float()])
-        return whole + 2 * entropy(cells, truth, pos_weight=torch.tensor(4.0))
-
-    def pair(self, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-        """A head without and with lesions, and their share."""
-        head = self.pool[self.numbers[int(rng.integers(len(self.numbers)))]]
-        share = head.lesions[int(rng.integers(len(head.lesions)))]
-        wanted = float(np.exp(rng.uniform(np.log(0.15), np.log(40))))
-        chosen = thinned(rng, share, wanted)
-        if lesion_load(chosen) < LEAST_ML:
-            chosen = share
-        spots = _lookalikes(rng, head)
-        gain, lift = rng.normal(1, 0.05), rng.normal(0, 0.02)
-        flip = slice(None, None, -1 if rng.random() < 0.5 else 1)
-        pictures = []
-        for image in (head.image, lit(rng, head, chosen)):
-            light = image + spots + 1
-            pictures.append(np.clip(light * gain + lift * (light > 0.1) - 1, -1, 2)[..., flip])
-        return pictures[0].astype(np.float32), pictures[1].astype(np.float32), chosen[..., flip]
+        """Loss of one batch; mirrored and a little brighter or darker each time."""
+        assert isinstance(network, Sorter)
+        picks = rng.integers(0, len(self.seen), self.count)
+        batch = self.seen[picks].astype(np.float32)
+        if rng.random() < 0.5:
+            batch = np.flip(batch, -1)
+        batch = batch * rng.normal(1, 0.08, (self.count, 1, 2, 1, 1, 1)).astype(np.float32)
+        heads = torch.from_numpy(batch.reshape(-1, *batch.shape[2:]).copy())
+        truth = torch.tensor([0.03, 0.97]).repeat(self.count)
+        logits = network.net(heads)[:, 0]
+        return functional.binary_cross_entropy_with_logits(logits, truth)
 
 
-class Taught(nn.Module):
-    """The classifier with the extra output that it learns by.
-
-    Parameters
-    ----------
-    restorer, arguments : mapping
-        As under ``[network.arguments]`` of the card.
-    """
-
-    def __init__(self, restorer: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.sorter = Sorter(restorer, arguments)
-        self.cells = nn.Conv3d(arguments["block_inplanes"][1], 1, 1)
-        assert self.cells.bias is not None
-        nn.init.constant_(self.cells.bias, -3.0)
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logit of the head ``(n, 1)`` and of its 8 mm cells."""
-        kept: list[torch.Tensor] = []
-        layer = self.sorter.get_submodule(LAYERS["fine"])
-        handle = layer.register_forward_hook(lambda _m, _i, output: kept.append(output))
-        try:
-            answer = self.sorter(x)
-        finally:
-            handle.remove()
-        return answer, self.cells(kept[0])
-
-
-def build(restorer: UNet, seed: int = 0) -> Taught:
+def build(restorer: UNet, seed: int = 0) -> Sorter:
     """New network around a trained restoring network (folded)."""
     torch.manual_seed(seed)
-    network = Taught(restorer.arguments, ARGUMENTS)
-    network.sorter.restorer.load_state_dict(restorer.state_dict())
-    return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network = Sorter(restorer.arguments, ARGUMENTS)
+    network.restorer.load_state_dict(restorer.state_dict())
+    return network
 
 
 def load_classifier(run: Path) -> tuple[Sorter, dict[str, Any]]:
     """Averaged network of a run (normalisation not folded), with its facts."""
     state = torch.load(run / CHECKPOINT, weights_only=True)
     facts = json.loads(state["facts"])
-    network = Taught(facts["restorer"], facts["arguments"])
+    network = Sorter(facts["restorer"], facts["arguments"])
     network.load_state_dict(state["averaged"])
     facts |= {"steps": state["steps"], "cpu_minutes": round(state["cpu_seconds"] / 60, 1)}
-    return network.sorter.eval(), facts
+    return network.eval(), facts
 
 
 def main() -> None:
@@ -198,13 +186,14 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--restorer", type=Path, required=True, help="run of the deviation model")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=5.0, help="CPU minutes of all pieces")
+    parser.add_argument("--budget", type=float, default=4.0, help="CPU minutes of all pieces")
     parser.add_argument("--minutes", type=float, default=6.0, help="length of this piece")
+    parser.add_argument("--examples", type=int, default=90, help="pairs of heads to learn from")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    plan = Plan(given.budget, seed=given.seed)
+    plan = Plan(given.budget, settle=0.25, seed=given.seed)
     restorer, made = load_restorer(given.restorer)
     facts = {
         "arguments": ARGUMENTS,
@@ -212,7 +201,10 @@ def main() -> None:
         "restorer_steps": made["steps"],
     }
     run = SmallRun(build(restorer, given.seed), plan, given.out, facts)
-    run.go(Pairs(load_pool(given.pool)), given.minutes, given.steps)
+    kept = given.out / "examples.npy"
+    if not kept.exists():
+        np.save(kept, examples(run.network, load_pool(given.pool), given.examples, given.seed))
+    run.go(Pairs(np.load(kept)), given.minutes, given.steps)
 
 
 if __name__ == "__main__":

@@ -286,7 +286,7 @@ def _wrong(runner: Any, case: cases.LabelledCase, patient: str, sequence: str) -
     """What the program says, from the pixels alone, to a sequence given as FLAIR by mistake."""
     voxels = case.flair
     if sequence != "FLAIR":
-        stored, _ = cases.read_nifti(cases._mni_file(patient, sequence))
+        stored, _ = cases.read_nifti(cases.mni_file(patient, sequence))
         voxels = np.asarray(stored, np.float32)
     volume = Volume(
         "v", "image", voxels, Geometry(voxels.shape, case.affine), Source("nifti", modality="MR")

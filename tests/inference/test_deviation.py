@@ -19,6 +19,7 @@ from inference.plugins.deviation import (
     Deviation,
     Restored,
     asymmetry,
+    brain_or_inside,
     doubled,
     halved,
     measured,
@@ -98,7 +99,7 @@ def test_train_package_run(tmp_path):
     network, facts = network_of(tmp_path / "run")
     made_up = fit_threshold(network, pool)
     save_weights(network, tmp_path / "w.safetensors")
-    row = {"head": "one", "marked_ml": 1.0, "share_of_brain": 0.1}
+    row = {"head": "one", "note": "took no part", "marked_ml": 1.0, "share_of_brain": 0.1}
     figures = {"run": facts, "made_up": made_up, "restoration": {}, "patients": []}
     path = write_package(tmp_path / "w.safetensors", {**figures, "unmarked": [row]}, tmp_path / "m")
     card = load_card(path.parent)
@@ -121,17 +122,16 @@ def test_train_package_run(tmp_path):
 def test_deviation_counts_spreads_with_their_sign():
     head = make_head_at_2mm()
     output = np.zeros((2, *SHAPE), np.float32)
-    output[1] = np.where(head.brain, 5, -5)
+    brain = head.brain
     output[0] = np.random.default_rng(0).normal(0, 0.05, SHAPE)
     bright, dark = (20, 30, 15), (28, 36, 34)
     output[0][bright], output[0][dark] = -0.4, 0.4
-    deviation, brain = measured(output)
+    deviation = measured(output, brain)
     assert deviation[bright] == pytest.approx(8, rel=0.05)
     assert deviation[dark] == pytest.approx(-8, rel=0.05)
-    assert brain[bright]
     assert not deviation[~brain].any()
     output[0] *= 3  # an image that is off three times as much everywhere is judged by that
-    assert np.allclose(measured(output)[0], deviation, atol=1e-3)
+    assert np.allclose(measured(output, brain), deviation, atol=1e-3)
 
 
 def test_every_pass_takes_out_a_part_of_what_is_left():
@@ -152,12 +152,29 @@ def test_every_pass_takes_out_a_part_of_what_is_left():
 
 
 def test_no_brain_no_deviation():
-    output = np.zeros((2, *SHAPE), np.float32)
-    output[1] = -5
-    deviation, brain = measured(output)
-    assert not deviation.any()
+    image = make_head_at_2mm().image
+    nothing = np.zeros(SHAPE, bool)
+    assert not measured(np.ones((2, *SHAPE), np.float32), nothing).any()
+    assert asymmetry(image, nothing)[1] == 0
+
+
+def test_an_impossible_brain_becomes_the_inside_of_the_head():
+    shape = (90, 100, 90)
+    axes = [np.arange(n) - (n - 1) / 2 for n in shape]
+    k, j, i = np.meshgrid(*axes, indexing="ij")
+    radius = np.sqrt(k**2 + j**2 + i**2)
+    head = np.where(radius < 43, 0.0, -1.0).astype(np.float32)
+    right = np.where(radius < 34, 5.0, -5.0)
+    brain, known = brain_or_inside(head, right)
+    assert known
+    assert brain.sum() == pytest.approx((radius < 34).sum(), rel=0.02)
+    for logit in (np.full(shape, -5.0), np.where(radius < 43, 5.0, -5.0)):
+        brain, known = brain_or_inside(head, logit)
+        assert not known
+        assert brain.sum() == pytest.approx((radius < 36).sum(), rel=0.05)
+    brain, known = brain_or_inside(np.full(shape, -1, np.float32), np.full(shape, -5.0))
+    assert not known
     assert not brain.any()
-    assert asymmetry(make_head_at_2mm().image, brain)[1] == 0
 
 
 @pytest.mark.parametrize("degrees", [0, 8])

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from small_heads import ListPool, make_head_at_2mm
 
 from imaging.geometry import Geometry
@@ -14,7 +15,7 @@ from imaging.volume import Source, Volume
 from inference.devices import CPU, choose_device
 from inference.model import PRESENCE, SourceImage, load_card
 from inference.plugins.monai_nets import store
-from inference.plugins.presence import SURE, Presence, SoftMaximum, verdict
+from inference.plugins.presence import SURE, Presence, SoftMaximum, Sorter, verdict
 from inference.registry import suitable
 from inference.selftest import phantom
 from inference.training import presence
@@ -25,7 +26,7 @@ from inference.training.evaluate_presence import (
     dose_response,
 )
 from inference.training.package_presence import write_package
-from inference.training.presence import Pairs, Taught, lesion_load, load_classifier, thinned
+from inference.training.presence import Pairs, lesion_load, load_classifier, pair, thinned
 from inference.training.small_run import Plan, SmallRun
 
 SMALL = {**presence.ARGUMENTS, "block_inplanes": [4, 6, 8, 8]}
@@ -62,13 +63,26 @@ def test_lesions_are_taken_whole_until_the_load_is_reached():
 
 
 def test_a_pair_differs_by_its_lesions_only():
-    pairs = Pairs(ListPool([make_head_at_2mm(0), make_head_at_2mm(1, "T1w")]))
-    assert pairs.numbers == [0]
+    head = make_head_at_2mm(0)
     for seed in range(5):
-        without, with_lesions, share = pairs.pair(np.random.default_rng(seed))
-        difference = with_lesions - without
-        assert difference[share > 0.9].min() > 0.02
-        assert difference[share > 0.9].mean() > 10 * np.abs(difference[share < 0.01]).mean()
+        without, with_lesions, load = pair(np.random.default_rng(seed), head)
+        difference = np.abs(with_lesions - without)
+        lesions = np.maximum(*head.lesions) > 0.9
+        assert load > 0
+        assert difference[lesions].max() > 0.02
+        away = ~ndimage.binary_dilation(np.maximum(*head.lesions) > 0, iterations=3)
+        assert difference[away].max() < 1e-3
+
+
+def test_only_flair_heads_are_examples(monkeypatch):
+    torch.manual_seed(0)
+    sorter = Sorter(RESTORER, SMALL)
+    flair, other = make_head_at_2mm(0), make_head_at_2mm(1, "T1w")
+    asked = []
+    monkeypatch.setattr(presence, "pair", lambda rng, head: asked.append(head) or pair(rng, head))
+    seen = presence.examples(sorter, ListPool([other, flair]), 3, 0)
+    assert all(head is flair for head in asked)
+    assert seen.shape == (3, 2, 2, *(n // 2 for n in flair.image.shape))
 
 
 def made_up_answers(rng: np.random.Generator, count: int = 400) -> list[dict[str, float]]:
@@ -106,10 +120,11 @@ def test_the_words_say_how_sure_it_is():
 
 def test_train_package_run_explain(tmp_path):
     torch.manual_seed(0)
-    network = Taught(RESTORER, SMALL)
+    network = Sorter(RESTORER, SMALL)
     run = SmallRun(network, Plan(1.0, warmup=2), tmp_path / "run", FACTS)
-    before = network.sorter.restorer.state_dict()["head.weight"].clone()
-    run.go(Pairs(ListPool([make_head_at_2mm(s) for s in range(2)])), 5, 6)
+    before = network.restorer.state_dict()["head.weight"].clone()
+    pool = ListPool([make_head_at_2mm(s) for s in range(2)])
+    run.go(Pairs(presence.examples(network, pool, 3, 0), 2), 5, 6)
     trained, facts = load_classifier(tmp_path / "run")
     assert torch.equal(trained.restorer.state_dict()["head.weight"], before)  # it only shows
     store(trained, tmp_path / "w.safetensors")
