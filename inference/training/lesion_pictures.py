@@ -28,6 +28,7 @@ Picture = npt.NDArray[np.uint8]
 
 HIT, WRONG, MISSED = (60, 200, 90), (235, 70, 60), (70, 150, 255)
 SLICES = 6
+GREYS = 29
 
 
 def draw_left_out(networks: dict[str, UNet]) -> Picture:
@@ -106,13 +107,17 @@ def _stacked(rows: list[Picture]) -> Picture:
 
 
 def save(picture: Picture, path: Path) -> None:
-    """Write a PNG of few colours, at most 1400 pixels wide."""
+    """Write a PNG of greys and the colours of the marks, at most 1400 pixels wide."""
     from PIL import Image
 
     drawn = Image.fromarray(picture)
     if drawn.width > 1400:
-        drawn = drawn.resize((1400, round(drawn.height * 1400 / drawn.width)))
-    drawn.quantize(96).save(path, optimize=True)
+        size = (1400, round(drawn.height * 1400 / drawn.width))
+        drawn = drawn.resize(size, Image.Resampling.NEAREST)
+    colours = [(g, g, g) for g in np.linspace(0, 255, GREYS).round().astype(int).tolist()]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([v for colour in (*colours, HIT, WRONG, MISSED) for v in colour])
+    drawn.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main() -> None:
