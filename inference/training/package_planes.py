@@ -266,8 +266,10 @@ def write_thorough(figures: Mapping[str, Any], root: Path = MODELS) -> Path:
             "split": (
                 "Figures: leave one patient out (07, 19) with the network of volumes trained "
                 "without the patient and the plane network that saw neither. The two numbers of "
-                "the calibration come from made-up heads and the other patient; those of the "
-                "card from made-up heads and both patients. Threshold 0.5, fixed beforehand."
+                "the calibration come from made-up heads and the other patient; the card has the "
+                "mean of both folds. Threshold 0.5 of the calibrated probability, fixed "
+                "beforehand. A first calibration, on five made-up heads of which one had lesions "
+                "that nobody could see, was thrown away after its numbers had been seen."
             ),
             "code": "python -m inference.training.calibration --out FILE",
         },
