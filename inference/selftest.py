@@ -7,6 +7,7 @@ is asked in the worker process only. The app adds its own check of the rendering
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import shutil
 import subprocess
@@ -208,13 +209,14 @@ def device_check(client: WorkerClient, has_gpu: bool) -> Check:
 
 
 def quick_model(models: Sequence[InstalledModel]) -> InstalledModel | None:
-    """The model to try: one that marks findings and is no ensemble, where there is such a one."""
+    """The model to try: of those that mark findings, else of all, the one that costs least."""
     usable = [model for model in models if model.available and model.card.kind != CLICK]
-    return min(
-        usable,
-        key=lambda model: (model.card.kind != LESIONS, len(model.card.members)),
-        default=None,
-    )
+    return min(usable, key=_trial_rank, default=None)
+
+
+def _trial_rank(model: InstalledModel) -> tuple[bool, int, float]:
+    card = model.card
+    return card.kind != LESIONS, len(card.members), float(card.cost.get("cpu_seconds", math.inf))
 
 
 def run_check(client: WorkerClient, model: InstalledModel | None) -> Check:

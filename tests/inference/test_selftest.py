@@ -7,6 +7,8 @@ import pytest
 
 from inference import selftest
 from inference.client import WorkerClient
+from inference.model import Member
+from inference.registry import InstalledModel
 from inference.selftest import (
     Gpu,
     device_check,
@@ -14,6 +16,7 @@ from inference.selftest import (
     gpus_from_csv,
     memory_check,
     models_check,
+    quick_model,
     run_check,
     run_selftest,
     writing_check,
@@ -96,3 +99,20 @@ def test_a_folder_that_cannot_be_written_is_found(tmp_path):
     assert not check.ok
     assert "cannot be written" in check.words
     assert str(tmp_path / "file") in check.remedy
+
+
+def test_the_cheapest_model_of_findings_is_tried(tiny_model):
+    def listed(id: str, **changes) -> InstalledModel:
+        return replace(tiny_model, card=replace(tiny_model.card, id=id, **changes))
+
+    quick, slow = (
+        listed("quick", cost={"cpu_seconds": 1.0}),
+        listed("slow", cost={"cpu_seconds": 3}),
+    )
+    both = listed("both", cost={"cpu_seconds": 0.5}, members=(Member("quick", "0" * 64),))
+    click, tissue = listed("click", kind="click"), listed("tissue", kind="tissue")
+    broken = replace(quick, available=False)
+    order = [click, both, slow, tissue, quick]
+    assert quick_model(order) is quick
+    assert quick_model([click, broken, tissue]) is tissue
+    assert quick_model([click]) is None
