@@ -133,8 +133,3 @@ def _centres(
         return np.stack(np.unravel_index(places, where.shape), axis=1).astype(np.int16)
 
     return some(mask > 0), some(image > -0.8)
-
-
-def whole(case: PreparedCase) -> npt.NDArray[np.float32]:
-    """The image of a case in memory, float32."""
-    return np.asarray(case.image, np.float32)
