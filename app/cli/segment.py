@@ -273,8 +273,7 @@ def _present(
         output.say(made_by)
     for note in report["notes"]:
         output.warn(note)
-    for sentence in report["facts"].get("sentences", ()):
-        output.say(sentence)
+    _present_facts(report["facts"], output)
     if "volumes_ml" in report:
         output.table(("part", "ml"), [(n, f"{v:.1f}") for n, v in report["volumes_ml"].items()])
     for sentence in report.get("pattern", {}).get("sentences", ()):
@@ -285,6 +284,20 @@ def _present(
         output.say(f"  {names[0]}" + (f" and {len(names) - 1} more" if len(names) > 1 else ""))
     output.say(RESEARCH_ONLY)
     output.result(report)
+
+
+def _present_facts(facts: dict[str, Any], output: Output) -> None:
+    """What the model says about the study: its sentences, else its plain numbers and words."""
+    sentences = facts.get("sentences", ())
+    for sentence in sentences:
+        output.say(sentence)
+    plain = [
+        (name.replace("_", " "), value)
+        for name, value in facts.items()
+        if isinstance(value, int | float | str)
+    ]
+    if plain and not sentences:
+        output.table(("the model says", ""), plain)
 
 
 def _present_lesions(report: dict[str, Any], lesions: list[Lesion], output: Output) -> None:

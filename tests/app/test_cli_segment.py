@@ -225,8 +225,13 @@ def test_places_come_from_the_tissue_model_where_there_is_one(desk, monkeypatch)
 
 def test_a_deviation_is_written_as_maps(desk):
     of_kind(desk, "deviation")
-    desk.answer = an_answer(picture=np.zeros(SHAPE, np.float32))
-    assert desk.run(image_file(desk.folder, "head_FLAIR.nii.gz"))[0] == 0
+    facts = {"deviating_ml": 1.25, "image_scale": [0, 1]}
+    desk.answer = an_answer(picture=np.zeros(SHAPE, np.float32), facts=facts)
+    code, out, _ = desk.run(image_file(desk.folder, "head_FLAIR.nii.gz"))
+    assert code == 0
+    assert "deviating ml" in out
+    assert "1.25" in out
+    assert "image scale" not in out
     assert {"deviation.nii.gz", "normal.nii.gz"} <= desk.written()
     assert "mask.nii.gz" not in desk.written()
 
