@@ -69,6 +69,8 @@ class TrainingReport:
         A figure beside the report.
     text : Path or None
         The whole report to read.
+    warnings : tuple of str
+        What the figures do not say.
     """
 
     n: int
@@ -76,6 +78,7 @@ class TrainingReport:
     subgroups: Mapping[str, tuple[Row, ...]]
     picture: Path | None = None
     text: Path | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_report(path: Path) -> TrainingReport:
@@ -102,6 +105,7 @@ def read_report(path: Path) -> TrainingReport:
         },
         picture=_beside(path, table.get("picture")),
         text=_beside(path, "report.md"),
+        warnings=tuple(str(one) for one in table.get("warnings") or ()),
     )
 
 

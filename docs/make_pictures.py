@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -159,16 +159,23 @@ def series(camera: Photographer) -> None:
     dialog.close()
 
 
-def models(camera: Photographer) -> None:
+def models(camera: Photographer, wanted: Sequence[str]) -> None:
     """What the other models answer on patient 19 of ``ms_open_mni`` (Lesjak et al. 2017)."""
-    program, panel = camera.program, camera.program.window.models
-    camera.wait(lambda: panel.model_id, 30)
+    camera.wait(lambda: camera.program.window.models.model_id, 30)
     for number, start in enumerate(("FLAIR", "T1", "T2")):
         camera.open(PATIENT / f"{start}_{PATIENT_FILE}", add=number > 0)
+    for name, make in (("thorough", thorough), ("tissue", tissue), ("deviation", deviation)):
+        if not wanted or name in wanted:
+            make(camera)
+
+
+def thorough(camera: Photographer) -> None:
+    """The choice of a model, then findings with the answer for the study and the uncertainty."""
+    program = camera.program
     camera.turn_to("AI model")
     choose(camera, "flair-wml-thorough")
-    camera.shoot("models")
-
+    camera.wait(lambda: not program.cases.loading)
+    camera.shoot("window-models")
     run(camera)
     camera.turn_to("Findings")
     camera.wait(lambda: program.findings.lesions and not program.findings.measuring)
@@ -176,24 +183,32 @@ def models(camera: Photographer) -> None:
     camera.turn_to("Overlays")
     show_only(camera, UNCERTAINTY)
     camera.wait(lambda: program.window.findings.answer.places)
-    camera.shoot("thorough")
+    camera.shoot("window-thorough")
 
+
+def tissue(camera: Photographer) -> None:
+    """Brain and tissue: three labels, and their volumes in the answer."""
     choose(camera, "brain-tissue")
     run(camera)
     camera.turn_to("Findings")
     camera.turn_to("Masks")
     show_only(camera, "")
+    camera.wait(lambda: " ml" in camera.program.window.findings.answer.text())
     camera.rest(2.0)
-    camera.shoot("tissue")
+    camera.shoot("window-tissue")
 
+
+def deviation(camera: Photographer) -> None:
+    """Where the head differs, and the guess of normal beside the image."""
+    workspace = camera.program.workspace
     choose(camera, "deviation")
     run(camera)
     camera.turn_to("Explain")
     camera.turn_to("Overlays")
-    for mask in program.workspace.case.segmentations:
-        program.workspace.show(program.workspace.display.with_overlay(mask.id, visible=False))
+    for mask in workspace.case.segmentations:
+        workspace.show(workspace.display.with_overlay(mask.id, visible=False))
     show_only(camera, DEVIATION)
-    camera.shoot("deviation")
+    camera.shoot("window-deviation")
 
 
 def choose(camera: Photographer, model_id: str) -> None:
@@ -268,7 +283,12 @@ def correct(camera: Photographer) -> None:
 def main() -> None:
     """Run the program in a private home and take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", action="store_true", help="the pictures of the other models")
+    parser.add_argument(
+        "--models",
+        nargs="*",
+        choices=("thorough", "tissue", "deviation"),
+        help="the pictures of the other models, or of some of them",
+    )
     parser.add_argument("--training", type=Path, help="folder of a finished training")
     wanted = parser.parse_args()
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -284,9 +304,9 @@ def main() -> None:
             camera = Photographer(program, application)
             if wanted.training is not None:
                 training(camera, wanted.training)
-            if wanted.models:
-                models(camera)
-            if not (wanted.models or wanted.training):
+            if wanted.models is not None:
+                models(camera, wanted.models)
+            if wanted.models is None and wanted.training is None:
                 series(camera)
         finally:
             quit_program(program)

@@ -190,7 +190,9 @@ def about_words(report: TrainingReport) -> str:
     words = f"Measured on {counted(report.n, 'patient')} that the network had not seen"
     bounded = any(one.new is not None and one.new.low is not None for one in report.rows)
     words += "; in brackets the 95 % interval by bootstrap over patients." if bounded else "."
-    if 0 < report.n < FEW_PATIENTS:
+    if report.warnings:
+        words = " ".join((words, *report.warnings))
+    elif 0 < report.n < FEW_PATIENTS:
         words += " So few patients say little about the next one."
     return words
 

@@ -272,7 +272,8 @@ def test_the_picture_of_a_report_is_drawn_for_a_dark_room(qtbot, tmp_path) -> No
     figure = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="20">'
     figure += '<rect width="40" height="20" fill="#ffffff"/></svg>'
     (tmp_path / "report.svg").write_text(figure)
-    report = {"n": 3, "new": {"dice": {"value": 0.5}}, "picture": "report.svg"}
+    report = {"n": 3, "new": {"dice": {"value": 0.5}}, "picture": "report.svg",
+              "warnings": ["One hospital only."]}  # fmt: skip
     (tmp_path / "report.json").write_text(json.dumps(report))
     page = TrainingReportPage()
     qtbot.addWidget(page)
@@ -284,6 +285,7 @@ def test_the_picture_of_a_report_is_drawn_for_a_dark_room(qtbot, tmp_path) -> No
     middle = page.picture.pixmap().toImage().pixelColor(20, 10)
     assert middle.lightness() < 60
     assert "interval" not in page.about.text()
+    assert "One hospital only." in page.about.text()
 
 
 def test_without_an_old_model_nothing_is_called_better() -> None:
