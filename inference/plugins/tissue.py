@@ -1,18 +1,17 @@
 """Brain, and fluid, grey and white matter inside it, on one image of any contrast.
 
-Two networks one after the other. The first sees the whole head at 2 mm and says what is brain; it
-needs the surroundings (skull, eyes, neck) more than it needs detail. Inside its brain three normal
-distributions of brightness are fitted, and how deep each lies says which is fluid, grey and white
-matter (:func:`fitted_classes`). The second network sees no brightness any more, only how well each
-voxel fits each class, at 1 mm, and the first one's answer: to it, all sequences look alike. It
-tells the tissues apart and draws the border of the brain anew.
+An average brain is laid over the head first (`inference.plugins.atlas`): that finds the brain in
+any contrast. Inside it three normal distributions of brightness are fitted, and how deep each
+lies says which is fluid, grey and white matter (:func:`fitted_classes`). The network sees no
+brightness any more, only how well each voxel fits each class, at 1 mm, and the brain so far: to
+it, all sequences look alike. It tells the tissues apart and draws the border of the brain anew.
 
 Others who need the tissues inside the worker call :func:`brain_and_tissue`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,37 +20,37 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import nn
-from torch.nn import functional
 
 from imaging.errors import BadInput
 from imaging.geometry import Box
 from inference.model import Found, Prepared, Report, SourceImage
+from inference.plugins.atlas import Atlas, bright_brain, lay_over, moved
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.plugins.whole_head import WholeHead, softmax
-from inference.preprocess import HEAD_LEVEL, to_model_grid
+from inference.preprocess import normalise, to_model_grid
 
 __all__ = [
+    "AtlasAndNetwork",
     "BrainTissue",
     "Classes",
     "Tissues",
-    "TwoStages",
     "brain_and_tissue",
     "class_channels",
     "fitted_classes",
-    "head_units",
     "whole_pieces",
 ]
 
 Tensor = torch.Tensor
-COARSE = 2
-"""Edge of a voxel of the first network, in voxels of the second."""
 MARGIN = 6
-"""Voxels around the brain that the second network sees as well."""
-REACH = 4
-"""Voxels the border may move outwards from where the first network drew it."""
+"""Voxels around the brain that the network sees as well."""
+REACH = 3
+"""Voxels the network may move the border outwards."""
+GUESS_BLUR = 1.2
+"""Voxels: the brain so far is handed on with a soft border."""
+LEAST_VOXELS = 2000
+"""Less than this is no brain to fit tissues to."""
 LEAST_ML = 150.0
 """Less brain than this is said to be none, or a small part of one."""
-SAMPLES = 40_000
 FAR = 16.0
 """Squared distances in spreads end here."""
 ROUNDS = 25
@@ -75,22 +74,6 @@ DEPTH_PRIOR = np.array(
 heads of `inference.training.anatomy_cases`, rounded."""
 
 
-def head_units(image: Tensor) -> Tensor:
-    """Brightness of a whole head: background 0, the median of what is no background 0.6; to 1.8.
-
-    Parameters
-    ----------
-    image : Tensor, shape (k, j, i)
-        Any unit.
-    """
-    values = image.flatten()
-    sample = values[:: max(1, values.numel() // SAMPLES)].float()
-    low, high = torch.quantile(sample, torch.tensor([0.01, 0.99]))
-    head = sample[sample > low + HEAD_LEVEL * (high - low)]
-    middle = head.median() if head.numel() else high
-    return (0.6 * (image - low) / (middle - low).clamp(min=1e-6)).clamp(0, 1.8)
-
-
 @dataclass(frozen=True)
 class Classes:
     """Brightness of fluid, grey and white matter in one image: mean and spread of each."""
@@ -100,7 +83,7 @@ class Classes:
 
 
 def class_channels(image: Tensor, guess: Tensor, classes: Classes) -> Tensor:
-    """What the second network sees.
+    """What the network sees.
 
     Parameters
     ----------
@@ -179,28 +162,41 @@ def _mixture(
     return share, means, spreads
 
 
-class TwoStages(nn.Module):
-    """The two networks of the model in one file of weights.
+class AtlasAndNetwork(nn.Module):
+    """The average brain and the tissue network in one file of weights.
 
     Parameters
     ----------
-    brain, tissue : mapping
+    atlas_shape : sequence of int
+        ``(k, j, i)`` of the average brain.
+    tissue : mapping
         Arguments of :class:`~inference.plugins.unet.UNet`.
     """
 
-    def __init__(self, brain: Mapping[str, Any], tissue: Mapping[str, Any]) -> None:
+    def __init__(self, atlas_shape: Sequence[int], tissue: Mapping[str, Any]) -> None:
         super().__init__()
-        self.brain = fold_batchnorm(UNet(**brain))
         self.tissue = fold_batchnorm(UNet(**tissue))
+        self.t1: Tensor
+        self.brain: Tensor
+        self.affine: Tensor
+        self.register_buffer("t1", torch.zeros(tuple(atlas_shape)))
+        self.register_buffer("brain", torch.zeros(tuple(atlas_shape)))
+        self.register_buffer("affine", torch.eye(4))
 
     @property
     def multiple(self) -> int:
         """Each edge of the 1 mm grid must be a multiple of this."""
-        return COARSE * self.brain.multiple
+        return self.tissue.multiple
+
+    @property
+    def atlas(self) -> Atlas:
+        """The average brain."""
+        t1, brain, affine = (t.cpu().numpy() for t in (self.t1, self.brain, self.affine))
+        return Atlas(t1, brain, affine.astype(np.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logit of brain; for measuring the price of a pass only."""
-        return self.brain(x)
+        """Logits of outside, fluid, grey and white matter."""
+        return self.tissue(x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,25 +241,26 @@ class Tissues:
 class BrainTissue(WholeHead):
     """The model of kind ``tissue``."""
 
-    def build(self, weights: Path) -> TwoStages:
-        """Both networks."""
+    def build(self, weights: Path) -> AtlasAndNetwork:
+        """Network and average brain."""
         from safetensors.torch import load_file
 
-        network = TwoStages(**self.card.arguments)
+        network = AtlasAndNetwork(**self.card.arguments)
         state = {name: value.float() for name, value in load_file(str(weights)).items()}
         network.load_state_dict(state, strict=True)
         network.requires_grad_(False)
-        return network.to(memory_format=torch.channels_last_3d).eval()  # type: ignore[call-overload]
+        network.tissue.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        return network.eval()
 
     def prepare(self, images: Mapping[str, SourceImage]) -> Prepared:
-        """Resample to 1 mm; brightness in :func:`head_units`, nothing smoothed."""
+        """Resample to 1 mm; normalised, nothing smoothed."""
         name = self.card.required[0].name
         if name not in images:
             raise BadInput(f"'{self.card.name}' needs an image of a head")
         image = images[name]
         card = self.card
         array, grid = to_model_grid(image.voxels, image.affine, card.spacing_mm, card.multiple)
-        return Prepared(head_units(torch.from_numpy(array)).numpy(), grid)
+        return Prepared(normalise(array, smoothing=0.0), grid)
 
     def find(self, prepared: Prepared, report: Report) -> Found:
         """Chance of each tissue, and the volumes as facts."""
@@ -295,16 +292,17 @@ def brain_and_tissue(model: BrainTissue, prepared: Prepared, report: Report) -> 
     prepared : Prepared
         From ``model.prepare``.
     """
-    chance = _coarse_brain(model, prepared.array, report)
-    inside = chance > 0.5
-    shares = np.zeros((3, *chance.shape), np.float32)
-    if not inside.any():
-        return Tissues(shares, inside, False)
-    box = _lattice_box(Box.around(inside), chance.shape, model.network.tissue.multiple)
-    block, guess = prepared.array[box.slices], chance[box.slices]
+    light = prepared.array + np.float32(1)
+    inside = _atlas_brain(model, light, prepared.grid.affine, _Share(report, 0.0, 0.5))
+    shares = np.zeros((3, *inside.shape), np.float32)
+    if inside.sum() < LEAST_VOXELS:
+        return Tissues(shares, np.zeros(inside.shape, bool), False)
+    chance = np.asarray(ndimage.gaussian_filter(inside.astype(np.float32), GUESS_BLUR), np.float32)
+    box = _lattice_box(Box.around(inside), inside.shape, model.network.multiple)
+    block, guess = light[box.slices], chance[box.slices]
     classes = fitted_classes(block, guess > 0.5, model.card.spacing_mm)
     channels = class_channels(torch.from_numpy(block), torch.from_numpy(guess), classes)
-    output = model.logits(channels.numpy(), _Share(report, 0.2, 0.8), model.network.tissue)
+    output = model.logits(channels.numpy(), _Share(report, 0.5, 0.5))
     chances = softmax(output)
     near = ndimage.binary_dilation(guess > 0.5, iterations=REACH)
     brain = np.zeros(chance.shape, bool)
@@ -314,16 +312,12 @@ def brain_and_tissue(model: BrainTissue, prepared: Prepared, report: Report) -> 
     return Tissues(shares, brain, _cut(brain, prepared))
 
 
-def _coarse_brain(model: BrainTissue, array: np.ndarray, report: Report) -> np.ndarray:
-    """Chance of brain at 1 mm from the 2 mm network, 0 away from the largest piece."""
-    image = functional.avg_pool3d(torch.from_numpy(array)[None, None], COARSE)[0]
-    output = model.logits(image.numpy(), _Share(report, 0.0, 0.2), model.network.brain)
-    chance = torch.sigmoid(torch.from_numpy(output))
-    piece = whole_pieces(chance[0].numpy() > 0.5)
-    near = torch.from_numpy(ndimage.binary_dilation(piece, iterations=2))
-    kept = torch.where(near, torch.maximum(chance, 0.9 * torch.from_numpy(piece)), 0)
-    fine = functional.interpolate(kept[None], array.shape, mode="trilinear", align_corners=False)
-    return fine[0, 0].numpy()
+def _atlas_brain(model: BrainTissue, light: np.ndarray, affine: np.ndarray, report: Report) -> Any:
+    """The brain by the average brain and brightness, bool ``(k, j, i)``."""
+    atlas = model.network.atlas
+    transform = lay_over(light, affine, atlas, report)
+    prior = moved(atlas.brain, atlas.affine, transform, light, affine) > 0.5
+    return bright_brain(light, prior)
 
 
 def whole_pieces(mask: np.ndarray) -> np.ndarray:

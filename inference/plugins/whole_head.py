@@ -106,32 +106,24 @@ class WholeHead:
         """What the logits mean is for each model to say."""
         raise NotImplementedError
 
-    def logits(self, channels: np.ndarray, report: Report, network: Any = None) -> np.ndarray:
-        """Logits ``(outputs, k, j, i)`` of one pass, down the ladder where memory is short.
-
-        ``network`` is one of several networks of a model; its own multiple then holds.
-        """
-        used = self.network if network is None else network
-        multiple = self.card.multiple if network is None else int(network.multiple)
+    def logits(self, channels: np.ndarray, report: Report) -> np.ndarray:
+        """Logits ``(outputs, k, j, i)`` of one pass, down the ladder where memory is short."""
         shape = channels.shape[1:]
         output, self._step = climb_down(
             ladder(self.device.kind),
-            lambda step: logits(used, channels, step, multiple, report),
+            lambda step: logits(self.network, channels, step, self.card.multiple, report),
             report.note,
-            lambda step: self._fits(step, shape, network=used),
+            lambda step: self._fits(step, shape),
         )
         return output
 
-    def _fits(
-        self, step: Step, shape: tuple[int, ...], passes: float = 1, network: Any = None
-    ) -> bool:
+    def _fits(self, step: Step, shape: tuple[int, ...], passes: float = 1) -> bool:
         if step.device != CPU:
             return True
         free = available_memory_bytes()
         edge = step.tile or max(shape)
         tile = tuple(min(n, edge) for n in shape)
-        used = self.network if network is None else network
-        need = price(used, tile, self.card.multiple).bytes
+        need = price(self.network, tile, self.card.multiple).bytes
         return free is None or passes * need <= CPU_SHARE * free
 
     def heat(

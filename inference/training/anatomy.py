@@ -1,9 +1,8 @@
-"""Train the brain and tissue networks on made-up heads.
+"""Train the tissue network on made-up heads.
 
-``python -m inference.training.anatomy --stage brain --out DIR --minutes 12`` trains the coarse
-network that finds the brain, ``--stage tissue`` the fine one that tells fluid, grey and white
-matter apart inside it. ``--piece 6`` stops after six minutes and ``--resume`` goes on; the learning
-rate follows the share of the minutes already spent, so a run always ends annealed.
+``python -m inference.training.anatomy --out DIR --minutes 6`` trains the network that tells fluid,
+grey and white matter apart. ``--piece 3`` stops after three minutes and ``--resume`` goes on; the
+learning rate follows the share of the minutes already spent, so a run always ends annealed.
 """
 
 from __future__ import annotations
@@ -19,8 +18,8 @@ import torch
 from torch.nn import functional
 
 from inference.plugins.unet import UNet
-from inference.training.anatomy_cases import coarse, load_heads
-from inference.training.anatomy_synthesis import STAGES, Example, HeadMaker, Stage
+from inference.training.anatomy_cases import load_heads
+from inference.training.anatomy_synthesis import TISSUE, Example, HeadMaker
 
 __all__ = ["AnatomyTrainer", "anatomy_loss"]
 
@@ -39,18 +38,13 @@ def anatomy_loss(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     Parameters
     ----------
     logits : Tensor, shape (n, outputs, k, j, i)
-        One output: brain or not. Several: one of them in every voxel.
+        Of "outside" and of each label.
     label : Tensor, shape (n, k, j, i)
-        1 in the brain, or the number of the output.
+        The number of the output.
     """
-    if logits.shape[1] == 1:
-        truth = label[:, None].float()
-        entropy = functional.binary_cross_entropy_with_logits(logits, truth)
-        chance = torch.sigmoid(logits)
-    else:
-        entropy = functional.cross_entropy(logits, label.long())
-        chance = logits.softmax(1)[:, 1:]
-        truth = functional.one_hot(label.long(), logits.shape[1]).movedim(-1, 1)[:, 1:].float()
+    entropy = functional.cross_entropy(logits, label.long())
+    chance = logits.softmax(1)[:, 1:]
+    truth = functional.one_hot(label.long(), logits.shape[1]).movedim(-1, 1)[:, 1:].float()
     axes = (0, 2, 3, 4)
     overlap = (2 * (chance * truth).sum(axes) + 20) / (chance.sum(axes) + truth.sum(axes) + 20)
     return entropy + 1 - overlap.mean()
@@ -139,7 +133,6 @@ class AnatomyTrainer:
             "network": self.network.state_dict(),
             "averaged": self.averaged,
             "optimiser": self.optimiser.state_dict(),
-            "stage": self.source.stage.name,
             "steps": self.steps,
             "seconds": self.seconds,
         }
@@ -155,12 +148,6 @@ class AnatomyTrainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.source.rng = np.random.default_rng([self.seed, self.steps])
-
-
-def maker(stage: Stage, store: Path, seed: int) -> HeadMaker:
-    """The source of examples for a stage; heads are kept in ``store``."""
-    heads = load_heads(store)
-    return HeadMaker([coarse(h) for h in heads] if stage.name == "brain" else heads, stage, seed)
 
 
 def run(trainer: AnatomyTrainer, out: Path, minutes: float, piece: float, steps: int) -> bool:
@@ -188,16 +175,15 @@ def run(trainer: AnatomyTrainer, out: Path, minutes: float, piece: float, steps:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stage", choices=sorted(STAGES), required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--minutes", type=float, default=12.0, help="CPU-minutes of the whole run")
+    parser.add_argument("--minutes", type=float, default=6.0, help="CPU-minutes of the whole run")
     parser.add_argument("--piece", type=float, default=1e9, help="stop after so many CPU-minutes")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    source = maker(STAGES[given.stage], given.out.parent / "heads.npz", given.seed)
+    source = HeadMaker(load_heads(given.out / "heads.npz"), TISSUE, given.seed)
     trainer = AnatomyTrainer(source, given.seed)
     if given.resume and (given.out / "checkpoint.pt").exists():
         trainer.load(given.out / "checkpoint.pt")

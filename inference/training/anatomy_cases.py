@@ -1,26 +1,27 @@
-"""Heads with known tissue, to train the brain and tissue networks from.
+"""Heads with known tissue, to train the tissue network from.
 
 Two are MNI templates (averages, stripped). Two are real heads without labels, a sharp T2w and a
 thick-sliced T1w: the template is laid over them, their brain is what is bright inside it, and
-their tissues come from three means of brightness. What lies around the brain is sorted by
-brightness, so that a made-up image has the skull, eyes and neck of a real head. Patients 07 and 19
-and the raw longitudinal FLAIRs are in none of it: they are what the networks are judged on.
+their tissues are a mixture of three classes with the template as prior. What lies around the brain
+is sorted by brightness, so that a made-up image has the skull, eyes and neck of a real head.
+Patients 07 and 19 and the raw longitudinal FLAIRs are in none of it: they are what the model is
+judged on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from inference.plugins.atlas import Atlas, bright_brain, lay_over, moved
 from inference.preprocess import normalise, resample_to_model, to_model_grid
-from inference.training.cases import components, data_root, read_nifti, signed_distance
+from inference.training.cases import data_root, read_nifti, signed_distance
 
-__all__ = ["REAL_HEADS", "Head", "coarse", "load_heads", "make_heads", "real_image"]
+__all__ = ["REAL_HEADS", "Head", "average_brain", "load_heads", "make_heads", "real_image"]
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -140,88 +141,29 @@ def make_heads() -> list[Head]:
 
 def _real_head(name: str, maps: dict[str, Array], template: npt.NDArray[np.float64]) -> Head:
     image, affine = real_image(name)
-    prior = _laid_over(image, affine, maps, template)
-    brain = bright_brain(image, prior["brain"] > 0.5, REAL_HEADS[name])
+    atlas = Atlas(ndimage.gaussian_filter(maps["t1"], 1.4), maps["brain"], template)
+    transform = lay_over(image, affine, atlas)
+    prior = {n: moved(m, template, transform, image, affine) for n, m in maps.items()}
+    close = 5 if REAL_HEADS[name] == "T1w" else 3
+    brain = bright_brain(image, prior["brain"] > 0.5, close)
     csf, gm, wm = mixture(image, brain, prior)
     return Head(name, csf, gm, wm, signed_distance(brain), _parts(image, brain), image, 0.25)
 
 
-def _itk(array: npt.NDArray[Any], affine: npt.NDArray[np.float64]) -> Any:
-    import SimpleITK as sitk
-
-    image = sitk.GetImageFromArray(np.asarray(array, np.float32))
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    image.SetSpacing(spacing[::-1].tolist())
-    image.SetDirection((affine[:3, :3] / spacing)[:, ::-1].ravel().tolist())
-    image.SetOrigin(affine[:3, 3].tolist())
-    return image
+def average_brain() -> Atlas:
+    """The ICBM 2009a average at 2 mm, smooth: what ships inside the model."""
+    maps, affine = _icbm()
+    t1 = ndimage.gaussian_filter(maps["t1"], 1.4)
+    change = np.diag([2.0, 2.0, 2.0, 1.0])
+    change[:3, 3] = 0.5
+    return Atlas(_halved(t1), _halved(maps["brain"]), affine @ change)
 
 
-def _laid_over(
-    image: Array,
-    affine: npt.NDArray[np.float64],
-    maps: dict[str, Array],
-    template: npt.NDArray[np.float64],
-) -> dict[str, Array]:
-    """Template maps on the grid of an image: twelve parameters, mutual information, 4 mm."""
-    import SimpleITK as sitk
-
-    fixed, moving = _itk(image, affine), _itk(maps["t1"], template)
-    near = _grown(maps["brain"] > 0.5, 6)
-    transform = sitk.AffineTransform(3)
-    start, middle = _upper_middle(image), ndimage.center_of_mass(maps["brain"])
-    start_mm, middle_mm = (affine @ [*start, 1])[:3], (template @ [*middle, 1])[:3]
-    transform.SetCenter(start_mm.tolist())
-    transform.SetTranslation((middle_mm - start_mm).tolist())
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(40)
-    method.SetMetricMovingMask(sitk.Cast(_itk(near, template), sitk.sitkUInt8))
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(2.0, 1e-3, 150)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetInitialTransform(transform, True)
-    method.Execute(
-        sitk.BinShrink(fixed, [4, 4, 4]), sitk.SmoothingRecursiveGaussian(moving, [1.4] * 3)
-    )
-    moved = {}
-    for name, array in maps.items():
-        placed = sitk.Resample(_itk(array, template), fixed, transform, sitk.sitkLinear, 0.0)
-        moved[name] = np.asarray(sitk.GetArrayFromImage(placed), np.float32)
-    return moved
-
-
-def _upper_middle(image: Array) -> npt.NDArray[np.float64]:
-    """Middle of the uppermost 120 mm of the head."""
-    head = image > 0.4
-    top = int(np.nonzero(head.any((1, 2)))[0].max())
-    start = max(0, top - 120)
-    return np.argwhere(head[start : top + 1]).mean(0) + np.array([start, 0, 0])
-
-
-def bright_brain(image: Array, prior: Mask, sequence: str) -> Mask:
-    """Brain of a real head: what is brighter than bone, in or near the template's brain.
-
-    Parameters
-    ----------
-    image : ndarray, shape (k, j, i)
-        1 mm, background 0, main tissue 1.
-    prior : ndarray
-        Brain of the template, laid over it.
-    sequence : str
-        ``T1w``: fluid is dark and filled in afterwards. ``T2w``: fluid is bright.
-    """
-    core = image[_eroded(prior, 8)]
-    level = 0.55 * float(np.percentile(core, 25))
-    near = _grown(prior, 4)
-    bright = (ndimage.gaussian_filter(image, 0.6) > level) & near
-    opened = _eroded(bright, 4)
-    pieces, _ = components(opened)
-    sizes = np.bincount(pieces[prior & opened].ravel(), minlength=2)
-    sizes[0] = 0
-    kept = pieces == int(sizes.argmax())
-    grown = _grown(kept, 5) & bright
-    closed = _closed(grown, 5 if sequence == "T1w" else 3)
-    return np.asarray(_filled(closed | (_eroded(prior, 8))))
+def _halved(array: Array) -> Array:
+    """Means of 2 x 2 x 2 voxels."""
+    k, j, i = (n // 2 * 2 for n in array.shape)
+    blocks = array[:k, :j, :i].reshape(k // 2, 2, j // 2, 2, i // 2, 2)
+    return np.asarray(blocks.mean(axis=(1, 3, 5)), np.float32)
 
 
 def mixture(image: Array, brain: Mask, prior: dict[str, Array]) -> tuple[Array, Array, Array]:
@@ -256,14 +198,6 @@ def mixture(image: Array, brain: Mask, prior: dict[str, Array]) -> tuple[Array, 
     return maps[0], maps[1], maps[2]
 
 
-def _eroded(mask: Mask, voxels: int) -> Mask:
-    return np.asarray(ndimage.binary_erosion(mask, iterations=voxels), bool)
-
-
-def _grown(mask: Mask, voxels: int) -> Mask:
-    return np.asarray(ndimage.binary_dilation(mask, iterations=voxels), bool)
-
-
 def _closed(mask: Mask, voxels: int) -> Mask:
     return np.asarray(ndimage.binary_closing(mask, iterations=voxels), bool)
 
@@ -293,28 +227,6 @@ def _parts(image: Array, brain: Mask) -> npt.NDArray[np.uint8]:
     shut = _closed(head, 4) | brain
     filled = _filled(shut)
     return np.where(head, parts, filled.astype(np.uint8)).astype(np.uint8)
-
-
-def coarse(head: Head) -> Head:
-    """The head at 2 mm: means of 2 x 2 x 2 voxels; kinds by every other voxel."""
-
-    def mean(array: Array) -> Array:
-        k, j, i = (n // 2 * 2 for n in array.shape)
-        blocks = array[:k, :j, :i].reshape(k // 2, 2, j // 2, 2, i // 2, 2)
-        return blocks.mean(axis=(1, 3, 5), dtype=np.float32)
-
-    image = None if head.image is None else mean(head.image)
-    small = mean(head.distance)
-    every_other = head.outer[::2, ::2, ::2][tuple(slice(0, n) for n in small.shape)]
-    return replace(
-        head,
-        csf=mean(head.csf),
-        gm=mean(head.gm),
-        wm=mean(head.wm),
-        distance=small,
-        outer=np.ascontiguousarray(every_other),
-        image=image,
-    )
 
 
 def load_heads(store: Path) -> list[Head]:

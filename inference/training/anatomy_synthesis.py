@@ -1,4 +1,4 @@
-"""Heads of any contrast made up from tissue maps, to train the brain and tissue networks.
+"""Heads of any contrast made up from tissue maps, to train the tissue network.
 
 One example takes these steps: a head (template or real) is turned, scaled and bent; each tissue
 gets a brightness drawn at random, mostly in the order of a T1w, T2w, FLAIR or PD image; lesions
@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from inference.plugins.tissue import Classes, class_channels, head_units
+from inference.plugins.tissue import Classes, class_channels
 from inference.training.anatomy_cases import Head
 
-__all__ = ["BRAIN", "STAGES", "TISSUE", "Example", "HeadMaker", "Stage"]
+__all__ = ["TISSUE", "Example", "HeadMaker", "Stage"]
 
 Shape = tuple[int, ...]
 Tensor = torch.Tensor
@@ -47,12 +47,11 @@ cannot be learnt."""
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the two networks.
+    """The network and its examples.
 
     Attributes
     ----------
     name : str
-        ``brain`` (whole head, coarse) or ``tissue`` (inside, fine).
     spacing_mm : float
         Edge of a voxel.
     shape : tuple of int
@@ -77,9 +76,7 @@ class Stage:
     again: int = 1
 
 
-BRAIN = Stage("brain", 2.0, (80, 96, 80), 1, 1, (16, 32, 48, 64), 8, again=0)
 TISSUE = Stage("tissue", 1.0, (64, 80, 64), 3, 4, (16, 24, 32, 48), 8)
-STAGES = {stage.name: stage for stage in (BRAIN, TISSUE)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +88,7 @@ class Example:
     image : Tensor, shape (inputs, k, j, i)
         As the network gets it.
     label : Tensor, shape (k, j, i)
-        Brain stage: 1 in the brain. Tissue stage: 0 outside, 1 fluid, 2 grey, 3 white matter.
+        0 outside, 1 fluid, 2 grey, 3 white matter.
     """
 
     image: Tensor
@@ -120,8 +117,6 @@ class HeadMaker:
     def sample(self) -> Example:
         """Make one example."""
         image, shares, distance = self._head()
-        if self.stage.name == "brain":
-            return Example(head_units(image)[None], (distance < 0).float())
         for _ in range(TRIES):
             label = _labels(shares, distance)
             if all(int((label == n).sum()) >= LEAST_VOXELS for n in (1, 2, 3)):
@@ -145,7 +140,7 @@ class HeadMaker:
         return _scanned(rng, image, stage.spacing_mm), shares, distance / stage.spacing_mm
 
     def _guess(self, distance: Tensor) -> Tensor:
-        """The answer of the first network, as wrong as it may be."""
+        """The brain so far, as wrong as it may be."""
         rng = self.rng
         guess = distance + _field(rng, self.stage.shape, 6) * rng.uniform(0, 1.2)
         return torch.sigmoid(-(guess + rng.normal(0, 1.0)) / rng.uniform(0.7, 1.4))
@@ -157,11 +152,7 @@ class HeadMaker:
         scale = rng.uniform(0.85, 1.18) * rng.uniform(0.93, 1.07, 3)
         scale[2] *= rng.choice([-1, 1])
         size = np.array(head.soft.shape[2:])
-        if self.stage.name == "brain":
-            spread = np.maximum(np.array(shape) * 0.12, (size - shape) * 0.4)
-            centre = head.middle + rng.uniform(-1, 1, 3) * spread
-        else:
-            centre = head.middle + rng.uniform(-0.75, 0.75, 3) * head.reach
+        centre = head.middle + rng.uniform(-0.75, 0.75, 3) * head.reach
         axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in shape]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
         points = grid @ torch.from_numpy((turn * scale).T.astype(np.float32))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,31 +173,44 @@ def thick(image: Array, affine: Affine, axis: int, width: int) -> tuple[Array, A
     return np.moveaxis(slices, 0, axis), affine @ change
 
 
-def evaluate(heads: Heads, report: Callable[[str], None] = print) -> dict[str, Any]:
-    """All figures, as plain numbers."""
-    figures: dict[str, Any] = {"raw_flair": [], "stripped": [], "tissue": [], "thick_slices": []}
-    for name, voxels, affine, truth, field in raw_flairs():
-        brain = heads.labels(voxels, affine) > 0
-        simple = otsu_brain(voxels, affine)
-        row = {
-            "image": name,
-            "brain_dice": round(dice(brain, truth), 4),
-            "brain_dice_in_reference_field": round(dice(brain & field, truth), 4),
-            "sensitivity": round(float((brain & truth).sum() / truth.sum()), 4),
-            "baseline_otsu": round(dice(simple, truth), 4),
-            "millilitres": round(_ml(brain, affine), 1),
-            "reference_ml": round(_ml(truth, affine), 1),
-        }
-        figures["raw_flair"].append(row)
-        report(json.dumps(row))
-    for patient in cases.IMAGE_PATIENTS:
-        reference = t1_labels(patient)
-        for sequence in SEQUENCES:
-            _stripped_rows(heads, patient, sequence, reference, figures, report)
-    figures["orientations"] = _orientations(heads)
-    report(json.dumps(figures["orientations"]))
-    figures["cpu_seconds_median"] = round(float(np.median(heads.seconds)), 2)
+PARTS = ("raw", "stripped", "thick", "orientations")
+
+
+def evaluate(
+    heads: Heads, parts: Sequence[str] = PARTS, report: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Figures as plain numbers, of the parts asked for."""
+    figures: dict[str, Any] = {}
+    if "raw" in parts:
+        figures["raw_flair"] = [_raw_row(heads, *case) for case in raw_flairs()]
+        report(json.dumps(figures["raw_flair"]))
+    pairs = [(p, s) for p in cases.IMAGE_PATIENTS for s in SEQUENCES]
+    if "stripped" in parts:
+        rows = [_stripped_rows(heads, *pair) for pair in pairs]
+        figures["stripped"], figures["tissue"] = [a for a, _ in rows], [b for _, b in rows]
+        report(json.dumps(figures["stripped"]) + json.dumps(figures["tissue"]))
+    if "thick" in parts:
+        figures["thick_slices"] = [r for pair in pairs for r in _thick_rows(heads, *pair)]
+        report(json.dumps(figures["thick_slices"]))
+    if "orientations" in parts:
+        figures["orientations"] = _orientations(heads)
+        report(json.dumps(figures["orientations"]))
     return figures
+
+
+def _raw_row(
+    heads: Heads, name: str, voxels: npt.NDArray[Any], affine: Affine, truth: Mask, field: Mask
+) -> dict[str, Any]:
+    brain = heads.labels(voxels, affine) > 0
+    return {
+        "image": name,
+        "brain_dice": round(dice(brain, truth), 4),
+        "brain_dice_in_reference_field": round(dice(brain & field, truth), 4),
+        "sensitivity": round(float((brain & truth).sum() / truth.sum()), 4),
+        "baseline_otsu": round(dice(otsu_brain(voxels, affine), truth), 4),
+        "millilitres": round(_ml(brain, affine), 1),
+        "reference_ml": round(_ml(truth, affine), 1),
+    }
 
 
 def _ml(mask: Mask, affine: Affine) -> float:
@@ -205,38 +218,39 @@ def _ml(mask: Mask, affine: Affine) -> float:
 
 
 def _stripped_rows(
-    heads: Heads,
-    patient: str,
-    sequence: str,
-    reference: npt.NDArray[np.uint8],
-    figures: dict[str, Any],
-    report: Callable[[str], None],
-) -> None:
+    heads: Heads, patient: str, sequence: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Brain, and tissues, of one stripped scan."""
     image, affine, truth = stripped(patient, sequence)
+    reference = t1_labels(patient)
     labels = heads.labels(image, affine)
     about: dict[str, Any] = {"patient": patient, "sequence": sequence}
-    row = about | {"brain_dice": round(dice(labels > 0, truth), 4)}
-    row["baseline_otsu"] = round(dice(otsu_brain(image, affine), truth), 4)
-    figures["stripped"].append(row)
+    brain = about | {"brain_dice": round(dice(labels > 0, truth), 4)}
+    brain["baseline_otsu"] = round(dice(otsu_brain(image, affine), truth), 4)
     simple = three_means(image, truth, ORDER[sequence])
-    row = {**about}
-    for number, tissue in enumerate(TISSUES, 1):
-        row[tissue] = round(dice(labels == number, reference == number), 4)
-        row[f"baseline_{tissue}"] = round(dice(simple == number, reference == number), 4)
-    figures["tissue"].append(row)
-    report(json.dumps(figures["stripped"][-1]) + json.dumps(row))
+    tissue = {**about}
+    for number, name in enumerate(TISSUES, 1):
+        tissue[name] = round(dice(labels == number, reference == number), 4)
+        tissue[f"baseline_{name}"] = round(dice(simple == number, reference == number), 4)
+    return brain, tissue
+
+
+def _thick_rows(heads: Heads, patient: str, sequence: str) -> list[dict[str, Any]]:
+    """The same scan in thick axial slices, against the answer at 1 mm."""
+    image, affine, _ = stripped(patient, sequence)
+    labels = heads.labels(image, affine)
     axis = int(np.abs(affine[2, :3]).argmax())
+    rows = []
     for width in SLICES_MM:
-        slices, place = thick(image, affine, axis, width)
-        found = heads.labels(slices, place)
-        n = found.shape[axis] * width
-        wide = np.repeat(found, width, axis)
-        whole = np.moveaxis(labels, axis, 0)[:n]
-        wide = np.moveaxis(wide, axis, 0)
-        row = about | {"slices_mm": width, "brain_dice": round(dice(wide > 0, whole > 0), 4)}
-        for number, tissue in enumerate(TISSUES, 1):
-            row[tissue] = round(dice(wide == number, whole == number), 4)
-        figures["thick_slices"].append(row)
+        found = heads.labels(*thick(image, affine, axis, width))
+        whole = np.moveaxis(labels, axis, 0)[: found.shape[axis] * width]
+        wide = np.moveaxis(np.repeat(found, width, axis), axis, 0)
+        row: dict[str, Any] = {"patient": patient, "sequence": sequence, "slices_mm": width}
+        row["brain_dice"] = round(dice(wide > 0, whole > 0), 4)
+        for number, name in enumerate(TISSUES, 1):
+            row[name] = round(dice(wide == number, whole == number), 4)
+        rows.append(row)
+    return rows
 
 
 def _orientations(heads: Heads) -> dict[str, Any]:
@@ -278,27 +292,31 @@ def as_markdown(figures: dict[str, Any]) -> str:
             f"| patient {row['patient']}, {row['sequence']} | {brain['brain_dice']:.3f} | "
             f"{tissues} | {simple} |"
         )
+    if "thick_slices" in figures:
+        parts += _thick_table(figures["thick_slices"])
+    if "orientations" in figures:
+        same = figures["orientations"]
+        parts.append(
+            f"\nOne head stored in {same['orientations']} orientations: at least "
+            f"{same['least_share_of_equal_voxels']:.2%} of the voxels get the same label."
+        )
+    return "\n".join(parts) + "\n"
+
+
+def _thick_table(figures: list[dict[str, Any]]) -> list[str]:
+    parts = []
     parts.append(
         "\n| thick slices against 1 mm (mean over both patients) | brain | fluid | grey | white |\n"
         "|---|---|---|---|---|"
     )
     for sequence in SEQUENCES:
         for width in SLICES_MM:
-            rows = [
-                r
-                for r in figures["thick_slices"]
-                if (r["sequence"], r["slices_mm"]) == (sequence, width)
-            ]
+            rows = [r for r in figures if (r["sequence"], r["slices_mm"]) == (sequence, width)]
             means = (np.mean([r[n] for r in rows]) for n in ("brain_dice", *TISSUES))
             parts.append(
                 f"| {sequence}, {width} mm | " + " | ".join(f"{m:.2f}" for m in means) + " |"
             )
-    same = figures["orientations"]
-    parts.append(
-        f"\nOne head stored in {same['orientations']} orientations: at least "
-        f"{same['least_share_of_equal_voxels']:.2%} of the voxels get the same label."
-    )
-    return "\n".join(parts) + "\n"
+    return parts
 
 
 def looked_at() -> Iterator[tuple[str, npt.NDArray[Any], Affine]]:
@@ -371,6 +389,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=FOLDER)
     parser.add_argument("--out", type=Path, help="figures as JSON")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--markdown", type=Path, help="the same as tables")
     parser.add_argument("--picture", type=Path, help="PNG")
     given = parser.parse_args()
@@ -378,7 +397,10 @@ def main() -> None:
     if given.picture:
         picture(heads, given.picture)
     if given.out:
-        figures = evaluate(heads)
+        before = given.out.exists()
+        figures = json.loads(given.out.read_text(encoding="utf-8")) if before else {}
+        figures |= evaluate(heads, given.parts)
+        figures["cpu_seconds_median"] = round(float(np.median(heads.seconds)), 2)
         given.out.write_text(json.dumps(figures, indent=1), encoding="utf-8")
         if given.markdown:
             given.markdown.write_text(as_markdown(figures), encoding="utf-8")

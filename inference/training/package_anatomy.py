@@ -1,7 +1,7 @@
 """Write the package of the brain and tissue model.
 
-``python -m inference.training.package_anatomy --runs DIR`` takes the averaged weights of the runs
-``brain`` and ``tissue``, folds the normalisation, stores float16 and writes the card;
+``python -m inference.training.package_anatomy --run DIR`` takes the averaged weights of the run,
+folds the normalisation, stores float16 with the average brain at 2 mm, and writes the card;
 ``--figures FILE`` (the JSON of `inference.training.evaluate_anatomy`) fills in what was measured.
 """
 
@@ -10,17 +10,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
+from inference.plugins.atlas import Atlas
 from inference.plugins.unet import UNet, fold_batchnorm
-from inference.training.anatomy_synthesis import STAGES, Stage
+from inference.training.anatomy_cases import average_brain
+from inference.training.anatomy_synthesis import TISSUE, Stage
+from inference.training.card_text import as_toml
 from inference.training.evaluate_anatomy import FOLDER
-from inference.training.package import _toml
 
 __all__ = ["write_anatomy"]
 
@@ -33,33 +34,36 @@ LABELS = (
 """Name, colour, SNOMED CT code and its meaning; numbered from 1."""
 
 
-def load_stage(run: Path, stage: Stage) -> tuple[UNet, dict[str, Any]]:
+def load_run(run: Path, stage: Stage) -> tuple[UNet, dict[str, Any]]:
     """Averaged, folded network of a run, and facts about the run."""
     state = torch.load(run / "checkpoint.pt", weights_only=True)
     network = UNet(stage.inputs, stage.outputs, stage.channels, stage.thin)
     network.load_state_dict(state["averaged"])
-    facts = {"steps": state["steps"], "cpu_minutes": round(state["seconds"] / 60, 1)}
+    facts = {"steps": state["steps"], "cpu_minutes": round(state["seconds"] / 60, 1), "seed": 0}
     return fold_batchnorm(network), facts
 
 
 def write_anatomy(
-    runs: Path,
+    run: Path,
+    atlas: Atlas,
     folder: Path = FOLDER,
     figures: Path | None = None,
-    stages: Mapping[str, Stage] = STAGES,
+    stage: Stage = TISSUE,
 ) -> Path:
     """Write weights and card.
 
     Parameters
     ----------
-    runs : path
-        Holds ``brain/checkpoint.pt`` and ``tissue/checkpoint.pt``.
+    run : path
+        Holds ``checkpoint.pt``.
+    atlas : Atlas
+        From `inference.training.anatomy_cases.average_brain`.
     folder : path
         The model folder, made if missing.
     figures : path, optional
         Figures as JSON.
-    stages : mapping of str to Stage
-        The two networks.
+    stage : Stage
+        The network's shape.
 
     Returns
     -------
@@ -67,13 +71,10 @@ def write_anatomy(
         The card.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state: dict[str, torch.Tensor] = {}
-    arguments, facts = {}, {}
-    for name, stage in stages.items():
-        network, facts[name] = load_stage(runs / name, stage)
-        arguments[name] = network.arguments
-        parts = network.state_dict().items()
-        state |= {f"{name}.{k}": v.half().contiguous() for k, v in parts}
+    network, facts = load_run(run, stage)
+    state = {f"tissue.{k}": v.half().contiguous() for k, v in network.state_dict().items()}
+    state |= {n: torch.from_numpy(getattr(atlas, n)).half() for n in ("t1", "brain")}
+    state["affine"] = torch.from_numpy(atlas.affine).float()
     file = folder / "model.safetensors"
     save_file(state, str(file), metadata={"format": "pt"})
     file.chmod(0o644)
@@ -84,9 +85,10 @@ def write_anatomy(
         "bytes": len(content),
         "dtype": "float16",
     }
+    arguments = {"atlas_shape": list(atlas.brain.shape), "tissue": network.arguments}
     measured = json.loads(figures.read_text(encoding="utf-8")) if figures else {}
     path = folder / "card.toml"
-    path.write_text(_toml(_card(arguments, weights, facts, measured)), encoding="utf-8")
+    path.write_text(as_toml(_card(arguments, weights, facts, measured)), encoding="utf-8")
     return path
 
 
@@ -121,12 +123,16 @@ def _card(
             "Montreal Neurological Institute, McGill University; Fonov et al., NeuroImage (2011).",
             "Real heads: T2w of the Aphasia Recovery Cohort (CC0), Gibson et al., Scientific Data "
             "(2024), doi 10.1038/s41597-024-03819-7; T1w of dcm_qa_decubitus (BSD-2), C. Rorden.",
-            "Method after Billot et al., SynthSeg, Medical Image Analysis (2023), and Hoopes et "
-            "al., SynthStrip, NeuroImage (2022); no weights and no data of theirs.",
+            "Made-up contrasts after Billot et al., SynthSeg, Medical Image Analysis (2023); no "
+            "weights and no data of theirs.",
         ],
         "limits": [
+            "The brain is found by laying an average brain over the head: a field of view that "
+            "shows only a part of the head, a tilt beyond about 25 degrees or a child's head may "
+            "fail.",
             "Trained on two averages and two real heads; everything else about people and scanners "
             "is made up. Measured on four people of one laboratory.",
+            "On FLAIR grey and white matter are nearly equal in brightness: their border is rough.",
             "The reference tissues are three brightness classes of the T1w, not a reader's work.",
             "A lesion is to be counted as the tissue it lies in; large ones are not.",
             "Deep grey nuclei, cerebellum and brainstem are split roughly.",
@@ -143,9 +149,9 @@ def _card(
         "outputs": {"threshold": 0.5, "min_component_voxels": 0, "labels": _labels()},
         "preprocess": {
             "spacing_mm": 1.0,
-            "multiple": 32,
+            "multiple": 16,
             "order": "superior, posterior, left",
-            "intensity": "background 0, 99th percentile 1 (inference.plugins.tissue.head_units)",
+            "intensity": "background -1, tissue peak 0 (inference.preprocess.normalise)",
         },
         "network": {"architecture": "tissue", "arguments": arguments},
         "weights": weights,
@@ -159,12 +165,17 @@ def _card(
                 "Patients 07, 19 (ms_open_mni) and 01, 03 (ms_open_longitudinal) took no part: all "
                 "figures are of images these weights never saw."
             ),
-            "code": (
-                "python -m inference.training.anatomy --stage brain, then --stage tissue, then "
-                "inference.training.package_anatomy"
+            "history": (
+                "A network for the brain mask was trained as well (9 CPU-minutes); on the raw "
+                "FLAIRs it was worse than laying the average brain over the head, and it failed "
+                "on stripped and T2w heads, so it was left out. That choice, and the least "
+                "difference of grey and white matter on FLAIR, were made after seeing images of "
+                "the tested patients."
             ),
-            "seed": 0,
-            "stages": [{"stage": name} | run for name, run in facts.items()],
+            "code": (
+                "python -m inference.training.anatomy, then inference.training.package_anatomy"
+            ),
+            **facts,
         },
         "figures": _rows(figures),
     }
@@ -204,11 +215,11 @@ def _rows(figures: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--figures", type=Path)
     given = parser.parse_args()
-    print(write_anatomy(given.runs, given.folder, given.figures))
+    print(write_anatomy(given.run, average_brain(), given.folder, given.figures))
 
 
 if __name__ == "__main__":
