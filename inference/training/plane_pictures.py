@@ -117,7 +117,11 @@ def main() -> None:
         save(picture, given.out / "flair-infarct.png")
     if given.calibration:
         folds = json.loads(given.calibration.read_text(encoding="utf-8"))["folds"]
-        picture = draw_thorough({f["case"]: Calibration(f["slope"], f["offset"]) for f in folds})
+        used = {
+            f["case"]: Calibration(f["slope"], f["offset"]) if f["kept"] else Calibration()
+            for f in folds
+        }
+        picture = draw_thorough(used)
         save(picture, given.out / "flair-wml-thorough.png")
 
 
