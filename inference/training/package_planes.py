@@ -288,8 +288,8 @@ def _calibration_words(figures: Mapping[str, Any]) -> str:
         return f"Fitted on made-up heads and the training side ({tried}); the card has the mean."
     return (
         f"Platt scaling was fitted on made-up heads and the training side ({tried}) and refused: "
-        "on a made-up head it was not fitted on it cost too much of the mask. What ships is the "
-        "plain mean of the members."
+        "on a made-up head it was not fitted on it cost too much of the mask (a rule written down "
+        "after these numbers had been seen). What ships is the plain mean of the members."
     )
 
 
