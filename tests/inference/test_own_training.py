@@ -336,6 +336,21 @@ def test_pretraining_gives_a_training_its_beginning(cases, tmp_path):
         train(other, quiet()[0])
 
 
+def test_all_of_a_model_may_go_on_learning(cases, tiny_folder, tmp_path):
+    """The package has the grid and network of the model it began with."""
+    start = choices(
+        cases, tmp_path / "run", steps=2, start_from=str(tiny_folder), changes={"patch": 32}
+    )
+    train(start, quiet()[0])
+    old, new = load_card(tiny_folder), load_card(tmp_path / "run" / "package")
+    assert (new.architecture, new.arguments) == (old.architecture, old.arguments)
+    assert (new.spacing_mm, new.multiple) == (old.spacing_mm, old.multiple)
+    assert new.id != old.id
+    before, after = weights(tiny_folder), weights(tmp_path / "run" / "package")
+    ends = ("stem.0.conv.weight", "bottleneck.0.conv.weight", "full_resolution.conv.weight")
+    assert not any(torch.allclose(before[name], after[name].float(), atol=1e-4) for name in ends)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

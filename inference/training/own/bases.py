@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from torch import nn
 
 from imaging.errors import BadInput
 from inference.model import CARD_NAME, LESIONS, ModelCard, check_weights, load_card
+from inference.training.own.choices import RECIPES, Choices
 
-__all__ = ["PRETRAINING", "Base", "load_pretrained", "model_base"]
+__all__ = ["PRETRAINING", "Base", "fitted", "load_pretrained", "model_base"]
 
 PRETRAINING = "pretraining.json"
 ENCODER = "encoder.safetensors"
@@ -82,6 +83,26 @@ def model_base(start: str) -> Base | None:
         )  # fmt: skip
     table = tomllib.loads((folder / CARD_NAME).read_text(encoding="utf-8"))
     return Base(card, folder, table)
+
+
+def fitted(choices: Choices, base: Base) -> Choices:
+    """Choices with the grid and network of the model to start from, and a calmer rate."""
+    card = base.card
+    changes = {
+        "spacing_mm": card.spacing_mm,
+        "multiple": card.multiple,
+        "architecture": card.architecture,
+        "rate": 1e-3,
+        **choices.changes,
+    }
+    known = (name for name, recipe in RECIPES.items() if recipe.architecture == card.architecture)
+    planes = card.arguments.get("dims", 3) == 2
+    return replace(
+        choices,
+        changes=changes,
+        network=next(known, "basic-unet"),
+        dims="2.5" if planes else "3",
+    )
 
 
 def load_pretrained(network: nn.Module, folder: Path) -> float:

@@ -27,9 +27,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from imaging.errors import BadInput
-from inference.training.own.bases import Base, model_base
+from inference.training.own.bases import Base, fitted, model_base
 from inference.training.own.case_list import read_cases
-from inference.training.own.choices import RECIPES, Choices, keep_choices
+from inference.training.own.choices import Choices, keep_choices
 from inference.training.own.facts import card_figures, facts_of, limits_of, training_table
 from inference.training.own.figures import figures_of
 from inference.training.own.folds import make_folds
@@ -258,25 +258,11 @@ def adapt(choices: Choices, speaker: Speaker, resume: bool = False) -> dict[str,
 
 
 def _of_base(choices: Choices, base: Base) -> Choices:
-    """The grid of the model that is adapted, and an id that is not its own."""
-    planes = base.card.arguments.get("dims", 3) == 2
-    changes = {
-        "spacing_mm": base.card.spacing_mm,
-        "multiple": base.card.multiple,
-        "architecture": base.card.architecture,
-        "rate": 1e-3,
-        **choices.changes,
-    }
-    network = next(
-        (n for n, r in RECIPES.items() if r.architecture == base.card.architecture), "basic-unet"
-    )
+    """Grid and network of the model that is adapted, and an id that is not its own."""
     id = choices.id or f"{base.card.id}-{choices.model_id.removeprefix('own-')}"
     name = choices.name or f"{base.card.name}, adapted"
     steps = choices.steps or (0 if choices.minutes else USUAL_STEPS)
-    return replace(
-        choices, changes=changes, network=network, dims="2.5" if planes else "3", id=id, name=name,
-        steps=steps,
-    )  # fmt: skip
+    return replace(fitted(choices, base), id=id, name=name, steps=steps)
 
 
 def _one_run(

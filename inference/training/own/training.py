@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from imaging.errors import BadInput
-from inference.training.own.bases import Base, load_pretrained, model_base
+from inference.training.own.bases import Base, fitted, load_pretrained, model_base
 from inference.training.own.case_check import CaseNote, Summary, check_cases, open_case, summary
 from inference.training.own.case_list import CaseFiles, read_cases
 from inference.training.own.choices import SLICES, Choices, keep_choices
@@ -146,6 +146,8 @@ def train(choices: Choices, speaker: Speaker, resume: bool = False) -> dict[str,
     """
     check_free(choices.model_id)
     base = model_base(choices.start_from) if choices.start_from else None
+    if base is not None:
+        choices = fitted(choices, base)
     keep_choices(choices, resume)
     device = start_torch(choices)
     cases = look_at_cases(choices, speaker, base)
