@@ -85,10 +85,10 @@ class Photographer:
     def open(self, path: Path, add: bool) -> None:
         """Open a file as a drop would, and wait for its last slice."""
         program = self.program
-        known = len(program.workspace.case.volumes) if add else 0
+        known = len(program.cases.series) if add else 0
         program.window.dropped.emit([str(path)], add)
-        self.wait(lambda: len(program.workspace.case.volumes) > known)
-        self.wait(lambda: not program.cases.loading)
+        self.wait(lambda: len(program.cases.series) > known)
+        self.wait(lambda: program.workspace.case.volumes and not program.cases.loading)
 
     def view(self, cell: str = "a"):
         """A slice view."""
@@ -174,7 +174,7 @@ def thorough(camera: Photographer) -> None:
     program = camera.program
     camera.turn_to("AI model")
     choose(camera, "flair-wml-thorough")
-    camera.wait(lambda: not program.cases.loading)
+    camera.wait(program.window.models.run.isEnabled)  # T1w and T2w are loaded beside it
     camera.shoot("window-models")
     run(camera)
     camera.turn_to("Findings")
