@@ -42,7 +42,8 @@ def _say(model: InstalledModel, output: Output) -> None:
     output.say(f"  kind: {card.kind}, {KIND_WORDS[card.kind]}{_members(model)}")
     threshold = "" if card.kind in (TISSUE, PRESENCE) else f"; threshold {card.threshold:g}"
     output.say(f"  input: {inputs}; gives: {labels}{threshold}")
-    output.say(f"  size: {_size(card.weights_bytes)}; a whole head: {cost_words(card.cost)}")
+    what = "a click" if card.kind == CLICK else "a whole head"
+    output.say(f"  size: {_size(card.weights_bytes)}; {what}: {cost_words(card.cost)}")
     output.say(f"  for: {card.intended_use}")
     output.say(f"  not for: {card.not_for}")
     output.say(f"  licence: {card.licence}")
@@ -58,7 +59,7 @@ def _size(weights: int) -> str:
 
 
 def cost_words(cost: Mapping[str, Any]) -> str:
-    """What a run on a whole head costs, as measured; says so where nobody measured."""
+    """What a run costs, as measured; says so where nobody measured."""
     if not cost:
         return "not measured"
     threads = int(cost.get("cpu_threads", 1))
