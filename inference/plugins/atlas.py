@@ -25,9 +25,9 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
 
-ITERATIONS = 120
+ITERATIONS = 150
 SHRINK = 4
-NEAR_MM = 12.0
+NEAR_MM = 6.0
 """So far around the average brain the image is compared with it."""
 LEAST_SIZE = 0.45
 """A brain is not so much smaller or larger (volume) than the average."""
@@ -136,7 +136,7 @@ def _upper_middle(image: Array) -> npt.NDArray[np.float64]:
     return np.argwhere(head[start : top + 1]).mean(0) + np.array([start, 0, 0])
 
 
-def bright_brain(image: Array, prior: Mask, close: int = 5) -> Mask:
+def bright_brain(image: Array, prior: Mask, close: int = 3) -> Mask:
     """What is brighter than bone in or near the average brain, in one piece, holes filled.
 
     Parameters
@@ -158,7 +158,10 @@ def bright_brain(image: Array, prior: Mask, close: int = 5) -> Mask:
     pieces = np.asarray(ndimage.label(opened)[0])  # type: ignore[index]
     sizes = np.bincount(pieces[prior & opened].ravel(), minlength=2)
     sizes[0] = 0
-    kept = _grown(pieces == int(sizes.argmax()), 5) & bright if sizes.any() else bright
+    kept = bright
+    if sizes.any():  # grown back within what is bright: it does not leap over bone
+        piece = pieces == int(sizes.argmax())
+        kept = np.asarray(ndimage.binary_dilation(piece, iterations=6, mask=bright), bool)
     closed = ndimage.binary_closing(np.pad(kept, close + 1), iterations=close)
     inner = slice(close + 1, -close - 1)
     return np.asarray(ndimage.binary_fill_holes(closed[inner, inner, inner] | deep), bool)

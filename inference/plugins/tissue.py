@@ -58,6 +58,8 @@ ORDERS = ((0, 1, 2), (2, 1, 0), (0, 2, 1))
 """Place of fluid, grey and white matter from dark to bright: T1w; T2w and PD; FLAIR."""
 LEAST_GAP = 0.08
 """On FLAIR grey matter is brighter than white matter by this share of its brightness at least."""
+RIM_MM = 4.0
+"""Nearer to the border of the brain so far, brightness is not asked what tissue looks like."""
 DEPTH_MM = (2.0, 4.0, 7.0, 11.0, 16.0, 23.0)
 DEPTH_PRIOR = np.array(
     [
@@ -118,9 +120,12 @@ def fitted_classes(image: np.ndarray, brain: np.ndarray, spacing_mm: float) -> C
     spacing_mm : float
     """
     inside = brain[::2, ::2, ::2]
-    depth = np.asarray(ndimage.distance_transform_edt(np.pad(inside, 1)))[1:-1, 1:-1, 1:-1]
+    found = ndimage.distance_transform_edt(np.pad(inside, 1))
+    depth = 2 * spacing_mm * np.asarray(found)[1:-1, 1:-1, 1:-1]
+    if (depth > RIM_MM).sum() > LEAST_VOXELS // 8:
+        inside = depth > RIM_MM  # the rim may hold a bit of skull
     values = image[::2, ::2, ::2][inside].astype(np.float64)
-    prior = DEPTH_PRIOR[np.searchsorted(DEPTH_MM, 2 * spacing_mm * depth[inside])].T
+    prior = DEPTH_PRIOR[np.searchsorted(DEPTH_MM, depth[inside])].T
     low, high = np.percentile(values, [2, 98])
     values, least = np.clip(values, low, high), 0.03 * (high - low) + 1e-9
     free, means, spreads = _mixture(values, np.percentile(values, [8, 45, 85]), least)
