@@ -505,7 +505,8 @@ def walk(
     edges = _edges(np.asarray(values, np.float32), spacing)
     size = int(np.prod(values.shape))
     total = np.zeros(values.shape, np.float64)
-    offsets, bands = [], []
+    offsets: list[int] = []
+    bands: list[np.ndarray] = []
     for axis, ease in edges.items():
         head, tail = _halves(axis)
         total[head] += ease
@@ -523,7 +524,7 @@ def walk(
     if not bands:
         return (pull / (total + fixed + 1e-9)).astype(np.float32)
     rows = [b[: size - o] for b, o in zip(bands, offsets, strict=True)]
-    upper = sparse.diags(rows, offsets, (size, size))
+    upper: Any = sparse.diags(rows, np.array(offsets), (size, size))  # type: ignore[arg-type]
     matrix = (upper + upper.T + sparse.diags(diagonal)).tocsr()
     easier = sparse.diags(1 / diagonal).tocsr()
     begin = np.where(seeds != 0, seeds > 0, 0.5 if belief is None else belief).ravel()

@@ -451,7 +451,7 @@ def _scanned(rng: np.random.Generator, image: Array, share: Array) -> tuple[Arra
         rough = np.asarray(ndimage.gaussian_filter(rough, 0.7), np.float32) * np.float32(3)
     image = image + rough * np.float32(abs(rng.normal(0, 0.035)))
     if rng.random() < 0.5:
-        image = np.clip(image, 0, None) ** np.float32(rng.uniform(0.75, 1.35))
+        image = np.asarray(np.power(np.clip(image, 0, None), rng.uniform(0.75, 1.35)), np.float32)
     if rng.random() < 0.1:
         image = -image
     return image.astype(np.float32), share

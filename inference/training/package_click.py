@@ -235,7 +235,7 @@ def _tile(values: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int]) ->
     grey = np.clip((values - low) / max(float(high - low), 1e-6), 0, 1) * 255
     large = np.kron(grey, np.ones((3, 3))).astype(np.uint8)
     inside = np.kron(mask, np.ones((3, 3))) > 0
-    rim = inside & ~ndimage.binary_erosion(inside)
+    rim = inside & ~np.asarray(ndimage.binary_erosion(inside), bool)
     picture = np.repeat(large[::-1, :, None], 3, 2)
     picture[rim[::-1]] = colour
     picture[:2], picture[:, :2] = 20, 20
