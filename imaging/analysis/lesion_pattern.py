@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -271,7 +272,7 @@ def places_from_tissue(
     depth = _distance(~brain, coarse)
     cortex = grey & ~_deep_nuclei(standard, depth)
     found = np.zeros_like(cortex) if lesions is None else np.asarray(lesions[steps], bool)
-    apart = cortex & ~ndimage.binary_dilation(found)
+    apart = cortex & ~np.asarray(ndimage.binary_dilation(found), bool)
     apart = _large_pieces(apart, coarse, CORTEX_ML)
     cortex = np.asarray(ndimage.binary_dilation(apart), bool) & cortex & ~found
     ventricles = _ventricles(brain & ~grey & ~white, standard, depth, coarse)
@@ -409,7 +410,8 @@ def _ventricles(fluid: Mask, standard: Map | None, depth: Map, geometry: Geometr
 def _large_pieces(mask: Mask, geometry: Geometry, least_ml: float) -> Mask:
     from scipy import ndimage
 
-    pieces, _ = ndimage.label(mask)
+    found: Any = ndimage.label(mask)
+    pieces = found[0]
     keep = np.bincount(pieces.ravel()) * geometry.voxel_ml >= least_ml
     keep[0] = False
     return keep[pieces]
@@ -418,7 +420,8 @@ def _large_pieces(mask: Mask, geometry: Geometry, least_ml: float) -> Mask:
 def _largest(mask: Mask) -> Mask:
     from scipy import ndimage
 
-    pieces, count = ndimage.label(mask)
+    found: Any = ndimage.label(mask)
+    pieces, count = found
     if not count:
         return mask
     return np.asarray(pieces == 1 + int(np.argmax(np.bincount(pieces.ravel())[1:])))

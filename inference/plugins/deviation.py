@@ -152,17 +152,19 @@ def brain_or_inside(image: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, b
     if head.sum() * 0.008 < BRAIN_ML[0]:
         return np.zeros(image.shape, bool), False
     if head.sum() * 0.008 > STRIPPED_ML:
-        head = np.asarray(ndimage.distance_transform_edt(head) * 2 > SCALP_MM, bool)
+        depth: Any = ndimage.distance_transform_edt(head)
+        head = np.asarray(depth * 2 > SCALP_MM, bool)
     return head, False
 
 
 def brain_of(logit: np.ndarray) -> np.ndarray:
     """The largest piece of what is above 0, holes filled."""
-    pieces, count = ndimage.label(ndimage.binary_opening(logit > 0))
+    found: Any = ndimage.label(ndimage.binary_opening(logit > 0))
+    pieces, count = found
     if not count:
         return np.zeros(logit.shape, bool)
     largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
-    grown = ndimage.binary_dilation(pieces == largest) & (logit > 0)
+    grown = np.asarray(ndimage.binary_dilation(pieces == largest), bool) & (logit > 0)
     return np.asarray(ndimage.binary_fill_holes(grown), bool)
 
 

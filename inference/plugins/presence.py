@@ -118,7 +118,7 @@ class Presence(WholeHead):
         wholes = [step for step in ladder(self.device.kind) if step.tile is None]
         logit, self._step = climb_down(wholes, run, report.note)
         report.step(1.0)
-        chance = float(sigmoid(np.float32(self._slope * logit + self._offset)))
+        chance = float(sigmoid(np.array(self._slope * logit + self._offset)))
         empty = np.zeros(prepared.array.shape, np.float32)
         return Found(empty, facts=verdict(chance, self.card.threshold))
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from inference.training.whole_heads import Head, Pool, load_pool, smooth_field, 
 
 __all__ = ["CROP", "Restoration", "load_restorer", "plant"]
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 CROP = (48, 64, 48)
 CHANNELS, THIN = (16, 32, 64, 96), 8
 OUTPUTS = 2
@@ -168,7 +169,7 @@ def build(seed: int = 0) -> UNet:
     return network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
 
-def load_restorer(run: Path) -> tuple[UNet, dict[str, float]]:
+def load_restorer(run: Path) -> tuple[UNet, dict[str, Any]]:
     """Averaged and folded network of a run, with its facts."""
     state = torch.load(run / CHECKPOINT, weights_only=True)
     facts = json.loads(state["facts"])

@@ -36,7 +36,7 @@ from inference.training.presence import lit, thinned
 from inference.training.synthesis import lesion_free_brain
 from inference.training.whole_heads import LEFT_OUT, Pool, load_pool
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 RESTORED = 16
 """Heads on which is measured how much of what was planted is taken out."""

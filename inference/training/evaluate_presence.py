@@ -25,7 +25,7 @@ from inference.training.presence import lesion_load, lit, load_classifier, thinn
 from inference.training.synthesis import lesion_free_brain
 from inference.training.whole_heads import LEFT_OUT, Pool, load_pool
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 DOSES_ML = (0.3, 1.0, 3.0, 10.0)
 MULTIPLE = 32
 

@@ -40,7 +40,7 @@ from inference.training.whole_heads import (
 
 __all__ = ["ARGUMENTS", "Pairs", "examples", "lesion_load", "load_classifier", "pair", "thinned"]
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 ARGUMENTS: dict[str, Any] = {
     "inputs": 2,
     "outputs": 1,
@@ -62,7 +62,8 @@ def lesion_load(share: Array) -> float:
 
 def thinned(rng: np.random.Generator, share: Array, wanted_ml: float) -> Array:
     """Some of the lesions of a share, whole, until about so many ml are reached."""
-    pieces, count = ndimage.label(share > 0.15, np.ones((3, 3, 3)))
+    found: Any = ndimage.label(share > 0.15, np.ones((3, 3, 3)))
+    pieces, count = found
     sizes = np.bincount(pieces.ravel(), (share > 0.4).ravel(), count + 1) * STEP_MM**3 / 1000
     kept = np.zeros(count + 1, bool)
     total = 0.0
@@ -200,10 +201,11 @@ def main() -> None:
         "restorer": restorer.arguments,
         "restorer_steps": made["steps"],
     }
-    run = SmallRun(build(restorer, given.seed), plan, given.out, facts)
+    sorter = build(restorer, given.seed)
+    run = SmallRun(sorter, plan, given.out, facts)
     kept = given.out / "examples.npy"
     if not kept.exists():
-        np.save(kept, examples(run.network, load_pool(given.pool), given.examples, given.seed))
+        np.save(kept, examples(sorter, load_pool(given.pool), given.examples, given.seed))
     run.go(Pairs(np.load(kept)), given.minutes, given.steps)
 
 

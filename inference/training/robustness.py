@@ -49,8 +49,8 @@ STORED_ORDERS = 48
 class Head:
     """An image with its gold mask on one grid, affine to LPS mm."""
 
-    voxels: npt.NDArray[np.float32]
-    gold: Mask
+    voxels: npt.NDArray[Any]
+    gold: npt.NDArray[Any]
     affine: npt.NDArray[np.float64]
 
 
@@ -133,9 +133,9 @@ def tilted(head: Head, degrees: float) -> Head:
         [[c, 0, -s], [0, 1, 0], [s, 0, c]]
     )
     middle = (np.array(head.voxels.shape) - 1) / 2
-    shift = middle - turn @ middle
+    shift: Any = middle - turn @ middle
 
-    def sampled(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    def sampled(array: npt.NDArray[Any]) -> Any:
         return ndimage.affine_transform(array.astype(np.float32), turn, shift, order=1)
 
     change = np.eye(4)
@@ -146,7 +146,7 @@ def tilted(head: Head, degrees: float) -> Head:
 def _light(head: Head, change: Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]) -> Head:
     """Another brightness: ``change`` gets values from 0 to about 1 at the main tissue."""
     level = float(np.median(head.voxels[head.voxels > 0.3 * np.percentile(head.voxels, 99)]))
-    light = np.maximum(head.voxels, 0) / level
+    light = np.asarray(np.maximum(head.voxels, 0) / level, np.float32)
     return Head(np.asarray(change(light) * level, np.float32), head.gold, head.affine)
 
 

@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from inference.training.cases import MASK_PATIENTS, Anatomy
 
 __all__ = ["BANK", "LEFT_OUT", "SHAPE", "STEP_MM", "Head", "HeadMaker", "load_pool", "smooth_field"]
 
-Array = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 Shape = tuple[int, int, int]
 
@@ -181,7 +182,7 @@ def fitted_to_bank(white: Array, bank: Sequence[Mask]) -> npt.NDArray[np.float64
 def _seen(tissues: dict[str, Array], change: npt.NDArray[np.float64]) -> Mask:
     """The template's brain on the grid of the bank."""
     brain = (tissues["csf"] + tissues["gm"] + tissues["wm"]) > 0.5
-    back = np.linalg.inv(change)
+    back: Any = np.linalg.inv(change)
     moved = ndimage.affine_transform(
         brain.astype(np.float32), back[:3, :3], back[:3, 3], brain.shape, order=1
     )
@@ -189,7 +190,9 @@ def _seen(tissues: dict[str, Array], change: npt.NDArray[np.float64]) -> Mask:
 
 
 def _blurred(anatomy: Anatomy, to_mni: npt.NDArray[np.float64]) -> Anatomy:
-    extra = {n: ndimage.gaussian_filter(anatomy.extra[n], 0.6) for n in ("gm", "csf", "wm")}
+    extra: dict[str, Any] = {
+        n: ndimage.gaussian_filter(anatomy.extra[n], 0.6) for n in ("gm", "csf", "wm")
+    }
     return Anatomy(
         "template",
         None,
