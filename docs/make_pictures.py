@@ -225,10 +225,13 @@ def run(camera: Photographer) -> None:
     program = camera.program
     camera.turn_to("AI model")
     camera.rest(0.2)
+    before = set(program.workspace.case.items)
     program.models.run()
     camera.wait(lambda: program.models.running, 10)
     camera.wait(lambda: not program.models.running, 400)
     camera.rest(0.5)
+    if set(program.workspace.case.items) == before:
+        raise SystemExit(program.window.models.result.text())
 
 
 def show_only(camera: Photographer, meaning: str) -> None:
