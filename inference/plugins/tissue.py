@@ -58,8 +58,6 @@ ORDERS = ((0, 1, 2), (2, 1, 0), (0, 2, 1))
 """Place of fluid, grey and white matter from dark to bright: T1w; T2w and PD; FLAIR."""
 LEAST_GAP = 0.08
 """On FLAIR grey matter is brighter than white matter by this share of its brightness at least."""
-RIM_MM = 4.0
-"""Nearer to the border of the brain so far, brightness is not asked what tissue looks like."""
 DEPTH_MM = (2.0, 4.0, 7.0, 11.0, 16.0, 23.0)
 DEPTH_PRIOR = np.array(
     [
@@ -122,8 +120,6 @@ def fitted_classes(image: np.ndarray, brain: np.ndarray, spacing_mm: float) -> C
     inside = brain[::2, ::2, ::2]
     found = ndimage.distance_transform_edt(np.pad(inside, 1))
     depth = 2 * spacing_mm * np.asarray(found)[1:-1, 1:-1, 1:-1]
-    if (depth > RIM_MM).sum() > LEAST_VOXELS // 8:
-        inside = depth > RIM_MM  # the rim may hold a bit of skull
     values = image[::2, ::2, ::2][inside].astype(np.float64)
     prior = DEPTH_PRIOR[np.searchsorted(DEPTH_MM, depth[inside])].T
     low, high = np.percentile(values, [2, 98])
@@ -136,8 +132,10 @@ def fitted_classes(image: np.ndarray, brain: np.ndarray, spacing_mm: float) -> C
         score = float((share * np.log(prior)).sum())
         if score > best:
             best, chosen = score, order
-    start = means[by_brightness[list(chosen)]]
-    _, means, spreads = _mixture(values, start, least, prior)
+    first, wide = (v[by_brightness[list(chosen)]] for v in (means, spreads))
+    _, means, spreads = _mixture(values, first, least, prior)
+    if means[0] > max(means[1:]) and means[1] < means[2]:
+        means, spreads = first, wide  # bright fluid: white matter is darkest, the prior misled
     (a, b, c), (d, e, f) = means.tolist(), spreads.tolist()
     if a < min(b, c) and abs(b - c) < LEAST_GAP * (b - low):
         # Dark fluid and hardly any contrast besides: a FLAIR, whose grey and white matter melted

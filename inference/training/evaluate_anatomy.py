@@ -353,7 +353,7 @@ def picture(heads: Heads, path: Path) -> None:
         ImageDraw.Draw(image).text((4, 4), name, fill=(255, 255, 255))
         rows.append(np.asarray(image))
     whole = Image.fromarray(np.concatenate(rows))
-    whole.quantize(96).save(path, optimize=True)
+    whole.quantize(48).save(path, optimize=True)
 
 
 EDGE = 150

@@ -168,8 +168,8 @@ def _card(
             "history": (
                 "A network for the brain mask was trained as well (9 CPU-minutes); on the raw "
                 "FLAIRs it was worse than laying the average brain over the head, and it failed "
-                "on stripped and T2w heads, so it was left out. That choice, and the least "
-                "difference of grey and white matter on FLAIR, were made after seeing images of "
+                "on stripped and T2w heads, so it was left out. That choice, and two rules for the "
+                "brightness of grey and white matter (FLAIR, T2w), were made after seeing images of "
                 "the tested patients."
             ),
             "code": (
