@@ -169,8 +169,8 @@ def _card(
                 "A network for the brain mask was trained as well (9 CPU-minutes); on the raw "
                 "FLAIRs it was worse than laying the average brain over the head, and it failed "
                 "on stripped and T2w heads, so it was left out. That choice, and two rules for the "
-                "brightness of grey and white matter (FLAIR, T2w), were made after seeing images of "
-                "the tested patients."
+                "brightness of grey and white matter (FLAIR, T2w), were made after seeing images "
+                "of the tested patients."
             ),
             "code": (
                 "python -m inference.training.anatomy, then inference.training.package_anatomy"
