@@ -162,7 +162,7 @@ def bright_brain(image: Array, prior: Mask, close: int = 3) -> Mask:
     if sizes.any():  # grown back within what is bright: it does not leap over bone
         piece = pieces == int(sizes.argmax())
         kept = np.asarray(ndimage.binary_dilation(piece, iterations=6, mask=bright), bool)
-    closed = ndimage.binary_closing(np.pad(kept, close + 1), iterations=close)
+    closed = np.asarray(ndimage.binary_closing(np.pad(kept, close + 1), iterations=close), bool)
     inner = slice(close + 1, -close - 1)
     return np.asarray(ndimage.binary_fill_holes(closed[inner, inner, inner] | deep), bool)
 

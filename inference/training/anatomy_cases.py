@@ -141,7 +141,8 @@ def make_heads() -> list[Head]:
 
 def _real_head(name: str, maps: dict[str, Array], template: npt.NDArray[np.float64]) -> Head:
     image, affine = real_image(name)
-    atlas = Atlas(ndimage.gaussian_filter(maps["t1"], 1.4), maps["brain"], template)
+    t1 = np.asarray(ndimage.gaussian_filter(maps["t1"], 1.4), np.float32)
+    atlas = Atlas(t1, maps["brain"], template)
     transform = lay_over(image, affine, atlas)
     prior = {n: moved(m, template, transform, image, affine) for n, m in maps.items()}
     close = 5 if REAL_HEADS[name] == "T1w" else 3
@@ -153,7 +154,7 @@ def _real_head(name: str, maps: dict[str, Array], template: npt.NDArray[np.float
 def average_brain() -> Atlas:
     """The ICBM 2009a average at 2 mm, smooth: what ships inside the model."""
     maps, affine = _icbm()
-    t1 = ndimage.gaussian_filter(maps["t1"], 1.4)
+    t1 = np.asarray(ndimage.gaussian_filter(maps["t1"], 1.4), np.float32)
     change = np.diag([2.0, 2.0, 2.0, 1.0])
     change[:3, 3] = 0.5
     return Atlas(_halved(t1), _halved(maps["brain"]), affine @ change)
