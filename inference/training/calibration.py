@@ -113,7 +113,7 @@ def answers(
     report: Report = Quiet()
     turned = np.ascontiguousarray(image[..., ::-1])
     if plane is None:
-        plane = plane_probability(planes, image[0], tuple(DIRECTIONS), report)[0]
+        plane = np.asarray(plane_probability(planes, image[0], tuple(DIRECTIONS), report)[0])
     return _volume(volumes, image), _volume(volumes, turned)[..., ::-1], plane
 
 

@@ -445,11 +445,12 @@ def _scanned(rng: np.random.Generator, image: Array, share: Array) -> tuple[Arra
     if rng.random() < 0.35:
         axis, width, start = int(rng.integers(3)), rng.uniform(2, 6), rng.random()
         image, share = (_thick(a, axis, width, start) for a in (image, share))
-    image = image * np.exp(noise(rng, edge, 3) * np.float32(rng.uniform(0, 0.12)))
-    rough = rng.standard_normal(image.shape, np.float32)
+    bias = np.exp(noise(rng, edge, 3) * np.float32(rng.uniform(0, 0.12)))
+    image = np.asarray(image * bias, np.float32)
+    rough: Array = rng.standard_normal(image.shape, np.float32)
     if rng.random() < 0.6:
         rough = np.asarray(ndimage.gaussian_filter(rough, 0.7), np.float32) * np.float32(3)
-    image = image + rough * np.float32(abs(rng.normal(0, 0.035)))
+    image = np.asarray(image + rough * np.float32(abs(rng.normal(0, 0.035))), np.float32)
     if rng.random() < 0.5:
         image = np.asarray(np.power(np.clip(image, 0, None), rng.uniform(0.75, 1.35)), np.float32)
     if rng.random() < 0.1:

@@ -145,8 +145,8 @@ def _limits(figures: dict[str, Any]) -> list[str]:
         "this map; see the figures.",
         "Where the brain is not recognised the map covers the inside of the head, and says so.",
         "Two patients with masks (07, 19): no confidence interval. They are from one laboratory.",
-        "Two choices of the method (one spread per image, two passes) were made after a look at the "
-        "figures of patients 07 and 19: they are somewhat optimistic.",
+        "Two choices of the method (one spread per image, two passes) were made after a look at "
+        "the figures of patients 07 and 19: they are somewhat optimistic.",
         "It sees 2 mm: things of a few mm3 are invisible to it.",
         "One template and two real heads taught it anatomy: unusual folds, wide ventricles, old "
         "age and surgery are unlike what it learned.",
