@@ -66,6 +66,7 @@ class StudyAnswerController(QObject):
         self._quiet.setSingleShot(True)
         self._quiet.setInterval(SETTLE_MS)
         self._quiet.timeout.connect(self.refresh)
+        card.destroyed.connect(self._quiet.stop)  # a closed window is told nothing more
         card.lesions_wanted.connect(self.walk)
         card.action_wanted.connect(self.act)
         card.unfolded.connect(lambda on: self._quiet.start() if on else None)

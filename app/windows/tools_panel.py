@@ -134,7 +134,8 @@ class ToolsPanel(QWidget):
         made.setText(str(number))
         made.setAccessibleName(tool.title)
         made.setIcon(icon(tool.id if tool.id in GLYPHS else "window"))
-        made.setIconSize(QSize(18, 18))
+        made.setIconSize(QSize(16, 16))
+        set_role(made, "tool")
         made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         made.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         kind = "changes the mask" if tool.editing else "changes nothing in the case"
