@@ -77,7 +77,9 @@ def compose(settings: Settings, workspace: Workspace, window: MainWindow) -> Pro
         cases.why_not_whole,
         even.needed_for_model,
     )
-    clicks = ClickController(workspace, tasks, tools, models.clicker, findings.accept)
+    clicks = ClickController(
+        workspace, tasks, tools, models.clicker, findings.accept, cases.why_not_whole
+    )
     export = ExportController(
         workspace, tasks, findings, lambda: grid.grab().toImage(), cases.why_not_written
     )

@@ -58,6 +58,7 @@ class ClickController(QObject):
         tools: ToolController,
         ask_network: Callable[[], tuple[Any, Any] | str],
         accept_lesion: Callable[[], None],
+        why_not_whole: Callable[[str], str],
     ) -> None:
         """Join the parts.
 
@@ -68,10 +69,13 @@ class ClickController(QObject):
             at the moment.
         accept_lesion : callable
             What Enter does where there is no proposal.
+        why_not_whole : callable
+            Why an image, by its id, cannot be searched now: it is still loading, say; else "".
         """
         super().__init__()
         self._workspace, self._tasks, self._tools = workspace, tasks, tools
         self._ask_network, self._accept_lesion = ask_network, accept_lesion
+        self._why_not_whole = why_not_whole
         self.engine = ""
         self._proposal: Proposal | None = None
         self._volume: Volume | None = None
@@ -80,13 +84,14 @@ class ClickController(QObject):
         self._run: Any = None
         self._ticket: Ticket | None = None
         self._question = 0
-        self._warm: Any = None
+        self._warm: tuple[Any, int | None] | None = None
         self._own = False
         self._framed = False
         self._patience = QTimer(self, interval=PATIENCE_MS, singleShot=True)
         self._patience.timeout.connect(self._too_slow)
         workspace.case_changed.connect(self._case_changed)
         workspace.display_changed.connect(self._display_changed)
+        tools.undo_first_with(self._undo)
 
     # --- what others ask ---------------------------------------------------------------------
     @property
@@ -163,14 +168,14 @@ class ClickController(QObject):
             self.said.emit("Nothing was found to accept: point at the thing, or press Esc")
             return
         mask = self._mask()
+        self._own = True
         try:
-            self._own = True
             self._workspace.rehearse(None)
             edit = None if mask is None else self._edit(mask, proposal, "Point at a thing")
             if edit is not None:
                 self._workspace.execute(edit)
         except EditRefused as refusal:
-            self.said.emit(str(refusal))
+            self._refused(refusal)
             return
         finally:
             self._own = False
@@ -182,11 +187,18 @@ class ClickController(QObject):
             self.said.emit(f"Accepted: {_millilitres(volume)} more in {self._label_name(mask)}")
 
     def drop(self) -> None:
-        """Esc: throw the proposal away; nothing was changed."""
+        """Esc: throw the proposal away."""
         if self._proposal is None:
             return
         self._withdraw()
-        self.said.emit("The proposal was thrown away; nothing was changed")
+        self.said.emit("The proposal was thrown away")
+
+    def _undo(self) -> bool:
+        """Undo takes back what was done last: an open proposal, before any edit."""
+        if self._proposal is None:
+            return False
+        self.drop()
+        return True
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -201,9 +213,7 @@ class ClickController(QObject):
         if not isinstance(volume, Volume):
             return None
         if self._proposal is not None and self._volume is not None:
-            if volume.id != self._volume.id and not volume.geometry.same_frame(
-                self._volume.geometry
-            ):
+            if volume.id != self._volume.id and not _same_place(volume, self._volume):
                 raise EditRefused(
                     "The proposal lies on another image", self._volume.name,
                     "Accept it with Enter or throw it away with Esc first",
@@ -215,6 +225,8 @@ class ClickController(QObject):
                 "This image has slices at uneven distances", volume.name,
                 "Make an even volume and point at things in that",
             )  # fmt: skip
+        if reason := self._why_not_whole(volume.id):
+            raise EditRefused(reason)
         return volume, self._tools.mask_on(volume)
 
     def _mask(self) -> Segmentation | None:
@@ -265,7 +277,7 @@ class ClickController(QObject):
         if isinstance(asked, str):
             return asked
         client, model = asked
-        if self._warm is not client:
+        if not self._is_warm(client):
             self._warm_up()
             return "The network is starting"
         if client.busy and not ours:
@@ -292,10 +304,14 @@ class ClickController(QObject):
 
     def _answered(self, question: int, view: Box, end: Any) -> None:
         if question != self._question or self._proposal is None:
+            if self._warm is None:
+                # What was too slow has ended: only now can its worker be made ready again.
+                self._warm_up()
             return
         self._run = None
         self._patience.stop()
         if not hasattr(end, "mask"):
+            self._warm = None
             self._look_classic(getattr(end, "sentence", "The network gave no answer"))
             return
         source = end.provenance
@@ -306,7 +322,10 @@ class ClickController(QObject):
         if self._run is not None:
             self._stop_asking()
             self._question += 1
+            # A worker that does not stop is killed: the next one has to load before it is asked.
+            self._warm = None
             self._look_classic("The network took too long")
+            self._warm_up()
 
     def _look_classic(self, because: str) -> None:
         """The classic engine, in a thread."""
@@ -338,8 +357,7 @@ class ClickController(QObject):
     def _take(self, view: Box, found: np.ndarray, engine: str, because: str) -> None:
         assert self._proposal is not None
         self._proposal = self._proposal.found(view, found)
-        self._show()
-        if self._proposal is None:
+        if not self._show() or self._proposal is None:
             return
         lead = f"{because.rstrip('.')}; the {engine} answered. " if because else ""
         if self._proposal.empty:
@@ -359,16 +377,23 @@ class ClickController(QObject):
         if isinstance(asked, str):
             return
         client, model = asked
-        if self._warm is client or client.busy:
+        if self._is_warm(client) or client.busy:
             return
 
+        def loaded(answer: Any) -> None:
+            self._warm = (client, client.worker_pid) if _loaded(answer) else None
+
         def end(answer: Any) -> None:
-            self._tasks.post(lambda: setattr(self, "_warm", client if _loaded(answer) else None))
+            self._tasks.post(lambda: loaded(answer))
 
         try:
             client.load(model, on_end=end)
         except ImagingError as error:
             self.said.emit(sentence(error))
+
+    def _is_warm(self, client: Any) -> bool:
+        """Whether the worker that loaded the network is the one that would be asked now."""
+        return self._warm is not None and self._warm == (client, client.worker_pid)
 
     def _stop_asking(self) -> None:
         run, self._run = self._run, None
@@ -387,20 +412,28 @@ class ClickController(QObject):
             mask, self._label, proposal.box, proposal.mask, name, algorithm, version
         )
 
-    def _show(self) -> None:
-        """Rehearse what Enter would do."""
+    def _show(self) -> bool:
+        """Rehearse what Enter would do; what cannot be shown is let go (then False)."""
         mask, proposal = self._mask(), self._proposal
         if mask is None or proposal is None:
-            return
+            return False
         self._own = True
         try:
             self._workspace.rehearse(
                 lambda: None if proposal.empty else self._edit(mask, proposal, "Proposal")
             )
         except EditRefused as refusal:
-            self.said.emit(str(refusal))
+            self._forget()
+            self.said.emit(f"The proposal was let go. {refusal}")
+            return False
         finally:
             self._own = False
+        return True
+
+    def _refused(self, refusal: EditRefused) -> None:
+        """Enter was refused: the proposal is seen again and waits, or goes."""
+        if self._show():
+            self.said.emit(f"Not accepted, the proposal still waits. {refusal}")
 
     def _show_frame(self, pointed: Pointed, mask: Segmentation) -> None:
         """Draw the box that the hand is opening."""
@@ -448,14 +481,19 @@ class ClickController(QObject):
         return f"“{segment.name}”" if segment is not None else "the mask"
 
     # --- what happens around it --------------------------------------------------------------
-    def _case_changed(self, _changes, origin: str) -> None:
+    def _case_changed(self, changes, origin: str) -> None:
         if self._own or self._proposal is None:
             return
         if origin == "rehearsal":
             # Saving takes every rehearsal back for a moment; ours is shown again after it.
             QTimer.singleShot(0, self._show_again)
+        elif origin in ("load", "repeat"):
+            # Other voxels under the proposal; what comes in beside it does not matter.
+            if self._volume is not None and any(c.item == self._volume.id for c in changes):
+                self._withdraw()
+                self.said.emit("The proposal was let go because its image is another one now")
         elif origin in ("edit", "undo", "redo", "close", "open"):
-            self._forget()
+            self._withdraw()
             if origin in ("edit", "undo", "redo"):
                 self.said.emit("The proposal was let go because the case was changed")
 
@@ -470,7 +508,8 @@ class ClickController(QObject):
                     self.engine = self.default_engine()
                     self.changed.emit()
                 self._warm_up()
-            elif self._proposal is not None and not new.editing:
+            else:
+                # Other tools paint on what they see, and must not see what is only rehearsed.
                 self.drop()
 
 
@@ -480,6 +519,16 @@ def _said(proposal: Proposal) -> str:
     count = len(hints.wanted) + len(hints.unwanted)
     points = f"{count} point{'' if count == 1 else 's'}" if count else ""
     return " and ".join(part for part in ("box" if hints.box else "", points) if part)
+
+
+def _same_place(one: Volume, other: Volume) -> bool:
+    """True where a point of one image is surely the same point in the other.
+
+    Two unknown frames of reference may be anything: then only the same grid will do.
+    """
+    frame = one.geometry.frame_of_reference
+    known = bool(frame) and frame == other.geometry.frame_of_reference
+    return known or one.geometry.same_grid(other.geometry)
 
 
 def _loaded(answer: Any) -> bool:

@@ -240,7 +240,7 @@ class FindingsController(QObject):
             return
         from imaging.edits.operations import accept_lesion
 
-        if self._do(accept_lesion(mask, lesion)):
+        if self._do(lambda: accept_lesion(mask, lesion)):
             self.said.emit(f"Lesion {lesion.number} accepted (Ctrl+Z takes it back)")
             self._panel.step(1)
 
@@ -255,7 +255,7 @@ class FindingsController(QObject):
             return
         from imaging.edits.acceptance import accept_lesions
 
-        if self._do(accept_lesions(mask, drafts)):
+        if self._do(lambda: accept_lesions(mask, drafts)):
             self.said.emit(f"{len(drafts)} lesions accepted")
 
     def delete(self, lesion: Lesion | None = None) -> None:
@@ -265,7 +265,7 @@ class FindingsController(QObject):
             return
         from imaging.edits.operations import delete_lesion
 
-        if self._do(delete_lesion(mask, lesion)):
+        if self._do(lambda: delete_lesion(mask, lesion)):
             self.said.emit(f"Lesion {lesion.number} deleted (Ctrl+Z brings it back)")
             self._panel.step(1)
 
@@ -278,15 +278,17 @@ class FindingsController(QObject):
         if probability is None or mask.threshold is None:
             return
         if final:
-            self._workspace.rehearse(None)
-            self._do(set_threshold(mask, probability, value))
+            self._do(lambda: set_threshold(mask, probability, value))
         else:
             self._workspace.rehearse(lambda: set_threshold(mask, probability, value))
 
-    def _do(self, edit: Edit | None) -> bool:
-        if edit is None:
-            return False
+    def _do(self, make: Callable[[], Edit | None]) -> bool:
+        """Make an edit from what is, not from what is only rehearsed, and take it."""
         try:
+            self._workspace.rehearse(None)
+            edit = make()
+            if edit is None:
+                return False
             self._workspace.execute(edit)
         except EditRefused as refusal:
             self.said.emit(str(refusal))

@@ -40,6 +40,7 @@ class ToolController(QObject):
         self._show_preview: Callable[[Preview | None], None] = lambda _preview: None
         self._point_out: Callable[[Pointed | None], None] = lambda _pointed: None
         self._needs_even: Callable[[str, Callable[[str], None]], bool] = lambda _id, _then: False
+        self._undo_first: Callable[[], bool] = lambda: False
         workspace.case_changed.connect(self._keep_target)
 
     # --- Scene -------------------------------------------------------------------------------
@@ -88,6 +89,10 @@ class ToolController(QObject):
         """Who asks before something is painted on slices at uneven distances."""
         self._needs_even = function
 
+    def undo_first_with(self, function: Callable[[], bool]) -> None:
+        """Who has something to take back before the last edit; true where it was taken back."""
+        self._undo_first = function
+
     # --- tools -------------------------------------------------------------------------------
     def choose(self, id: str) -> None:
         """Make a tool active; an editing tool gets a mask to work on."""
@@ -97,7 +102,7 @@ class ToolController(QObject):
         if tool.editing and self._needs_even(self._painted_id(), lambda _id: self.choose(id)):
             return
         try:
-            ready = not tool.editing or self._ensure_target()
+            ready = not tool.editing or self._ensure_target(id)
         except EditRefused as refusal:
             self.said.emit(str(refusal))
             return
@@ -152,7 +157,9 @@ class ToolController(QObject):
 
     # --- history -----------------------------------------------------------------------------
     def undo(self) -> None:
-        """Take the last step back and say which."""
+        """Take the last step back and say which; what is only proposed goes first."""
+        if self._undo_first():
+            return
         self._step(self._workspace.undo, "Undone", "Nothing to undo")
 
     def redo(self) -> None:
@@ -168,7 +175,7 @@ class ToolController(QObject):
         self.said.emit(f"{done}: {name}" if name else nothing)
 
     # --- the mask that is painted ------------------------------------------------------------
-    def _ensure_target(self) -> bool:
+    def _ensure_target(self, tool: str) -> bool:
         brush = self.display.brush
         target = self.case.items.get(brush.segmentation_id)
         if isinstance(target, Segmentation) and not isinstance(target.geometry, UnevenGeometry):
@@ -181,6 +188,9 @@ class ToolController(QObject):
             return False
         if isinstance(volume, Volume) and not volume.even:
             return False
+        if tool == "click" and isinstance(volume, Volume):
+            self.mask_on(volume)
+            return True
         fresh = replace(display, brush=replace(brush, segmentation_id=""))
         mask_id, label = brush_target(self.case, fresh)
         mask_id = mask_id or self._new_mask(volume).id
@@ -190,13 +200,20 @@ class ToolController(QObject):
 
     def mask_on(self, volume: Volume) -> Segmentation:
         """The mask that takes what is found on an image: the chosen one where it fits the grid,
-        else the newest on it, else a new one. It is chosen from then on.
+        else the newest work by hand on it, else a new one. It is chosen from then on.
+
+        What a model drafted and masks of tissues or other parts of the body are left alone unless
+        they are chosen.
         """
         brush, case = self.display.brush, self.case
         chosen = case.items.get(brush.segmentation_id)
         if isinstance(chosen, Segmentation) and chosen.geometry.same_grid(volume.geometry):
             return chosen
-        fitting = [m for m in case.segmentations if m.geometry.same_grid(volume.geometry)]
+        fitting = [
+            mask
+            for mask in case.segmentations
+            if mask.geometry.same_grid(volume.geometry) and not (mask.draft or mask.anatomical)
+        ]
         mask = fitting[-1] if fitting else self._new_mask(volume)
         label = mask.segments[0].number if mask.segments else 1
         self.show(self.display.but(brush=replace(brush, segmentation_id=mask.id, label=label)))

@@ -166,6 +166,7 @@ class SegmentsPanel(QWidget):
     # --- edits -------------------------------------------------------------------------------
     def _execute(self, make: Callable[[], Edit]) -> bool:
         try:
+            self._workspace.rehearse(None)  # an edit is made from what is, not from a rehearsal
             self._workspace.execute(make())
         except EditRefused as refusal:
             self.refused.emit(str(refusal))

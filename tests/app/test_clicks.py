@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from panel_cases import GRID, SHAPE, by_hand, probability
+from panel_cases import GRID, SHAPE, by_hand, draft, probability
 
 from app.controllers.clicks import CLASSIC, NETWORK, ClickController
 from app.controllers.tools import ToolController
 from app.tasks import Tasks
+from app.windows.segments_panel import SegmentsPanel
 from app.workspace import Workspace
-from imaging.edits.edit import AddItem
-from imaging.segmentation import SEMIAUTOMATIC, Provenance
-from imaging.volume import Source, Volume
+from imaging.edits.edit import AddItem, RemoveItem
+from imaging.errors import EditRefused
+from imaging.geometry import Geometry
+from imaging.segmentation import BODY_PARTS, SEMIAUTOMATIC, Code, Provenance, Segment, Segmentation
+from imaging.volume import Repeats, Source, Volume
 from viewer.state.display import Cell, DisplayState, Plane
+from viewer.tools.brush import brush
 from viewer.tools.click import Pointed
+from viewer.tools.tool import PointerEvent
 
 MIDDLE, RADIUS = (10, 20, 20), 9.0  # voxel, mm
 
@@ -41,6 +47,7 @@ class FakeWorker:
 
     def __init__(self) -> None:
         self.asked, self.loads, self.busy, self.cancelled = [], [], False, 0
+        self.worker_pid = 1
         self.model = SimpleNamespace(card=SimpleNamespace(training={"gate": "passed"}))
 
     def load(self, _model, on_end) -> None:
@@ -72,9 +79,14 @@ def desk(qtbot):
     workspace.show(DisplayState(cells=(Cell("a", Plane.ACQUIRED, "flair"),), active="a"))
     workspace.execute(AddItem(by_hand(), "Add mask"))
     tools = ToolController(workspace, lambda kind: f"{kind}-1")
-    accepted, heard, answers = [], [], [(worker, worker.model)]
+    accepted, heard, answers, partly = [], [], [(worker, worker.model)], {}
     clicks = ClickController(
-        workspace, tasks, tools, lambda: answers[-1], lambda: accepted.append(True)
+        workspace,
+        tasks,
+        tools,
+        lambda: answers[-1],
+        lambda: accepted.append(True),
+        lambda volume_id: partly.get(volume_id, ""),
     )
     clicks.said.connect(heard.append)
     tools.choose("click")
@@ -117,7 +129,7 @@ def test_escape_throws_it_away(desk) -> None:
     desk.clicks.drop()
     assert not desk.clicks.pending
     assert not desk.labels().any()
-    assert desk.heard[-1].startswith("The proposal was thrown away")
+    assert desk.heard[-1] == "The proposal was thrown away"
     desk.clicks.accept()
     assert desk.accepted == [True], "Enter means the chosen lesion again"
 
@@ -236,8 +248,8 @@ def test_a_locked_label_refuses_in_words(desk) -> None:
     desk.tools.step_label(1)
     desk.clicks.point_out(pointed())
     desk.settle()
-    desk.clicks.accept()
-    assert any("locked" in words for words in desk.heard)
+    assert desk.heard[-1].startswith("The proposal was let go. The label is locked")
+    assert not desk.clicks.pending, "what cannot be seen does not wait"
     assert not desk.labels().any()
 
 
@@ -248,3 +260,201 @@ def test_leaving_edit_mode_throws_the_proposal_away(desk) -> None:
     desk.tools.toggle_mode()
     assert not desk.clicks.pending
     assert not desk.labels().any()
+
+
+def proposed(desk) -> None:
+    """A proposal of the classic engine, seen in the mask."""
+    desk.clicks.choose_engine(CLASSIC)
+    desk.clicks.point_out(pointed())
+    desk.settle()
+    assert desk.clicks.pending
+    assert desk.labels().any()
+
+
+@pytest.mark.parametrize("tool", ["brush", "eraser", "window"])
+def test_another_tool_throws_the_proposal_away(desk, tool) -> None:
+    proposed(desk)
+    desk.tools.choose(tool)
+    assert not desk.clicks.pending
+    assert not desk.labels().any()
+
+
+def test_a_stroke_after_a_proposal_is_taken(desk) -> None:
+    proposed(desk)
+    desk.tools.choose("brush")
+    down = GRID.world(MIDDLE)
+    right, below, normal = np.eye(3)
+    press, release = (
+        PointerEvent(kind, "a", down, (9.0, 9.0), (90.0, 90.0), normal, right, below, 1.0)
+        for kind in ("press", "release")
+    )
+    stroke = brush(press, desk.tools)
+    next(stroke)
+    with pytest.raises(StopIteration):
+        stroke.send(release)
+    assert desk.workspace.history.undo_name == "Brush stroke"
+    assert desk.labels()[MIDDLE] == 1
+
+
+def test_renaming_and_deleting_a_label_with_an_open_proposal_is_done(desk) -> None:
+    panel = SegmentsPanel(desk.workspace)
+    desk.qtbot.addWidget(panel)
+    refused = []
+    panel.refused.connect(refused.append)
+    proposed(desk)
+    panel._rename("hand", 1, "Cyst")
+    mask = desk.workspace.case.segmentation("hand")
+    assert (mask.segments[0].name, refused) == ("Cyst", [])
+    assert mask.segments[0].algorithm == "", "nothing of the proposal has stayed"
+    assert not desk.clicks.pending
+    desk.workspace.undo()
+    assert not desk.labels().any()
+    proposed(desk)
+    panel.tree.setCurrentItem(panel.tree.topLevelItem(0).child(0))
+    panel._remove()
+    assert refused == []
+    assert [s.number for s in mask.segments] == [2]
+    assert not desk.labels().any()
+
+
+def test_a_network_that_was_too_slow_loads_again_before_it_is_asked(desk) -> None:
+    desk.worker.ready()
+    desk.qtbot.wait(50)
+    desk.clicks.point_out(pointed())
+    desk.worker.busy = True  # it does not stop at once
+    desk.clicks._patience.timeout.emit()
+    desk.settle()
+    assert desk.heard[-1].startswith("The network took too long; the classic engine answered")
+    loads = len(desk.worker.loads)
+    desk.worker.busy = False
+    desk.worker.asked[-1].on_end(SimpleNamespace())
+    desk.qtbot.waitUntil(lambda: len(desk.worker.loads) == loads + 1, timeout=2000)
+    desk.clicks.point_out(pointed((11, 20, 20)))
+    desk.settle()
+    assert len(desk.worker.asked) == 1
+    assert desk.heard[-1].startswith("The network is starting; the classic engine answered")
+    desk.worker.ready()
+    desk.qtbot.wait(50)
+    desk.clicks.point_out(pointed((9, 20, 20)))
+    assert len(desk.worker.asked) == 2
+
+
+def test_another_worker_process_loads_before_it_is_asked(desk) -> None:
+    desk.worker.ready()
+    desk.qtbot.wait(50)
+    desk.worker.worker_pid = None
+    desk.clicks.point_out(pointed())
+    desk.settle()
+    assert not desk.worker.asked
+    assert len(desk.worker.loads) == 2
+
+
+def test_undo_takes_the_proposal_first_and_then_the_last_edit(desk) -> None:
+    proposed(desk)
+    desk.clicks.accept()
+    taken = desk.labels().copy()
+    desk.clicks.point_out(pointed((3, 5, 5)))
+    desk.settle()
+    assert desk.clicks.pending
+    desk.tools.undo()
+    assert not desk.clicks.pending
+    np.testing.assert_array_equal(desk.labels(), taken)
+    desk.tools.undo()
+    assert not desk.labels().any()
+
+
+def test_an_image_that_is_still_loading_is_not_searched(desk) -> None:
+    desk.partly["flair"] = "The series is still loading: try again when it is whole"
+    desk.clicks.point_out(pointed())
+    assert desk.heard[-1].startswith("The series is still loading: try again")
+    assert not desk.clicks.pending
+    assert not desk.clicks.busy
+
+
+def test_voxels_that_come_in_let_the_proposal_go_but_only_under_it(desk) -> None:
+    proposed(desk)
+    flair = desk.workspace.case.volume("flair")
+    desk.workspace.add_volume(Volume("t1", "T1w", flair.voxels, GRID, Source("memory")))
+    assert desk.clicks.pending
+    desk.workspace.volume_whole(flair)
+    assert not desk.clicks.pending
+    assert not desk.labels().any()
+    assert desk.heard[-1].startswith("The proposal was let go because its image")
+
+
+def test_another_image_of_the_series_lets_the_proposal_go(desk) -> None:
+    rng = np.random.default_rng(1)
+    voxels = (100 + 80 * thing() + rng.normal(0, 4, SHAPE)).astype(np.int16)
+    flair, images = desk.workspace.case.volume("flair"), np.stack([voxels, voxels])
+    scales = ((1.0, 0.0), (1.0, 0.0))
+    repeats = Repeats("time point", ("a", "b"), images, (flair.source, flair.source), scales)
+    desk.workspace.replace_volume(replace(flair, voxels=images[0], repeats=repeats))
+    proposed(desk)
+    desk.workspace.show_repeat("flair", 1)
+    assert not desk.clicks.pending
+    assert not desk.labels().any()
+
+
+@pytest.mark.parametrize(
+    ("frame", "shift", "refines"),
+    [("", 0, True), ("", 5, False), ("1.2.3", 5, True), ("9.9", 0, False)],
+)
+def test_only_an_image_surely_at_the_same_place_refines(desk, frame, shift, refines) -> None:
+    own = Geometry(SHAPE, GRID.affine, frame if frame == "1.2.3" else "")
+    moved = GRID.affine.copy()
+    moved[:3, 3] += shift
+    if frame == "9.9":
+        own = GRID
+    flair = desk.workspace.case.volume("flair")
+    hand = Segmentation("own", "Own", own, "one", (Segment(1, "Lesion", (1, 2, 3)),))
+    desk.workspace.add_volume(Volume("one", "One", flair.voxels, own, Source("memory")))
+    other = Geometry(SHAPE, moved, frame)
+    desk.workspace.add_volume(Volume("two", "Two", flair.voxels, other, Source("memory")))
+    desk.workspace.execute(AddItem(hand, "Add mask"))
+    cells = (Cell("a", Plane.ACQUIRED, "one"), Cell("b", Plane.ACQUIRED, "two"))
+    desk.workspace.show(desk.workspace.display.but(cells=cells))
+    desk.clicks.choose_engine(CLASSIC)
+    desk.clicks.point_out(pointed())
+    desk.settle()
+    at = GRID.world(MIDDLE)
+    right, down, normal = np.eye(3)
+    desk.clicks.point_out(Pointed("b", "point", True, at[None], right, down, normal))
+    desk.settle()
+    assert len(desk.clicks.proposal.hints.wanted) == 1 + refines
+    assert desk.heard[-1].startswith("The proposal lies on another image") != refines
+
+
+def test_drafts_and_tissues_are_left_alone(desk) -> None:
+    part = Code(next(iter(BODY_PARTS)), "SCT", "Body part")
+    brain = (Segment(1, "Brain", (1, 2, 3), category=part),)
+    desk.workspace.execute(AddItem(draft(), "Add draft"))
+    desk.workspace.execute(AddItem(Segmentation("brain", "Brain", GRID, "flair", brain), "Add"))
+    display = desk.workspace.display
+    nothing = display.but(
+        tool="window", editing=False, brush=replace(display.brush, segmentation_id="")
+    )
+    desk.workspace.show(nothing)
+    desk.tools.choose("click")
+    assert desk.workspace.display.brush.segmentation_id == "hand"
+    desk.workspace.execute(RemoveItem(desk.workspace.case.segmentation("hand"), "Delete"))
+    desk.tools.choose("click")
+    mask = desk.workspace.case.segmentation(desk.workspace.display.brush.segmentation_id)
+    assert mask.name == "My mask"
+    assert not mask.draft
+
+
+def test_a_proposal_that_cannot_be_accepted_is_seen_again(desk, monkeypatch) -> None:
+    proposed(desk)
+    seen = desk.labels().copy()
+
+    def full(_edit) -> None:
+        raise EditRefused("The journal cannot be written")
+
+    monkeypatch.setattr(desk.workspace, "execute", full)
+    desk.clicks.accept()
+    assert desk.clicks.pending
+    assert desk.heard[-1].startswith("Not accepted, the proposal still waits. The journal")
+    np.testing.assert_array_equal(desk.labels(), seen)
+    monkeypatch.undo()
+    desk.clicks.accept()
+    assert desk.workspace.history.undo_name == "Point at a thing"
