@@ -136,10 +136,7 @@ def fact_lines(
     if kind == "tissue":
         cut = facts.get("brain_cut") is True
         return (AnswerLine(CUT, "warning", source),) if cut else ()
-    sentences = facts.get("sentences", facts.get("sentence", ()))
-    given = (sentences,) if isinstance(sentences, str) else sentences
-    told = [AnswerLine(str(words), source=source) for words in given if isinstance(words, str)]
-    return tuple(told)
+    return tuple(AnswerLine(words, source=source) for words in _sentences(facts))
 
 
 def likely_words(probability: float) -> str:
@@ -152,11 +149,15 @@ def _presence(facts: Mapping[str, Any], source: str, heat: str) -> tuple[AnswerL
     chance = facts.get("probability")
     if not isinstance(chance, int | float) or not 0 <= chance <= 1:
         return ()
-    right = facts.get("sequence_ok") is not False
     own = f"That there is any lesion is {likely_words(float(chance))}."
-    words = str(facts.get("words", "")).strip() or own
-    role = "text" if right else "warning"
-    return (AnswerLine(words, role, source, WHY if heat else "", heat),)
+    words = " ".join(_sentences(facts)) or own
+    return (AnswerLine(words, "text", source, WHY if heat else "", heat),)
+
+
+def _sentences(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    given = facts.get("sentences", ())
+    listed = given if isinstance(given, list | tuple) else ()
+    return tuple(one for one in listed if isinstance(one, str))
 
 
 def _deviation(facts: Mapping[str, Any], source: str, picture: str) -> tuple[AnswerLine, ...]:

@@ -215,6 +215,18 @@ class Geometry:
         known = self.frame_of_reference and other.frame_of_reference
         return not known or self.frame_of_reference == other.frame_of_reference
 
+    def surely_same_place(self, other: Geometry | None) -> bool:
+        """True where a place in one image is sure to be the same place in the other.
+
+        In the same known frame of reference, or on the very same grid; an unknown frame alone
+        promises nothing.
+        """
+        if other is None:
+            return False
+        if self.frame_of_reference and self.frame_of_reference == other.frame_of_reference:
+            return True
+        return self.same_grid(other)
+
     def cropped(self, box: Box) -> Geometry:
         """The grid of a block of this one."""
         affine = self.affine.copy()

@@ -84,8 +84,9 @@ def seen_in_pixels(volume: Volume) -> SequenceGuess:
 
 def pixel_doubt(need: InputNeed, seen: SequenceGuess) -> str:
     """The sentence where pixels clearly look like another sequence; else empty."""
-    if not seen.name or not need.sequences or _among(seen.name, need.sequences):
-        return ""
+    weightings = tuple(_weighting(name) for name in need.sequences)
+    if not seen.name or not weightings or _weighting(seen.name) in weightings:
+        return ""  # pixels do not tell whether contrast agent was given
     why = seen.why.removeprefix("in the pixels ")
     return f"The pixels look like {seen.name} ({why}), but the model was made for {need.sequence}."
 
@@ -98,8 +99,8 @@ def _sequence_doubts(
         return (f"This is not an MR image ({volume.source.modality}).",), ()
     if not wanted:
         return (), ()
-    if said and not _among(said, wanted):
-        return (f"This looks like {said}, but the model was made for {need.sequence}.",), ()
+    if said and not among(said, wanted):
+        return (_other_than_asked(said, need),), ()
     if seen is not None and (other := pixel_doubt(need, seen)):
         return (other,), ()
     if not said and not (seen is not None and seen.name):
@@ -108,10 +109,23 @@ def _sequence_doubts(
     return (), ()
 
 
-def _among(name: str, wanted: tuple[str, ...]) -> bool:
-    """Whether a sequence is one of these; contrast agent makes no other weighting."""
-    plain = name.casefold().removesuffix("+c")
-    return any(plain == one.casefold().removesuffix("+c") for one in wanted)
+def among(name: str, wanted: Sequence[str]) -> bool:
+    """Whether a sequence is one of these; with contrast agent (``+C``) it is another image."""
+    return name.casefold() in {one.casefold() for one in wanted}
+
+
+def _weighting(name: str) -> str:
+    return name.casefold().removesuffix("+c")
+
+
+def _other_than_asked(said: str, need: InputNeed) -> str:
+    if _weighting(said) in {_weighting(name) for name in need.sequences}:
+        given = "with" if said.casefold().endswith("+c") else "without"
+        return (
+            f"This looks like {said}, taken {given} contrast agent, but the model was made for "
+            f"{need.sequence}."
+        )
+    return f"This looks like {said}, but the model was made for {need.sequence}."
 
 
 def _grid_doubts(volume: Volume) -> list[str]:
@@ -128,8 +142,9 @@ def _grid_doubts(volume: Volume) -> list[str]:
 def companions(card: ModelCard, volume: Volume, volumes: Sequence[Volume]) -> dict[str, Volume]:
     """The images of a study that a model can use beside the chosen one.
 
-    Of the right sequence, and where patient coordinates are sure to agree: in the same known frame
-    of reference, or on the very same grid. Of several the first.
+    Of the right sequence (with contrast agent it is another), and where patient coordinates are
+    sure to agree: in the same known frame of reference, or on the very same grid. Of several the
+    first.
 
     Returns
     -------
@@ -141,16 +156,9 @@ def companions(card: ModelCard, volume: Volume, volumes: Sequence[Volume]) -> di
         if need.name == card.required[0].name:
             continue
         for other in volumes:
-            fits = _among(other.source.sequence, need.sequences) and other.even
-            if fits and other.id != volume.id and _together(volume, other):
+            fits = among(other.source.sequence, need.sequences) and other.even
+            together = volume.geometry.surely_same_place(other.geometry)
+            if fits and other.id != volume.id and together:
                 found[need.name] = other
                 break
     return found
-
-
-def _together(volume: Volume, other: Volume) -> bool:
-    """Whether a place in one image is sure to be the same place in the other."""
-    frame = volume.geometry.frame_of_reference
-    if frame and frame == other.geometry.frame_of_reference:
-        return True
-    return volume.geometry.same_grid(other.geometry)

@@ -294,7 +294,7 @@ def _present_facts(facts: dict[str, Any], output: Output) -> None:
     plain = [
         (name.replace("_", " "), value)
         for name, value in facts.items()
-        if isinstance(value, int | float | str) and name != "sentence"  # stands in the notes
+        if isinstance(value, int | float | str)
     ]
     if plain and not sentences:
         output.table(("the model says", ""), plain)

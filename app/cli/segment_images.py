@@ -91,17 +91,14 @@ def questions(
             "The slices are shifted against each other (a sheared stack); "
             "--even resamples them perpendicular for the model."
         )
-    asked += [_apart(name, other) for name, other in others.items() if not _together(volume, other)]
+    asked += [
+        _apart(name, other)
+        for name, other in others.items()
+        if not volume.geometry.surely_same_place(other.geometry)
+    ]
     if asked and not wish.yes:
         _agree(asked, output)
     return [*asked, *found_doubts.limits]
-
-
-def _together(volume: Volume, other: Volume) -> bool:
-    frame = volume.geometry.frame_of_reference
-    if frame and other.geometry.frame_of_reference:
-        return frame == other.geometry.frame_of_reference
-    return volume.geometry.same_grid(other.geometry)
 
 
 def _apart(name: str, other: Volume) -> str:

@@ -58,6 +58,8 @@ class CaseController(QObject):
         Voxels are still arriving; empty words: they are all there.
     object_found(found)
         A mask, map or report was found beside the images.
+    not_loaded(key)
+        Loading a series has failed or was stopped.
     whole(key, volume)
         All voxels of a series are there.
     scan_ended()
@@ -71,6 +73,7 @@ class CaseController(QObject):
     saved = Signal(str)
     loading_changed = Signal(str, str)
     object_found = Signal(object)
+    not_loaded = Signal(str)
     whole = Signal(str, object)
     scan_ended = Signal()
 
@@ -605,6 +608,7 @@ class CaseController(QObject):
         self._volume_of.clear()
         self._first_pictures.clear()
         self._comparing.clear()
+        self._beside.clear()
         self._browser.clear()
         self.case_path = None
         old = self._workspace.display
@@ -694,6 +698,7 @@ class CaseController(QObject):
     def _load_stopped(self, key: str) -> None:
         """A series whose loading has ended early is shown, but is no image for a model."""
         self._loadings.pop(key, None)
+        self._beside.discard(key)
         if key in self._again:
             self._again.discard(key)
             self._partial.add(key)
@@ -701,6 +706,8 @@ class CaseController(QObject):
             volume_id = self._volume_of[key]
             self._partial |= {key} if volume_id in self._workspace.case.items else set()
             self.loading_changed.emit(volume_id, "")
+        if key in self._series:
+            self.not_loaded.emit(key)
 
     # --- images that a journal or a case file refers to --------------------------------------
     def open_refs(

@@ -110,9 +110,11 @@ class StudyAnswerController(QObject):
     # --- keeping it true ---------------------------------------------------------------------
     @property
     def tissues(self) -> Segmentation | None:
-        """The newest mask of tissues."""
+        """The newest mask of tissues, one of the same head as the listed mask before others."""
         found = [mask for mask in self._workspace.case.segmentations if mask.anatomical]
-        return found[-1] if found else None
+        listed = self._findings.mask
+        fitting = [one for one in found if listed is not None and _of_one_head(one, listed)]
+        return next(reversed(fitting or found), None)
 
     @property
     def told(self) -> list[Told]:
@@ -184,10 +186,10 @@ def _key(mask: Segmentation | None, tissues: Segmentation | None) -> tuple:
 
 
 def _places(mask: Segmentation, tissues: Segmentation | None, volume: object) -> BrainPlaces | None:
-    """From the tissues where there are any in the same frame, else from the image alone."""
+    """From the tissues where there are any of the same head, else from the image alone."""
     from imaging.analysis.lesion_pattern import places_from_image, places_from_tissue
 
-    if tissues is not None and tissues.geometry.same_frame(mask.geometry):
+    if tissues is not None and _of_one_head(tissues, mask):
         of = {
             _tissue(segment.name): tissues.labels == segment.number for segment in tissues.segments
         }
@@ -196,6 +198,13 @@ def _places(mask: Segmentation, tissues: Segmentation | None, volume: object) ->
             lesions = mask.labels > 0 if same else None
             return places_from_tissue(of["csf"], of["grey"], of["white"], tissues.geometry, lesions)
     return places_from_image(volume) if isinstance(volume, Volume) else None
+
+
+def _of_one_head(tissues: Segmentation, mask: Segmentation) -> bool:
+    """Whether the tissues are sure to be those around the lesions."""
+    if tissues.volume_id == mask.volume_id:
+        return True
+    return tissues.geometry.surely_same_place(mask.geometry)
 
 
 def _tissue(name: str) -> str:

@@ -13,7 +13,6 @@ from app.windows.controls import allow, check_box, column, field, sentence
 from app.windows.theme import SMALL_GAP, set_role
 from app.windows.tools_panel import middle_cut
 from app.workspace import Workspace
-from imaging.geometry import Geometry
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
@@ -70,6 +69,7 @@ class ModelInputs(QWidget):
         layout.addLayout(field("Series", self.series, CAPTION))
         layout.addLayout(self._rows)
         layout.addWidget(self.fit)
+        workspace.case_changed.connect(self._case_changed)
         self.refresh()
 
     # --- what is chosen ----------------------------------------------------------------------
@@ -111,6 +111,21 @@ class ModelInputs(QWidget):
         self._show_fit()
         self.changed.emit()
 
+    def give_up(self, key: str) -> None:
+        """A series could not be loaded: go without; a tick tries once more."""
+        files = next((one.source.files for one in self.study() if one.key == key), None)
+        self._asked.discard(key)
+        for name in self.boxes:
+            other = self._companions.get(name) or self._waiting.get(name)
+            if other is not None and other.source.files == files:
+                self._left_out.add(name)
+        self.refresh()
+
+    def _case_changed(self, _changes: object, origin: str) -> None:
+        if origin == "close":  # the next study may have series of the same keys
+            self._asked.clear()
+            self._left_out.clear()
+
     # --- showing -----------------------------------------------------------------------------
     def refresh(self) -> None:
         """The study has other images now; the chosen one stays chosen."""
@@ -142,8 +157,10 @@ class ModelInputs(QWidget):
         """2 where the series fits, 1 where at least its sequence is the one asked for."""
         if self._card is None or self.fit_of(volume_id)[0]:
             return 2
-        wanted = {need.sequence.casefold() for need in self._card.required}
-        return int(self._workspace.case.volume(volume_id).source.sequence.casefold() in wanted)
+        from inference.suitability import among
+
+        said, wanted = self._workspace.case.volume(volume_id).source.sequence, self._card.required
+        return int(any(not need.sequences or among(said, need.sequences) for need in wanted))
 
     def _chosen(self, *_index: int) -> None:
         self._warning = ""
@@ -250,20 +267,12 @@ class ModelInputs(QWidget):
         """A series of the study list that would help and is not loaded."""
         if not isinstance(volume, Volume):
             return None
+        from inference.suitability import among
+
         loaded = {one.source.files for one in self._workspace.case.volumes}
-        wanted = {name.casefold() for name in need.sequences}
         for series in self.study():
-            fits = series.viewable and series.sequence.casefold() in wanted
-            if fits and series.source.files not in loaded and _together(volume, series.geometry):
+            fits = series.viewable and among(series.sequence, need.sequences)
+            together = volume.geometry.surely_same_place(series.geometry)
+            if fits and together and series.source.files not in loaded:
                 return series
         return None
-
-
-def _together(volume: Volume, other: Geometry | None) -> bool:
-    """Whether a place in one image is sure to be the same place in the other."""
-    if other is None:
-        return False
-    frame = volume.geometry.frame_of_reference
-    if frame and frame == other.frame_of_reference:
-        return True
-    return volume.geometry.same_grid(other)

@@ -93,7 +93,6 @@ class Ensemble:
         chance = calibrated(answers, self.slope, self.offset)
         apart = np.std(answers, axis=0)
         facts = case_facts(chance, apart, self.card.threshold, self.card.min_component_voxels)
-        report.note(str(facts["sentence"]))
         return Found(chance, doubt(chance, apart), facts=facts)
 
     def heat(
@@ -197,7 +196,7 @@ def case_facts(
     if confidence is None:
         highest = float(chance.max(initial=0.0))
         sentence = f"Nothing was marked; the highest probability anywhere is {highest:.0%}."
-        return {"findings": 0, "highest_probability": round(highest, 3), "sentence": sentence}
+        return {"findings": 0, "highest_probability": round(highest, 3), "sentences": [sentence]}
     labelled: Any = ndimage.label(mask, np.ones((3, 3, 3)))
     pieces, count = labelled
     spread = np.asarray(ndimage.mean(apart, pieces, np.arange(1, count + 1)))
@@ -212,5 +211,5 @@ def case_facts(
         "confidence_word": word,
         "findings": count,
         "disagreed": split,
-        "sentence": sentence,
+        "sentences": [sentence],
     }

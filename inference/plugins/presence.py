@@ -146,5 +146,5 @@ def verdict(chance: float, threshold: float) -> dict[str, Any]:
         "probability": round(chance, 3),
         "present": chance > threshold,
         "verdict": answer,
-        "words": f"{words} (probability {chance:.0%}).",
+        "sentences": [f"{words} (probability {chance:.0%})."],
     }

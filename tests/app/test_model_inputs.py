@@ -15,6 +15,8 @@ from app.tasks import Tasks
 from app.windows.model_panel import ModelPanel
 from app.workspace import Workspace
 from imaging.demo import demo_study_folder
+from imaging.errors import BadInput
+from inference.model import InputNeed
 from inference.registry import InstalledModel
 
 
@@ -44,6 +46,7 @@ def desk(qtbot):
     wanted: list[str] = []
     panel.inputs.load_wanted.connect(wanted.append)
     panel.inputs.load_wanted.connect(cases.load_beside)
+    cases.not_loaded.connect(panel.inputs.give_up)
     cases.whole.connect(lambda _key, _volume: panel.inputs.refresh())
     cases.scan_ended.connect(panel.inputs.refresh)
     panel.set_models([InstalledModel(HELPED, Path("helped"))])
@@ -85,6 +88,43 @@ def test_what_was_left_out_is_not_waited_for(qtbot, desk) -> None:
     assert desk.wanted == []
     assert desk.panel.run.isEnabled()
     assert "not loaded" in desk.panel.inputs.boxes["T1w"].text()
+
+
+def test_what_cannot_be_loaded_holds_up_no_run_and_may_be_tried_again(qtbot, desk, monkeypatch):
+    def broken(*_, **__):
+        raise BadInput("The file has gone")
+
+    monkeypatch.setattr("imaging.open.open_series", broken)
+    desk.panel.show()
+    qtbot.waitUntil(lambda: desk.panel.run.isEnabled(), timeout=20_000)
+    assert len(desk.wanted) == 2
+    assert desk.cases._beside == set()
+    box = desk.panel.inputs.boxes["T1w"]
+    assert not box.isChecked()
+    assert box.isEnabled()
+    box.click()
+    assert len(desk.wanted) == 3
+
+
+def test_a_study_that_is_opened_again_is_loaded_again(qtbot, desk) -> None:
+    desk.panel.show()
+    qtbot.waitUntil(lambda: desk.panel.run.isEnabled(), timeout=20_000)
+    asked = set(desk.panel.inputs._asked)
+    desk.cases.load_beside(next(k for k, s in desk.cases.series.items() if k not in asked))
+    desk.cases.close()
+    assert desk.cases._beside == set()
+    assert desk.panel.inputs._asked == set()
+
+
+def test_a_series_of_one_of_several_sequences_is_preferred(desk) -> None:
+    card = replace(HELPED, inputs=(InputNeed("Head", "T2w or FLAIR"),))
+    inputs = desk.panel.inputs
+    inputs.set_card(card)
+    thick = {v.id: v.source.sequence for v in desk.workspace.case.volumes}
+    inputs.fit_of = lambda _id: (False, "thick slices")
+    ranks = {said: inputs._rank(id) for id, said in thick.items()}
+    assert ranks["FLAIR"] == 1
+    assert {rank for said, rank in ranks.items() if said not in ("FLAIR", "T2w")} <= {0}
 
 
 def test_an_image_of_another_frame_is_not_offered(desk) -> None:

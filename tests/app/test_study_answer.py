@@ -11,7 +11,7 @@ from panel_cases import GRID, MADE, SHAPE, add_answer, draft, grad_cam, open_wor
 from PySide6.QtCore import Qt
 
 from app.controllers.findings import FindingsController
-from app.controllers.study_answer import StudyAnswerController
+from app.controllers.study_answer import StudyAnswerController, _places
 from app.study_answer import (
     GUESS,
     WHY,
@@ -29,6 +29,7 @@ from app.windows.findings_panel import FindingsPanel
 from imaging.analysis.lesion_pattern import LesionPattern, PlaceCount
 from imaging.edits.edit import AddItem
 from imaging.edits.operations import delete_lesion
+from imaging.geometry import Geometry
 from imaging.segmentation import AUTOMATIC, Code, Segment, Segmentation
 
 LEFT = Qt.MouseButton.LeftButton
@@ -121,6 +122,23 @@ def test_tissues_give_volumes_and_are_not_listed_as_lesions(desk) -> None:
     assert volumes["White matter"] == pytest.approx(expected)
 
 
+def test_tissues_of_another_head_place_no_lesion(desk) -> None:
+    listed = draft()
+    same = replace(tissues(), volume_id="other")
+
+    moved = GRID.affine.copy()
+    moved[:3, 3] += 7
+    far = replace(tissues(), volume_id="other", geometry=Geometry(SHAPE, moved))
+    assert _places(listed, far, None) is None
+    assert _places(listed, same, None) is not None
+    assert _places(listed, replace(far, volume_id=listed.volume_id), None) is not None
+    desk.workspace.execute(AddItem(tissues(), "Add"))
+    add_answer(desk.workspace)
+    desk.workspace.execute(AddItem(replace(far, id="far"), "Add"))
+    desk.settled()
+    assert desk.answer.tissues.id == "tissue"
+
+
 def test_folded_it_costs_nothing(desk) -> None:
     desk.card.title.setChecked(False)
     add_answer(desk.workspace)
@@ -146,7 +164,7 @@ def test_each_number_is_a_click_to_the_lesions(desk) -> None:
 def test_what_a_model_said_goes_with_what_it_made(desk) -> None:
     desk.workspace.execute(AddItem(grad_cam(), "Add"))
     desk.workspace.show(desk.workspace.display.with_overlay("cam", visible=False))
-    facts = {"probability": 0.87, "words": ""}
+    facts = {"probability": 0.87}
     desk.answer.hear(("presence", facts, "Presence 1.0", {"grad-cam": "cam"}))
     desk.settled()
     assert "likely (0.87)" in desk.card.text()
@@ -192,9 +210,10 @@ def test_facts_that_make_no_sense_are_left_out(facts) -> None:
 
 
 def test_what_a_model_says_in_its_own_words_is_said_once() -> None:
-    facts = {"probability": 0.87, "words": "Probably present (probability 87%)."}
-    assert [x.text for x in fact_lines("presence", facts, "", {})] == [facts["words"]]
-    assert fact_lines("lesions", {"sentence": "In doubt."}, "", {})[0].text == "In doubt."
+    facts = {"probability": 0.87, "sentences": ["Probably present (probability 87%)."]}
+    assert [x.text for x in fact_lines("presence", facts, "", {})] == facts["sentences"]
+    assert fact_lines("lesions", {"sentences": ["In doubt."]}, "", {})[0].text == "In doubt."
+    assert fact_lines("lesions", {"sentences": "In doubt."}, "", {}) == ()
     [line] = fact_lines("tissue", {"brain_cut": True}, "", {})
     assert line.role == "warning"
     assert fact_lines("tissue", {"brain_cut": False}, "", {}) == ()

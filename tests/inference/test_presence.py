@@ -116,7 +116,7 @@ def test_the_words_say_how_sure_it_is():
     unsure = verdict(0.55, 0.5)
     assert unsure["verdict"] == "unsure"
     assert unsure["present"] is True
-    assert "55%" in unsure["words"]
+    assert "55%" in unsure["sentences"][0]
 
 
 def test_train_package_run_explain(tmp_path):

@@ -21,7 +21,7 @@ from inference.registry import (
     suitable,
     user_folder,
 )
-from inference.suitability import doubts, seen_in_pixels
+from inference.suitability import companions, doubts, pixel_doubt, seen_in_pixels
 
 
 def test_models_are_listed_from_their_folders(model_copy, caplog):
@@ -116,9 +116,35 @@ def test_only_another_kind_of_image_is_wrong_thick_slices_are_a_limit(tiny_model
 
 def test_a_card_may_take_several_sequences_or_any(tiny_model):
     volume = make_head(sequence="T1w+C")[0]
-    for wanted, ok in (("any", True), ("T1w, T2w or FLAIR", True), ("T2w / FLAIR", False)):
+    for wanted, ok in (("any", True), ("T1w+C, T2w or FLAIR", True), ("T2w / FLAIR", False)):
         card = replace(tiny_model.card, inputs=(InputNeed("Head", wanted),))
         assert suitable(card, volume)[0] is ok
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "words"),
+    [
+        ("T1w+C", "T1w, T2w or FLAIR", "taken with contrast agent"),
+        ("T1w", "T1w+C", "taken without contrast agent"),
+        ("T1w+C", "T2w", "looks like T1w+C, but"),
+    ],
+)
+def test_contrast_agent_is_asked_about(tiny_model, said, wanted, words):
+    card = replace(tiny_model.card, inputs=(InputNeed("Head", wanted),))
+    volume = make_head(sequence=said)[0]
+    assert words in " ".join(doubts(card, volume).wrong)
+    plain = SequenceGuess("T1w", 0.6, "in the pixels fluid is dark")
+    assert pixel_doubt(InputNeed("Head", "T1w+C"), plain) == ""  # pixels do not tell
+
+
+def test_an_image_with_contrast_agent_is_no_silent_companion(tiny_model):
+    card = replace(
+        tiny_model.card, inputs=(InputNeed("FLAIR", "FLAIR"), InputNeed("T1w", "T1w", False))
+    )
+    flair = make_head(sequence="FLAIR")[0]
+    given, plain = (replace(make_head(sequence=said)[0], id=said) for said in ("T1w+C", "T1w"))
+    assert companions(card, flair, [flair, given]) == {}
+    assert companions(card, flair, [flair, given, plain])["T1w"].id == "T1w"
 
 
 @pytest.mark.parametrize(
