@@ -212,6 +212,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     inputs.study = lambda: cases.series.values()
     inputs.why_not_loaded = cases.why_not_loaded
     inputs.load_wanted.connect(cases.load_beside)
+    cases.not_loaded.connect(inputs.give_up)
     cases.whole.connect(lambda _key, _volume: inputs.refresh())
     cases.scan_ended.connect(inputs.refresh)
     cases.loading_changed.connect(grid.set_loading)
