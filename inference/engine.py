@@ -117,6 +117,7 @@ class Engine:
         self._runner: Runner | None = None
         self._prepared_key: tuple[str, ...] = ()
         self._prepared: Prepared | None = None
+        self._prepared_notes: tuple[str, ...] = ()
         self._clicker_key: tuple[str, ...] = ()
         self._clicker: ClickRunner | None = None
 
@@ -227,14 +228,17 @@ class Engine:
         key = _key(request)
         if self._prepared is None or key != self._prepared_key:
             self._prepared, self._prepared_key = None, ()
-            images = request.images
+            images, before = request.images, len(report.notes)
             with _opened(*(image.voxels for image in images.values())) as arrays:
                 stored = {
                     name: (voxels, image.matrix, image.slope, image.intercept)
                     for (name, image), voxels in zip(images.items(), arrays, strict=True)
                 }
                 self._prepared = pipeline.prepare(runner, stored, report)
-            self._prepared_key = key
+            self._prepared_key, self._prepared_notes = key, tuple(report.notes[before:])
+        else:  # what was seen in the image holds for every run on it
+            for sentence in self._prepared_notes:
+                report.note(sentence)
         return self._prepared
 
     def _done(
