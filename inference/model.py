@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from imaging.geometry import Box
 from imaging.segmentation import LESION_CATEGORY, LESION_TYPE, PALETTE, Code
 
 CARD_NAME = "card.toml"
+_ID, _ID_WORDS = re.compile(r"[a-z0-9][a-z0-9._-]*"), "small letters, digits and dashes"
 
 #: What a model answers: marks lesions, splits a head into tissues, shows where it differs from
 #: normal, follows clicks, or says whether anything is there at all.
@@ -383,7 +384,7 @@ def card_from_table(table: Mapping[str, Any], where: str = "") -> ModelCard:
 
 def _check(card: ModelCard, where: str) -> None:
     rules = (
-        (re.fullmatch(r"[a-z0-9][a-z0-9._-]*", card.id), "id", "small letters, digits and dashes"),
+        (_ID.fullmatch(card.id), "id", _ID_WORDS),
         (0 < card.threshold < 1, "outputs.threshold", "between 0 and 1"),
         (card.min_component_voxels >= 0, "outputs.min_component_voxels", "zero or more"),
         (0.1 <= card.spacing_mm <= 10, "preprocess.spacing_mm", "between 0.1 and 10 mm"),
@@ -421,6 +422,9 @@ class _Reader:
         if wrong or (isinstance(value, (str, list)) and not value):
             raise BadInput(f"The model card lacks '{self._prefix}{name}' ({wanted})", self._where)
         return value
+
+    def refuse(self, name: str, wanted: str) -> NoReturn:
+        raise BadInput(f"The model card field '{self._prefix}{name}' must be {wanted}", self._where)
 
     def text(self, name: str) -> str:
         value = self._get(name, (str, list), "text")
@@ -477,7 +481,10 @@ def _members(network: _Reader) -> list[_Reader]:
 
 
 def _member(item: _Reader) -> Member:
-    return Member(item.text("id"), item.text("sha256").lower())
+    member = Member(item.text("id"), item.text("sha256").lower())
+    if not _ID.fullmatch(member.id):  # it names a folder beside the ensemble, and nothing else
+        item.refuse("id", _ID_WORDS)
+    return member
 
 
 def _of_members(members: tuple[Member, ...]) -> Mapping[str, Any]:
@@ -573,5 +580,16 @@ def check_all_weights(card: ModelCard, folder: Path) -> None:
                 f"'{card.name}' was measured with another version of '{other.name}'",
                 str(beside),
                 "Install both models again",
+            )
+        if (other.kind, other.spacing_mm) != (card.kind, card.spacing_mm):
+            raise BadInput(
+                f"'{other.name}' cannot be a member of '{card.name}': it is of another kind "
+                "or works on voxels of another size",
+                str(beside),
+            )
+        if {need.name for need in other.required} - {need.name for need in card.required}:
+            raise BadInput(
+                f"'{other.name}' cannot be a member of '{card.name}': it needs other images",
+                str(beside),
             )
         check_weights(other, beside)

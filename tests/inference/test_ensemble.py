@@ -164,7 +164,7 @@ def test_the_ensemble_answers_through_the_worker_with_doubt_and_a_sentence(clien
     edge = (answer.probability > 0.2) & (answer.probability < 0.8)
     assert answer.uncertainty[edge].mean() > 5 * answer.uncertainty[~edge].mean()
     assert answer.facts["findings"] == 2
-    assert answer.facts["sentence"] in answer.notes
+    assert "the members disagree" in answer.facts["sentences"][0]
     assert answer.heatmap[truth].mean() > 5 * answer.heatmap[~truth].mean()
 
 
@@ -186,6 +186,27 @@ def test_other_weights_of_a_member_are_refused(models, tmp_path):
     write_model(tmp_path / "tiny", state)
     with pytest.raises(BadInput, match="another version"):
         Ensemble(load_card(tmp_path / "both"), tmp_path / "both", choose_device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("spacing_mm = 2.0", "spacing_mm = 1.0", "voxels of another size"),
+        ('kind = "lesions"', 'kind = "presence"', "another kind"),
+        ('id = "tiny"', 'id = "../tiny"', "small letters"),
+    ],
+)
+def test_a_member_that_does_not_fit_is_refused(models, tmp_path, old, new, words):
+    for name in ("tiny", "tiny-planes", "both"):
+        shutil.copytree(models / name, tmp_path / name)
+    both = tmp_path / "both"
+    if "kind" in old:
+        text = (both / "card.toml").read_text(encoding="utf-8")
+        (both / "card.toml").write_text(f"{new}\n{text}", encoding="utf-8")
+    else:
+        rewritten(both, **{old: new})
+    with pytest.raises(BadInput, match=words):
+        Ensemble(load_card(both), both, choose_device("cpu"))
 
 
 def test_unknown_arguments_are_refused(models, tmp_path):
@@ -226,11 +247,11 @@ def test_facts_count_the_findings_the_members_disagree_about():
     apart[6:8, 6:8, 6:8] = 0.4
     facts = case_facts(chance, apart, 0.5, 2)
     assert (facts["findings"], facts["disagreed"]) == (2, 1)
-    assert "1 of 2 findings" in facts["sentence"]
+    assert "1 of 2 findings" in facts["sentences"][0]
     assert json.loads(json.dumps(facts)) == facts
     nothing = case_facts(chance * 0.1, apart, 0.5, 2)
     assert nothing["findings"] == 0
-    assert "Nothing was marked" in nothing["sentence"]
+    assert "Nothing was marked" in nothing["sentences"][0]
 
 
 def test_digest_of_the_ensemble_names_its_members(models):
