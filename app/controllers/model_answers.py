@@ -31,7 +31,7 @@ _LOOKS = {
 def found_words(answer: SegmentAnswer, card: ModelCard, volume: Volume) -> str:
     """How a run ended, in one or two sentences; counts voxels, so not on the window's thread."""
     where = f"in {answer.provenance.seconds:.1f} s on {answer.provenance.device}"
-    tail = " ".join((*told(answer.facts), *answer.notes))
+    tail = " ".join(dict.fromkeys((*told(answer.facts), *answer.notes)))
     return f"{_head_words(answer, card, volume, where)}. {tail}".strip()
 
 

@@ -78,7 +78,6 @@ class ModelController(QObject):
         self._run = None
         self._looking: Ticket | None = None
         self._installed: dict[str, Any] = {}
-        self._facts: dict[str, Mapping[str, Any]] = {}
         self._used: dict[str, dict[str, str]] = {}
         workspace.case_changed.connect(self._case_changed)
         panel.run_requested.connect(self.run)
@@ -125,10 +124,6 @@ class ModelController(QObject):
     def _set_installed(self, models: list) -> None:
         self._installed = {m.card.id: m for m in models}
         self._panel.set_models(models)
-
-    def facts_of(self, item_id: str) -> Mapping[str, Any]:
-        """What a model said about the study with the answer this mask or map belongs to."""
-        return self._facts.get(item_id, {})
 
     # --- runs --------------------------------------------------------------------------------
     def run(
@@ -307,6 +302,7 @@ class ModelController(QObject):
     def _case_changed(self, _changes, origin: str) -> None:
         if origin != "close":
             return
+        self._used.clear()
         if self.running:  # nobody waits for this answer any more
             self.cancel()
         else:  # how the last run ended is no news of the next study
@@ -392,7 +388,6 @@ class ModelController(QObject):
             return
         items = proposal.items
         for item in items:
-            self._facts[item.id] = proposal.facts
             self._used[item.id] = dict(end.used)
         if items:
             self._workspace.execute(

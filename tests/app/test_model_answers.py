@@ -285,7 +285,6 @@ def test_images_of_the_study_that_help_are_taken_along_and_remembered(desk) -> N
     made = replace(answer().provenance, digest=card.weights_sha256)
     desk.end(replace(answer(), used=used, facts={"load": 3}, provenance=made))
     [mask] = desk.workspace.case.segmentations
-    assert desk.models.facts_of(mask.id) == {"load": 3}
     desk.models._listed = lambda: (mask, None)
     desk.models.explain("finding")
     assert desk.client.explained[-1]["others"]["T1w"].id == "t1"
