@@ -90,6 +90,8 @@ def test_voxels_without_a_number_become_background(client, tiny_model):
     answer = client.segment(holed, tiny_model).wait(WAIT_S)
     assert dice(answer.mask, truth) > 0.9
     assert any("held no number" in note for note in answer.notes)
+    again = client.segment(holed, tiny_model).wait(WAIT_S)  # prepared before, and still said
+    assert again.notes == answer.notes
 
 
 @pytest.mark.parametrize("kind", [np.uint8, ">i2", np.uint16, np.int32, np.float64])
@@ -109,6 +111,13 @@ GIVES = {
     LESIONS: {PROBABILITY, UNCERTAINTY, GRAD_CAM},
     TISSUE: {UNCERTAINTY, GRAD_CAM},
     DEVIATION: {"deviation", "picture", UNCERTAINTY, GRAD_CAM},
+    PRESENCE: {GRAD_CAM},
+}
+#: What it must give of these, asked to explain itself where it can.
+MUST = {
+    LESIONS: {PROBABILITY},
+    TISSUE: set(),
+    DEVIATION: {"deviation", "picture"},
     PRESENCE: {GRAD_CAM},
 }
 
@@ -142,6 +151,11 @@ def test_each_installed_model_keeps_the_contract(client, model):
     for name in card.maps:
         assert getattr(first, name) is not None
     made = as_items(first, volume, card)
+    assert {item.meaning for item in made.maps} >= MUST[card.kind]
+    if explains:
+        assert first.heatmap is not None
+        # A mask without a voxel has nothing to explain; a yes or no always has.
+        assert first.heatmap.any() or (card.kind == LESIONS and not first.mask.any())
     assert {item.meaning for item in made.maps} <= GIVES[card.kind]
     mask = made.segmentation
     assert (mask is not None) is (card.kind in (LESIONS, TISSUE))

@@ -33,7 +33,19 @@ optional = st.none() | handle
 points = st.lists(st.tuples(number, number, number, st.sampled_from([-1, 1]))).map(tuple)
 corners = st.none() | st.tuples(*[st.integers(-9, 9)] * 6)
 messages = st.one_of(
-    st.builds(SegmentRequest, text, text, images, text, handle, handle, optional, text, optional),
+    st.builds(
+        SegmentRequest,
+        text,
+        text,
+        images,
+        text,
+        handle,
+        handle,
+        optional,
+        text,
+        uncertainty=optional,
+        picture=optional,
+    ),
     st.builds(ExplainRequest, text, text, images, text, handle, triple, handle, text),
     st.builds(ClickRequest, text, text, image, text, handle, points, corners, optional, optional),
     st.builds(LoadRequest, text, text, text),
