@@ -52,3 +52,46 @@ def test_clicks_make_a_proposal_and_enter_one_step(hand, demo) -> None:
     hand.key(Qt.Key.Key_Escape)
     assert not program.clicks.pending
     assert not mask.labels.any()
+
+
+def test_delete_undo_and_another_tool_with_an_open_proposal(hand, demo) -> None:
+    hand.open(demo)
+    program = hand.program
+    program.clicks.choose_engine(CLASSIC)
+    place = brightest(hand)
+    program.views.jump(place)
+    hand.key(Qt.Key.Key_B)
+    hand.key(Qt.Key.Key_6)
+    at = hand.place_of(place)
+
+    def propose() -> None:
+        hand.drag([at - QPoint(60, 60), at - QPoint(20, 20)])
+        hand.wait(lambda: program.clicks.pending and not program.clicks.busy)
+
+    hand.drag([at, at])
+    hand.wait(lambda: program.clicks.pending and not program.clicks.busy)
+    hand.key(Qt.Key.Key_Return)
+    [mask] = program.workspace.case.segmentations
+    accepted = mask.labels.copy()
+    assert accepted.any()
+
+    propose()
+    hand.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    assert not program.clicks.pending
+    np.testing.assert_array_equal(mask.labels, accepted)
+
+    propose()
+    hand.key(Qt.Key.Key_1)
+    assert program.workspace.display.tool != "click"
+    assert not program.clicks.pending
+    np.testing.assert_array_equal(mask.labels, accepted)
+
+    hand.key(Qt.Key.Key_6)
+    hand.wait(lambda: program.findings.lesions)
+    propose()
+    program.workspace.select(program.findings.lesions[0])
+    program.findings.delete()
+    assert not program.clicks.pending
+    assert program.workspace.history.undo_name != "Point at a thing"
+    hand.key(Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    np.testing.assert_array_equal(mask.labels, accepted)
