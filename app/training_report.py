@@ -9,23 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.errors import BadInput
-
-#: Figures in the order a reader asks for them, in words, and where more is worse.
-FIGURES: tuple[tuple[str, str], ...] = (
-    ("dice", "Dice"),
-    ("lesion_f1", "Lesion F1"),
-    ("lesion_sensitivity", "Lesions found"),
-    ("lesion_ppv", "Marks that are lesions"),
-    ("sensitivity", "Voxels found"),
-    ("ppv", "Voxels that are right"),
-    ("hd95_mm", "Farthest edge error, 95 % (mm)"),
-    ("nsd", "Surface within tolerance"),
-    ("volume_error_ml", "Volume error (ml)"),
-    ("volume_correlation", "Volume correlation"),
-    ("auc", "AUC"),
-    ("accuracy", "Right answers"),
-    ("ece", "Calibration error"),
-)
+from inference.training.own.words import WORDS
 
 
 @dataclass(frozen=True)
@@ -115,7 +99,8 @@ def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _rows(new: Mapping[str, Any], old: Mapping[str, Any]) -> tuple[Row, ...]:
-    rows = (Row(words, _figure(new.get(name)), _figure(old.get(name))) for name, words in FIGURES)
+    figures = ((words, new.get(name), old.get(name)) for name, words in WORDS.items())
+    rows = (Row(words, _figure(now), _figure(before)) for words, now, before in figures)
     return tuple(row for row in rows if row.new is not None or row.old is not None)
 
 

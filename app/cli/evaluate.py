@@ -17,20 +17,25 @@ def evaluate(
     ------
     BadInput
         Where model or cases cannot be used, or the folder holds a report already.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM; there is no report then.
     """
     import sys
 
     from inference.registry import find_model
     from inference.training.own.evaluation import evaluate as measured
-    from inference.training.own.progress import Speaker
-    from inference.training.own.report import WORDS
+    from inference.training.own.progress import Speaker, Stopped
+    from inference.training.own.words import WORDS
 
     if (out / "report.json").exists():
         raise BadInput("There is a report in this folder already", str(out), "Choose another")
     installed = find_model(model)
     speaker = Speaker(stream=sys.stderr)
     speaker.listen()
-    content = measured(installed, cases, out, speaker, device=device, label=label)
+    try:
+        content = measured(installed, cases, out, speaker, device=device, label=label)
+    except Stopped:  # the program tells it as every other interruption
+        raise KeyboardInterrupt from None
     output.say(f"{content['cases']} cases of {content['n']} patients")
     output.table(
         ("Figure", "Value", "95 % interval", "n"),

@@ -207,6 +207,8 @@ def test_a_better_model_is_promoted_under_an_id_of_its_own(promoted, base):
     report = json.loads((out / "report.json").read_text())
     assert report["verdict"] == {"promoted": True, "reason": done["reason"]}
     assert report["n"] == 3, "each was left out once"
+    assert report["facts"]["Old task"] == card.training["old_task"]
+    assert "not replayed" in card.training["old_task"], "its grid is not that of the template"
     assert report["new"]["dice"]["value"] > report["old"]["dice"]["value"] + RULE.gain
     assert "**Promoted.**" in (out / "report.md").read_text()
 

@@ -6,6 +6,6 @@ The walk: `choices` (what is wanted) -> `case_list` (which files) -> `case_check
 `packing`. `few_shot` adapts an installed model, `pretraining` learns from images without masks,
 `evaluation` measures any installed model through the real worker. Read `training` first;
 ``isocenter train`` and ``isocenter evaluate`` are the doors. This package may import `imaging`, the
-rest of `inference`, torch and MONAI; `install` and `choices` know no torch, so the window may use
-them.
+rest of `inference`, torch and MONAI; `install`, `choices` and `words` know no torch, so the window
+may use them.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -48,6 +49,19 @@ class OpenCase:
         if self.files.answer is not None:
             return self.files.answer
         return self.mask is not None and bool(self.mask.any())
+
+    @property
+    def digest(self) -> str:
+        """Of everything that is learned from or judged with: images, places, mask and answer."""
+        known = blake2b(repr(self.files.answer).encode(), digest_size=16)
+        for name, volume in (("", self.volume), *sorted(self.others.items())):
+            places = (name, volume.slope, volume.intercept, volume.voxels.shape)
+            known.update(repr((*places, volume.voxels.dtype.str)).encode())
+            known.update(np.ascontiguousarray(volume.geometry.affine).data)
+            known.update(np.ascontiguousarray(volume.voxels).data)
+        if self.mask is not None:
+            known.update(np.ascontiguousarray(self.mask).data)
+        return known.hexdigest()
 
     def marked(self, label: int = 0) -> np.ndarray:
         """bool ``(k, j, i)``: where the mask holds this value, or any for 0."""
@@ -234,7 +248,10 @@ def _looked_at(
     voxels = np.ascontiguousarray(case.volume.voxels)
     if voxels.min() == voxels.max():
         return CaseNote(files, False, "All voxels of the image have the same value.")
-    keep(case)
+    try:
+        keep(case)
+    except BadInput as error:  # a full disk, on the other hand, ends it
+        return CaseNote(files, False, _sentence(error))
     name, sure = _sequence_of(case.volume)
     known = CaseNote(files, True, "", name, sure, crc32(voxels.view(np.uint8).data))
     if classify:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imaging.errors import BadInput
+from inference.training.own.files import read_table, write_text
 
 __all__ = ["LOSSES", "OPTIMISERS", "RECIPES", "Choices", "Recipe", "keep_choices"]
 
@@ -198,20 +199,21 @@ def keep_choices(choices: Choices, resume: bool) -> None:
     Raises
     ------
     BadInput
-        Where the folder already holds a training and this is not its continuation.
+        Where the folder already holds a training and this is not its continuation, or what was
+        chosen for it cannot be read.
     """
     file = choices.folder / CHOICES_NAME
     wanted = json.loads(json.dumps(asdict(choices)))
     if not file.exists():
         choices.folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
+        write_text(file, json.dumps(wanted, indent=1))
         return
     if not resume:
         raise BadInput(
             "This folder already holds a training", str(choices.folder),
             "Add --resume to go on with it, or choose another folder",
         )  # fmt: skip
-    known = json.loads(file.read_text(encoding="utf-8"))
+    known = read_table(file)
     passing = ("device", "threads", "out")
     differ = [key for key in wanted if key not in passing and known.get(key) != wanted[key]]
     if differ:

@@ -46,21 +46,23 @@ def evaluate(
     ------
     BadInput
         Where model or cases cannot be used.
+    Stopped
+        Where the speaker was asked to stop; there is no report then.
     """
     card = model.card
     if card.kind in (CLICK, DEVIATION):
         raise BadInput(f"'{card.name}' draws no mask by itself, so there is nothing to compare")
     if not model.available:
         raise BadInput(f"The model '{card.name}' cannot run: {model.reason}")
-    answer = card.kind == PRESENCE
+    yes_or_no = card.kind == PRESENCE
     speaker.stage("Looking at the cases", 0.0, 0.2)
     notes = check_cases(
-        read_cases(cases), classify=answer, sequence=card.required[0].sequence, label=label,
+        read_cases(cases), classify=yes_or_no, sequence=card.required[0].sequence, label=label,
         progress=speaker.inside,
     )  # fmt: skip
     usable = [note for note in notes if note.ok]
     if not usable:
-        summary(notes, answer)  # says why
+        summary(notes, yes_or_no)  # says why
     speaker.cases([n.row() for n in notes], f"{len(usable)} of {len(notes)} cases can be used.")
     speaker.stage(card.name, 0.2, 0.78)
     rows: list[Judged] = []
@@ -70,7 +72,8 @@ def evaluate(
             speaker.inside(number / len(usable), f"Case {number + 1} of {len(usable)}")
             case = open_case(note.files, with_mask=note.files.answer is None)
             try:
-                rows += judge(card, case, answer_by_worker(client, model, case, device), label)
+                answer = answer_by_worker(client, model, case, device, speaker.heed)
+                rows += judge(card, case, answer, label)
             except ImagingError as error:
                 problems.append(f"Case {note.files.name} was left out: {error.what}.")
                 speaker.note(problems[-1])

@@ -38,11 +38,12 @@ from inference.training.own.loop import Run, Until
 from inference.training.own.losses import make_loss
 from inference.training.own.packing import check_free, write_package
 from inference.training.own.patches import PatchSource
-from inference.training.own.prepared import PreparedCase
+from inference.training.own.prepared import PreparedCase, anew_where_changed
 from inference.training.own.progress import Speaker
 from inference.training.own.replay import ASK_THE_OLD, WithReplay, old_task
 from inference.training.own.report import Report, write_report
 from inference.training.own.training import (
+    CHANGED,
     Cases,
     apart_from,
     judged,
@@ -59,6 +60,9 @@ __all__ = ["RULE", "Verdict", "adapt", "adapted", "merged", "verdict"]
 RANK, KEEP = 4, 2.0
 #: Steps of a run where nobody says how long: minutes on an ordinary computer.
 USUAL_STEPS = 120
+#: Whether pieces of the old task took part, for the report and the card.
+REPLAYED = "replayed: a quarter of the pieces, made up anew and answered by the old model"
+NOT_REPLAYED = "not replayed: only the agreement on these cases kept it"
 #: Up to so many patients each is left out by itself; above, in five groups.
 ALONE = 6
 
@@ -254,7 +258,8 @@ def adapt(choices: Choices, speaker: Speaker, resume: bool = False) -> dict[str,
         files = apart_from(read_cases(Path(choices.held_out)), cases.summary.usable)
         new += judged(choices.folder / "held-out", cases, network, files, choices, speaker)
         old += judged(choices.folder / "held-out-old", cases, base.folder, files, choices, speaker)
-    return _finish(choices, base, cases, network, new, old, len(folds), speaker)
+    replay = REPLAYED if replayed is not None else NOT_REPLAYED
+    return _finish(choices, base, cases, network, new, old, (len(folds), replay), speaker)
 
 
 def _of_base(choices: Choices, base: Base) -> Choices:
@@ -281,6 +286,8 @@ def _one_run(
     same = copy.deepcopy(network)
     loss = keeping_loss(old, choices.loss, device)
     one = Run(network, choices, folder, *run, device, loss=loss, calm=True)
+    if anew_where_changed(folder, seen):
+        speaker.note(CHANGED)
     one.resume()
     end = Until(choices.steps, 60.0 * choices.minutes / run[1])
     source = PatchSource(seen, choices, run[0], ahead=4 if device == "cuda" else 0)
@@ -299,15 +306,17 @@ def _finish(
     network: nn.Module,
     new: list[Judged],
     old: list[Judged],
-    folds: int,
+    how: tuple[int, str],
     speaker: Speaker,
 ) -> dict[str, Any]:
     speaker.stage("Writing report", 0.97, 0.03)
+    folds, replay = how
     decided = verdict(new, old)
     usable = cases.summary.usable
     limits = limits_of(new, usable, folds)
     facts = facts_of(choices, cases.table, usable, folds, base)
     facts["Length"] = facts["Length"].replace("in all", "in all, all runs")
+    facts["Old task"] = replay
     said = {"promoted": decided.promoted, "reason": decided.reason}
     title = f"{base.card.name}, adapted to {facts['Cases']}: old and new"
     write_report(Report(title, facts, new, old, limits, said), choices.folder)
@@ -317,6 +326,7 @@ def _finish(
         training = training_table(facts, choices) | {
             "method": f"corrections of rank {RANK}, biases and the last layer; agreement with the "
             "old model kept",
+            "old_task": replay,
             "verdict": decided.reason,
         }
         figures = card_figures(new, folds)

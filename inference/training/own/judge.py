@@ -7,7 +7,7 @@ the worker process as the window does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,9 +147,18 @@ def answer_here(folder: Path, cases: Sequence[OpenCase], device: str = "auto") -
 
 
 def answer_by_worker(
-    client: WorkerClient, model: InstalledModel, case: OpenCase, device: str = "auto"
+    client: WorkerClient,
+    model: InstalledModel,
+    case: OpenCase,
+    device: str = "auto",
+    heed: Callable[[], None] = lambda: None,
 ) -> Answer:
     """The answer of the worker process.
+
+    Parameters
+    ----------
+    heed : callable
+        Asked twice a second; what it raises ends the waiting.
 
     Raises
     ------
@@ -162,7 +171,7 @@ def answer_by_worker(
     others = {name: volume for name, volume in case.others.items() if name in optional}
     run = client.segment(case.volume, model, others=others, device=device)
     while (outcome := run.wait(0.5)) is None:
-        continue
+        heed()
     if isinstance(outcome, Failed):
         raise WorldFailed(outcome.what, advice=outcome.advice)
     if not isinstance(outcome, SegmentAnswer):

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from imaging.errors import BadInput
 from inference.training.own.choices import Choices
 from inference.training.own.losses import Loss, make_loss
 from inference.training.own.progress import Speaker, Stopped
 
 __all__ = ["Batches", "Run", "Until"]
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT, LOG = "checkpoint.pt", "log.csv"
 #: Seconds between two checkpoints, and between two lines of progress.
 SAVE_S, TELL_S = 60.0, 1.0
 #: The averaged weights forget with this time constant, in steps.
@@ -171,7 +172,13 @@ class Run:
         self.save()
 
     def step(self, source: Batches, progress: float) -> float:
-        """Learn from one batch; returns the loss."""
+        """Learn from one batch; returns the loss.
+
+        Raises
+        ------
+        BadInput
+            Where the loss or its slope is no finite number; nothing was learned from it.
+        """
         image, label = (torch.from_numpy(a).to(self.device) for a in source.batch(self.steps))
         warm = min(1.0, (self.steps + 1) / WARMUP)
         rate = self._rate * warm * (0.5 + 0.5 * math.cos(math.pi * progress))
@@ -182,14 +189,25 @@ class Run:
         with torch.autocast(self.device, self._precision, enabled=self.device == "cuda"):
             logits = self.network(image)
         loss = self._loss(logits.float(), label, image)
+        self._finite(loss)
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self._optimiser)
-        nn.utils.clip_grad_norm_(self._learned, CLIP)
+        length = nn.utils.clip_grad_norm_(self._learned, CLIP)
+        if not self._scaler.is_enabled():  # with half precision such a step is left out
+            self._finite(length)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self.steps += 1
         self._average()
         return float(loss.detach())
+
+    def _finite(self, value: torch.Tensor) -> None:
+        """Stop before a step that would spoil the weights; the last checkpoint stays as it is."""
+        if not bool(torch.isfinite(value).all()):
+            raise BadInput(
+                f"The training went astray: at step {self.steps} the loss is no number any more",
+                "", "Look at the images and masks, or start anew with a smaller rate (--recipe)",
+            )  # fmt: skip
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -241,7 +259,7 @@ class _Log:
     _HEADER = ("step", "seconds", "loss", "rate", "validation")
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / "log.csv").open("a", newline="", encoding="utf-8")
+        self._file = (folder / LOG).open("a", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
         if self._file.tell() == 0:
             self._rows.writerow(self._HEADER)

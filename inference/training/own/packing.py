@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from imaging.errors import BadInput
+from imaging.errors import BadInput, WorldFailed
 from inference.model import CARD_NAME, LESIONS, PRESENCE, ModelCard, card_from_table
 from inference.training.card_text import as_toml
 from inference.training.own.choices import Choices
@@ -142,9 +142,27 @@ def write_package(
         card["figures"] = list(figures)
     card_from_table(json.loads(json.dumps(card)), str(folder))  # refuse what could not be read
     (aside / CARD_NAME).write_text(as_toml(card), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    aside.rename(folder)
+    _put_in_place(aside, folder)
     return folder
+
+
+def _put_in_place(aside: Path, folder: Path) -> None:
+    """The new package under its name; the one before is thrown away only then."""
+    before = folder.with_name(folder.name + ".before")
+    try:
+        if folder.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            folder.rename(before)
+        try:
+            aside.rename(folder)
+        except OSError:
+            if before.exists():
+                before.rename(folder)
+            raise
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise WorldFailed(f"The package cannot be written ({reason})", folder.name) from error
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def check_free(id: str) -> None:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from inference.model import ModelCard
 from inference.training.own.case_check import OpenCase
+from inference.training.own.files import read_table, write_text
 
-__all__ = ["PreparedCase", "Store"]
+__all__ = ["PreparedCase", "Store", "anew_where_changed"]
 
 #: So many marked voxels, and others inside the head, are remembered as centres of patches.
 _CENTRES = 4000
@@ -34,6 +35,8 @@ class PreparedCase:
         Holds ``image.npy`` (float16, ``(c, k, j, i)``) and ``mask.npy`` (uint8, ``(k, j, i)``).
     positive : bool
         Whether anything is marked, or the answer is yes.
+    digest : str
+        Of images, mask and answer: a corrected mask is another case.
     """
 
     name: str
@@ -42,6 +45,7 @@ class PreparedCase:
     fold: str
     folder: Path
     positive: bool
+    digest: str = ""
 
     @property
     def image(self) -> npt.NDArray[np.float16]:
@@ -75,13 +79,21 @@ class Store:
         self.folder, self._card, self._label = folder / "cases", card, label
 
     def keep(self, case: OpenCase) -> None:
-        """Prepare and write one case; nothing is done where it is there already."""
+        """Prepare and write one case; nothing is done where the very same is there already.
+
+        Raises
+        ------
+        ImagingError
+            Where it cannot be prepared, or the disk refuses.
+        """
         from inference.plugins.whole_head import as_channels, prepare_images
         from inference.preprocess import resample_to_model
 
-        place = self._place(case.files.name)
+        place, digest = self._place(case.files.name), case.digest
         if (place / "done").exists():
-            return
+            if read_table(place / "done").get("digest") == digest:
+                return
+            (place / "done").unlink()
         place.mkdir(parents=True, exist_ok=True)
         first = self._card.required[0].name
         known = {need.name for need in self._card.inputs}
@@ -97,7 +109,7 @@ class Store:
         marked, inside = _centres(prepared.array, mask)
         np.savez(place / "centres.npz", marked=marked, inside=inside)
         positive = case.answer if self._card.kind == "presence" else bool(mask.any())
-        (place / "done").write_text(json.dumps({"positive": positive}), encoding="utf-8")
+        write_text(place / "done", json.dumps({"positive": positive, "digest": digest}))
 
     def cases(self, notes: Sequence[Any]) -> list[PreparedCase]:
         """Those of the checked cases that can be used and are stored."""
@@ -106,19 +118,43 @@ class Store:
             place = self._place(note.files.name)
             if not note.ok or not (place / "done").exists():
                 continue
-            facts = json.loads((place / "done").read_text(encoding="utf-8"))
-            files = note.files
-            found.append(
-                PreparedCase(
-                    files.name, files.patient, files.subgroup, files.fold, place, facts["positive"]
-                )
-            )
+            facts, files = read_table(place / "done"), note.files
+            known = files.name, files.patient, files.subgroup, files.fold, place
+            told = bool(facts.get("positive")), str(facts.get("digest", ""))
+            found.append(PreparedCase(*known, *told))
         return found
 
     def _place(self, name: str) -> Path:
         from hashlib import blake2b
 
         return self.folder / blake2b(name.encode(), digest_size=8).hexdigest()
+
+
+def anew_where_changed(folder: Path, cases: Sequence[PreparedCase]) -> bool:
+    """Throw a run's checkpoint away where it learned from other cases than these.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run; what it learns from is written down in it.
+
+    Returns
+    -------
+    bool
+        Whether there was such a checkpoint.
+    """
+    from inference.training.own.loop import CHECKPOINT, LOG
+
+    known = folder / "learned.json"
+    wanted = {"cases": {case.name: case.digest for case in cases}}
+    if known.exists() and read_table(known) == wanted:
+        return False
+    stale = (folder / CHECKPOINT).exists()
+    for name in (CHECKPOINT, LOG):
+        (folder / name).unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(known, json.dumps(wanted))
+    return stale
 
 
 def _centres(

@@ -21,10 +21,11 @@ from inference.training.own.case_check import OpenCase
 from inference.training.own.case_list import CaseFiles
 from inference.training.own.choices import Choices, keep_choices
 from inference.training.own.facts import until
+from inference.training.own.files import write_text
 from inference.training.own.loop import Run
 from inference.training.own.packing import card_of, network_of, new_card_table
 from inference.training.own.patches import PatchSource
-from inference.training.own.prepared import PreparedCase, Store
+from inference.training.own.prepared import PreparedCase, Store, anew_where_changed
 from inference.training.own.progress import Speaker
 from inference.training.own.training import start_torch
 
@@ -90,6 +91,8 @@ def pretrain(
     run = Run(
         network_of(table), choices, choices.folder / "pretraining", device=device, loss=hidden_loss
     )
+    if anew_where_changed(run.folder, cases):
+        speaker.note("The images have changed since; it begins anew.")
     run.resume()
     speaker.stage("Painting what was hidden", 0.2, 0.78)
     source = PatchSource(cases, choices, 0, ahead=4 if device == "cuda" else 0)
@@ -133,5 +136,4 @@ def _write(run: Run, choices: Choices, count: int) -> None:
         "seed": choices.seed,
         "method": f"masked volumes: {SHARE:.0%} of blocks of {BLOCK} voxels hidden",
     }
-    text = json.dumps(facts, indent=1)
-    (choices.folder / PRETRAINING).write_text(text, encoding="utf-8")
+    write_text(choices.folder / PRETRAINING, json.dumps(facts, indent=1))

@@ -2,13 +2,15 @@
 
 With ``--json`` every line of standard output is one JSON object with a ``kind``: ``cases``,
 ``stage``, ``step``, ``note``, ``done``, ``stopped`` or ``failed``. A line ``stop`` on standard
-input, SIGTERM or Ctrl-C ends it after a checkpoint.
+input, the end of a pipe there, SIGTERM or Ctrl-C ends it after a checkpoint.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -55,6 +57,8 @@ class Speaker:
                 if line.strip() == "stop":
                     self._stop.set()
                     return
+            if stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+                self._stop.set()  # the window is gone: nobody would hear the end
 
     def stop(self) -> None:
         """End at the next step."""
@@ -124,4 +128,9 @@ class Speaker:
 
     def _say(self, kind: str, text: str, **values: Any) -> None:
         line = json.dumps({"kind": kind, **values}, ensure_ascii=False) if self.as_json else text
-        print(line, file=self._stream, flush=True)
+        try:
+            print(line, file=self._stream, flush=True)
+        except OSError:
+            if not self.as_json:
+                raise
+            self._stop.set()  # nobody listens any more; a checkpoint is still to be written

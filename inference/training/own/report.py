@@ -8,31 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imaging.analysis.segmentation_metrics import MATCH_IOU, TOLERANCE_MM
 from inference.training.own.figures import ENOUGH, Figures, figures_of, plain
+from inference.training.own.files import write_text
 from inference.training.own.judge import Judged
 from inference.training.own.picture import picture
+from inference.training.own.words import WORDS
 
-__all__ = ["WORDS", "Report", "write_report"]
-
-WORDS = {
-    "dice": "Dice",
-    "lesion_f1": "Lesion F1 (any overlap)",
-    "lesion_sensitivity": "Lesions found",
-    "lesion_ppv": "Marks that are lesions",
-    "matched_f1": f"Lesion F1 (one to one, IoU at least {MATCH_IOU:g})",
-    "sensitivity": "Voxels found",
-    "ppv": "Voxels that are right",
-    "hd95_mm": "95 % surface distance, mm",
-    "nsd": f"Surface within {TOLERANCE_MM:g} mm",
-    "volume_error_ml": "Volume error, ml",
-    "false_ml": "Wrongly marked, ml",
-    "volume_correlation": "Correlation of volumes",
-    "auc": "Area under the ROC curve",
-    "average_precision": "Average precision",
-    "accuracy": "Right answers",
-    "ece": "Calibration error",
-}
+__all__ = ["Report", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -84,9 +66,9 @@ def write_report(report: Report, folder: Path) -> dict[str, Any]:
         "picture": "report.svg",
     }
     text = json.dumps(content, indent=1, ensure_ascii=False)
-    (folder / "report.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "report.md").write_text(_markdown(report, new, old, groups), encoding="utf-8")
-    (folder / "report.svg").write_text(picture(report.new, new, report.old), encoding="utf-8")
+    write_text(folder / "report.json", text + "\n")
+    write_text(folder / "report.md", _markdown(report, new, old, groups))
+    write_text(folder / "report.svg", picture(report.new, new, report.old))
     return content
 
 

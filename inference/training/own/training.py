@@ -19,12 +19,14 @@ import torch
 from torch import nn
 
 from imaging.errors import BadInput
+from inference.model import load_card
 from inference.training.own.bases import Base, fitted, load_pretrained, model_base
 from inference.training.own.case_check import CaseNote, Summary, check_cases, open_case, summary
 from inference.training.own.case_list import CaseFiles, read_cases
 from inference.training.own.choices import SLICES, Choices, keep_choices
 from inference.training.own.facts import card_figures, facts_of, limits_of, training_table, until
 from inference.training.own.figures import figures_of
+from inference.training.own.files import read_table, write_text
 from inference.training.own.folds import make_folds
 from inference.training.own.judge import Judged, answer_here, from_plain, judge
 from inference.training.own.loop import Run
@@ -36,7 +38,7 @@ from inference.training.own.packing import (
     write_package,
 )
 from inference.training.own.patches import PatchSource, cut_block
-from inference.training.own.prepared import PreparedCase, Store
+from inference.training.own.prepared import PreparedCase, Store, anew_where_changed
 from inference.training.own.progress import Speaker
 from inference.training.own.report import Report, write_report
 
@@ -44,6 +46,7 @@ __all__ = ["Cases", "check_only", "look_at_cases", "train"]
 
 _PREPARE, _END = 0.08, 0.97
 JUDGED = "judged.json"
+CHANGED = "Cases have changed since it was stopped; what had learned from them begins anew."
 
 
 @dataclass(frozen=True)
@@ -213,6 +216,8 @@ def _one_run(
     network = first_network(choices, cases.table, base, run[0])
     same = copy.deepcopy(network)
     one = Run(network, choices, folder, *run, device)
+    if anew_where_changed(folder, seen):
+        speaker.note(CHANGED)
     one.resume()
     source = PatchSource(seen, choices, run[0], ahead=4 if device == "cuda" else 0)
     try:
@@ -265,7 +270,9 @@ def judged(
     choices: Choices,
     speaker: Speaker,
 ) -> list[Judged]:
-    """Figures of left-out cases, by a network or a package; kept for a resume.
+    """Figures of left-out cases, by a network or a package.
+
+    They are kept for a resume, and hold while weights, images and masks are the same.
 
     Parameters
     ----------
@@ -273,21 +280,28 @@ def judged(
         Where the figures and, for a network, its package are written.
     """
     kept = folder / JUDGED
-    if kept.exists():
-        return [from_plain(row) for row in json.loads(kept.read_text(encoding="utf-8"))]
     folder.mkdir(parents=True, exist_ok=True)
     package = network
     if isinstance(network, nn.Module):
         package = write_package(cases.table, network, folder / "package", {}, (), ())
     assert isinstance(package, Path)
-    card = card_of(cases.table)
+    card, weights = card_of(cases.table), load_card(package).weights_sha256
+    known = read_table(kept) if kept.exists() else {}
+    known = known.get("cases", {}) if known.get("weights") == weights else {}
     rows: list[Judged] = []
+    told: dict[str, Any] = {}
     for number, one in enumerate(files):
         speaker.inside(number / len(files))
         case = open_case(one, with_mask=one.answer is None)
-        (answer,) = answer_here(package, [case], choices.device)
-        rows += judge(card, case, answer, choices.label)
-    kept.write_text(json.dumps([row.plain() for row in rows]), encoding="utf-8")
+        digest, before = case.digest, known.get(one.name, {})
+        if before.get("digest") == digest:
+            found = [from_plain(row) for row in before["rows"]]
+        else:
+            (answer,) = answer_here(package, [case], choices.device)
+            found = judge(card, case, answer, choices.label)
+        rows += found
+        told[one.name] = {"digest": digest, "rows": [row.plain() for row in found]}
+        write_text(kept, json.dumps({"weights": weights, "cases": {**known, **told}}))
     return rows
 
 
