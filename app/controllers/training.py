@@ -7,6 +7,7 @@ window that is opened again shows everything from the first step on.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 JOB = "training"
 CHECKPOINT_S = 5.0  #: so long a child may take for its checkpoint when the program is gone
+_FRAME = re.compile(r'\s+File "([^"]+\.py)", line (\d+)')
+_KIND = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))(?::|$)")
+_OURS = {"app", "inference", "imaging", "viewer"}
 STOPPED = "The training was stopped; it can go on from its checkpoint"
 
 
@@ -198,7 +202,7 @@ class TrainingController(QObject):
             self._end(None)
         else:
             words = child.last_words() if child is not None else ""
-            log.error("training ended without a word, exit code %d: %s", code, words)
+            log.error("training ended without a word, exit code %d: %s", code, told_frames(words))
             self._end(Failed("The training ended unexpectedly. The log has the details"))
 
     def _end(self, end: Done | Stopped | Failed | None) -> None:
@@ -223,6 +227,23 @@ class TrainingController(QObject):
         if is_ours(error):
             log.error("a trained model could not be installed: %s", frames_of(error))
         self.failed.emit(sentence(error))
+
+
+def told_frames(traceback: str) -> str:
+    """What may go into the log of a child's last words: places in our code and kinds of exceptions.
+
+    Messages and other lines stay out, for they may name the user's files.
+    """
+    found = []
+    for line in traceback.splitlines():
+        if place := _FRAME.match(line):
+            path, number = place.groups()
+            parts = path.replace("\\", "/").split("/")
+            if _OURS & set(parts[:-1]):
+                found.append(f"{parts[-1]}:{number}")
+        elif kind := _KIND.match(line):
+            found.append(kind[1].rpartition(".")[2])
+    return " > ".join(found) or "no traceback"
 
 
 def end_words(end: Done | Stopped | Failed) -> str:

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 
 SHOWN_NOTES = 4
 GOES_ON = "It goes on when this window is closed; closing the program stops it with a checkpoint."
+BY_COMMAND = (
+    "The training in this folder was begun on the command line: go on there (isocenter train …"
+    " --resume), or choose another folder"
+)
 
 
 class TrainingWindow(QDialog):
@@ -193,6 +197,8 @@ class TrainingWindow(QDialog):
         if reason := self.cases.why_not_start():
             return reason
         if self.cases.out and holds_training(self.cases.out):
+            if stored_wish(self.cases.out) is None:
+                return BY_COMMAND
             return "The folder of results holds a training: go on with it, or choose another one"
         checked = self._state.checked
         if not self.cases.fresh or checked is None:
@@ -207,7 +213,11 @@ class TrainingWindow(QDialog):
         out = self.cases.out
         if out is None:
             return "Choose the folder of results of a training that was stopped"
-        return "" if stored_wish(out) else "There is no training in the folder of results"
+        if stored_wish(out):
+            return ""
+        return (
+            BY_COMMAND if holds_training(out) else "There is no training in the folder of results"
+        )
 
     # --- showing -----------------------------------------------------------------------------
     def _same_checked(self) -> bool:

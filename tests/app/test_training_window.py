@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from PySide6.QtCore import Qt
 
-from app.controllers.training import Phase, TrainingController
+from app.controllers.training import Phase, TrainingController, told_frames
 from app.settings import Settings, load, save
 from app.tasks import Tasks
 from app.training_events import Checked, Done, Failed, Note, Stage, Step, Stopped, read_event
@@ -197,6 +197,29 @@ def test_a_folder_that_says_nonsense_is_no_training_to_go_on_with(tmp_path) -> N
     assert stored_wish(tmp_path) is None
     (tmp_path / "choices.json").write_text('{"cases": 3, "folds": "many"}')
     assert stored_wish(tmp_path) is None
+
+
+def test_a_training_begun_by_steps_goes_on_where_it_began(desk) -> None:
+    desk.checked()
+    desk.out.mkdir()
+    (desk.out / "choices.json").write_text('{"cases": "c", "minutes": 0, "steps": 5}')
+    desk.window.cases.target.setText(str(desk.out / ""))
+    desk.window._refresh()
+    for button in (desk.window.start, desk.window.resume):
+        assert not button.isEnabled()
+        assert "command line" in button.toolTip()
+
+
+def test_the_log_gets_places_and_kinds_but_no_words_of_a_child() -> None:
+    words = """Reading /home/anna/MUELLER.nii
+Traceback (most recent call last):
+  File "/opt/x/inference/training/own/loop.py", line 12, in train
+    raise ValueError("MUELLER")
+  File "/home/anna/MUELLER.py", line 3, in run
+RuntimeError: cannot read /home/anna/MUELLER.nii
+"""
+    assert told_frames(words) == "loop.py:12 > RuntimeError"
+    assert told_frames("MUELLER is gone") == "no traceback"
 
 
 def test_the_open_study_can_become_a_case_once_it_has_a_mask(qtbot) -> None:
