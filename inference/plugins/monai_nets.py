@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ __all__ = ["NETWORKS", "PREFIX", "build", "explained_layers", "folded", "load", 
 PREFIX = "monai:"
 #: No number of a card is larger: a spoiled card must not fill the memory.
 _LARGEST = 1024
+#: Nor has any network more weights: a package holds ten million at most.
+_MOST_WEIGHTS = 50_000_000
 _CONVOLUTIONS = (nn.Conv2d, nn.Conv3d)
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -85,7 +88,7 @@ NETWORKS: dict[str, Known] = {
 }
 
 
-def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
+def build(name: str, arguments: Mapping[str, Any], most: int = _MOST_WEIGHTS) -> nn.Module:
     """A network with fresh weights.
 
     Parameters
@@ -94,12 +97,14 @@ def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
         A key of :data:`NETWORKS`, with or without ``monai:`` before it.
     arguments : mapping
         ``inputs``, ``outputs`` (channels), ``dims`` (2 or 3) and what the list allows.
+    most : int
+        So many weights it may have; it is not built with more.
 
     Raises
     ------
     BadInput
         Where the name or an argument is not on the list, MONAI is not installed, or the numbers
-        make no network.
+        make no network, or one that is too large.
     """
     name = name.removeprefix(PREFIX)
     known = NETWORKS.get(name)
@@ -120,13 +125,21 @@ def build(name: str, arguments: Mapping[str, Any]) -> nn.Module:
             "Install Isocenter with its 'ai' extra",
         ) from error  # fmt: skip
     channels = {known.inputs: ends["inputs"], known.outputs: ends["outputs"]}
+    make = partial(getattr(nets, name), spatial_dims=dims, **channels, **given, **known.fixed)
     try:
-        network: nn.Module = getattr(nets, name)(
-            spatial_dims=dims, **channels, **given, **known.fixed
-        )
+        _check_size(name, make, min(most, _MOST_WEIGHTS))
+        network: nn.Module = make()
     except (TypeError, ValueError, RuntimeError, IndexError, AssertionError) as error:
         raise BadInput("These numbers make no network", name) from error
     return _over_the_batch(network)
+
+
+def _check_size(name: str, make: Callable[[], nn.Module], most: int) -> None:
+    """Count the weights of a network without memory for them, and refuse too many."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        count = sum(parameter.numel() for parameter in make().parameters())
+    if count > most:
+        raise BadInput(f"The network {name} of this card would be far larger than its weights")
 
 
 def _over_the_batch(network: nn.Module) -> nn.Module:
@@ -196,7 +209,7 @@ def load(name: str, arguments: Mapping[str, Any], file: Path, edge: int = 32) ->
     """
     from safetensors.torch import load_file
 
-    network = build(name, arguments)
+    network = build(name, arguments, file.stat().st_size // 2)  # a weight takes two bytes or more
     state = {
         key: value.float() if value.is_floating_point() else value
         for key, value in load_file(str(file)).items()

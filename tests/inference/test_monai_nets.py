@@ -122,6 +122,7 @@ def test_every_network_can_be_explained(name):
         ("BasicUNet", {"features": {"a": 1}}, "small whole numbers"),
         ("BasicUNet", {"features": [0.5] * 6}, "small whole numbers"),
         ("BasicUNet", {"features": [4, 4]}, "no network"),
+        ("BasicUNet", {"features": [1024] * 6}, "far larger"),
         ("BasicUNet", {"dims": 4}, "2 or 3"),
         ("UNet", {"channels": [4, 8], "strides": ["import os"]}, "no network"),
     ],
