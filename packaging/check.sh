@@ -20,9 +20,12 @@ if command -v Xvfb >/dev/null; then
     tests/gestures/test_smoke.py
 fi
 export QT_QPA_PLATFORM=offscreen VTK_DEFAULT_OPENGL_WINDOW=vtkEGLRenderWindow
-step "tests" $bin/python -m pytest -n 2 --ignore=tests/inference "$@"
+step "tests" $bin/python -m pytest -n 2 --dist loadgroup --ignore=tests/inference "$@"
+# One thread for each of two processes: a model's worker yields to them and still needs its share.
+step "tests of models" env OMP_NUM_THREADS=1 $bin/python -m pytest -n 2 --dist loadgroup \
+  tests/inference --ignore=tests/inference/test_client.py "$@"
 # These count the shared memory of the whole machine: nothing that uses it may run beside them.
-step "tests of models" $bin/python -m pytest tests/inference "$@"
+step "tests of the worker's client" $bin/python -m pytest tests/inference/test_client.py "$@"
 step "fuzzing the readers for ${FUZZ_SECONDS:-60} s" $bin/python tests/fuzz/fuzz_readers.py \
   --seconds "${FUZZ_SECONDS:-60}"
 exit $status
