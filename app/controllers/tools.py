@@ -41,7 +41,10 @@ class ToolController(QObject):
         self._point_out: Callable[[Pointed | None], None] = lambda _pointed: None
         self._needs_even: Callable[[str, Callable[[str], None]], bool] = lambda _id, _then: False
         self._undo_first: Callable[[], bool] = lambda: False
+        #: The mask that a tool took because nobody had chosen one.
+        self._unasked = ""
         workspace.case_changed.connect(self._keep_target)
+        workspace.display_changed.connect(self._chosen)
 
     # --- Scene -------------------------------------------------------------------------------
     @property
@@ -196,19 +199,27 @@ class ToolController(QObject):
         mask_id = mask_id or self._new_mask(volume).id
         brush = replace(brush, segmentation_id=mask_id, label=label)
         self.show(self.display.but(brush=brush))
+        self._unasked = mask_id
         return True
+
+    def _chosen(self, old: DisplayState, new: DisplayState) -> None:
+        before, now = old.brush, new.brush
+        if (before.segmentation_id, before.label) != (now.segmentation_id, now.label):
+            self._unasked = ""
 
     def mask_on(self, volume: Volume) -> Segmentation:
         """The mask that takes what is found on an image: the chosen one where it fits the grid,
         else the newest work by hand on it, else a new one. It is chosen from then on.
 
         What a model drafted and masks of tissues or other parts of the body are left alone unless
-        they are chosen.
+        somebody has chosen them: that the brush took one by itself does not count.
         """
         brush, case = self.display.brush, self.case
         chosen = case.items.get(brush.segmentation_id)
         if isinstance(chosen, Segmentation) and chosen.geometry.same_grid(volume.geometry):
-            return chosen
+            asked = chosen.id != self._unasked
+            if asked or not (chosen.draft or chosen.anatomical):
+                return chosen
         fitting = [
             mask
             for mask in case.segmentations

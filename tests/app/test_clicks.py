@@ -20,7 +20,7 @@ from imaging.geometry import Geometry
 from imaging.segmentation import BODY_PARTS, SEMIAUTOMATIC, Code, Provenance, Segment, Segmentation
 from imaging.volume import Repeats, Source, Volume
 from viewer.state.display import Cell, DisplayState, Plane
-from viewer.tools.brush import brush
+from viewer.tools.brush import brush as brush_gesture
 from viewer.tools.click import Pointed
 from viewer.tools.tool import PointerEvent
 
@@ -288,7 +288,7 @@ def test_a_stroke_after_a_proposal_is_taken(desk) -> None:
         PointerEvent(kind, "a", down, (9.0, 9.0), (90.0, 90.0), normal, right, below, 1.0)
         for kind in ("press", "release")
     )
-    stroke = brush(press, desk.tools)
+    stroke = brush_gesture(press, desk.tools)
     next(stroke)
     with pytest.raises(StopIteration):
         stroke.send(release)
@@ -310,7 +310,9 @@ def test_renaming_and_deleting_a_label_with_an_open_proposal_is_done(desk) -> No
     desk.workspace.undo()
     assert not desk.labels().any()
     proposed(desk)
-    panel.tree.setCurrentItem(panel.tree.topLevelItem(0).child(0))
+    row = panel.tree.topLevelItem(0)
+    assert row is not None
+    panel.tree.setCurrentItem(row.child(0))
     panel._remove()
     assert refused == []
     assert [s.number for s in mask.segments] == [2]
@@ -441,6 +443,19 @@ def test_drafts_and_tissues_are_left_alone(desk) -> None:
     mask = desk.workspace.case.segmentation(desk.workspace.display.brush.segmentation_id)
     assert mask.name == "My mask"
     assert not mask.draft
+
+
+def test_a_draft_takes_what_is_found_only_where_somebody_chose_it(desk) -> None:
+    desk.workspace.execute(RemoveItem(desk.workspace.case.segmentation("hand"), "Delete"))
+    desk.workspace.execute(AddItem(draft(), "Add draft"))
+    flair = desk.workspace.case.volume("flair")
+    desk.tools.choose("brush")
+    assert desk.workspace.display.brush.segmentation_id == "draft", "to be corrected by hand"
+    mine = desk.tools.mask_on(flair)
+    assert mine.name == "My mask"
+    brush = replace(desk.workspace.display.brush, segmentation_id="draft", label=1)
+    desk.workspace.show(desk.workspace.display.but(brush=brush))
+    assert desk.tools.mask_on(flair).id == "draft"
 
 
 def test_a_proposal_that_cannot_be_accepted_is_seen_again(desk, monkeypatch) -> None:
