@@ -311,8 +311,9 @@ def test_renaming_and_deleting_a_label_with_an_open_proposal_is_done(desk) -> No
     assert not desk.labels().any()
     proposed(desk)
     row = panel.tree.topLevelItem(0)
-    assert row is not None
-    panel.tree.setCurrentItem(row.child(0))
+    label = row.child(0) if row else None
+    assert label is not None
+    panel.tree.setCurrentItem(label)
     panel._remove()
     assert refused == []
     assert [s.number for s in mask.segments] == [2]
