@@ -32,6 +32,7 @@ from inference.messages import (
     SegmentRequest,
 )
 from inference.model import (
+    CARD_NAME,
     CLICK,
     ClickRunner,
     Clicks,
@@ -193,7 +194,8 @@ class Engine:
         self, request: SegmentRequest | ExplainRequest, body: float, report: TicketReport
     ) -> Runner:
         """The loaded model; plans the progress of what this run still has to do."""
-        loaded = self._runner is not None and self._runner_key == (request.folder, request.device)
+        wanted = _runner_key(request.folder, request.device)
+        loaded = self._runner is not None and self._runner_key == wanted
         prepared = loaded and self._prepared_key == _key(request)
         before = 0.0 if prepared else SHARES["prepare"]
         if loaded:
@@ -207,19 +209,21 @@ class Engine:
         return runner
 
     def _main_runner(self, folder: str, device: str, report: TicketReport) -> Runner:
-        if self._runner is not None and self._runner_key == (folder, device):
+        key = _runner_key(folder, device)
+        if self._runner is not None and self._runner_key == key:
             return self._runner
         self._runner, self._prepared, self._prepared_key = None, None, ()
         runner: Runner = load_runner(Path(folder), device, report)
-        self._runner, self._runner_key = runner, (folder, device)
+        self._runner, self._runner_key = runner, key
         return runner
 
     def _click_runner(self, folder: str, device: str, report: TicketReport) -> ClickRunner:
-        if self._clicker is not None and self._clicker_key == (folder, device):
+        key = _runner_key(folder, device)
+        if self._clicker is not None and self._clicker_key == key:
             return self._clicker
         self._clicker = None
         clicker: ClickRunner = load_runner(Path(folder), device, report)
-        self._clicker, self._clicker_key = clicker, (folder, device)
+        self._clicker, self._clicker_key = clicker, key
         return clicker
 
     def _prepare(
@@ -269,6 +273,15 @@ def load_runner(folder: Path, device: str, report: Report) -> Any:
     if chosen.note:
         report.note(chosen.note)
     return getattr(import_module(module), name)(card, folder, chosen)
+
+
+def _runner_key(folder: str, device: str) -> tuple[str, ...]:
+    """What a loaded model was made of; a model installed anew in its folder is another one."""
+    try:
+        card = (Path(folder) / CARD_NAME).stat()
+    except OSError:  # loading it says what is wrong
+        return folder, device
+    return folder, device, str(card.st_mtime_ns), str(card.st_size)
 
 
 def _key(request: SegmentRequest | ExplainRequest) -> tuple[str, ...]:
