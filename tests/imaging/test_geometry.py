@@ -167,6 +167,27 @@ def test_the_centre_is_the_middle_of_the_corners():
     assert np.allclose(grid.centre, grid.corners.mean(axis=0))
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "moved", "sure"),
+    [
+        ("1.2", "1.2", 5, True),
+        ("1.2", "1.3", 0, False),
+        ("1.2", "", 0, True),
+        ("1.2", "", 5, False),
+        ("", "", 0, True),
+        ("", "", 5, False),
+    ],
+)
+def test_an_unknown_frame_alone_promises_no_common_place(one, two, moved, sure):
+    first = Geometry((4, 5, 6), np.eye(4), one)
+    affine = np.eye(4)
+    affine[0, 3] += moved
+    second = Geometry((4, 5, 6), affine, two)
+    assert first.surely_same_place(second) is sure
+    assert second.surely_same_place(first) is sure
+    assert not first.surely_same_place(None)
+
+
 def test_nobody_can_change_a_grid():
     grid = straight()
     for array in (grid.affine, grid.inverse):
