@@ -316,9 +316,10 @@ def test_a_yes_or_no_model(cases, client, tmp_path):
     assert isinstance(why, ExplainAnswer), why
 
 
-def test_pretraining_gives_a_training_its_beginning(cases, tmp_path):
+def test_pretraining_gives_a_training_its_beginning(cases, tmp_path, monkeypatch):
     from inference.training.own.pretraining import pretrain
 
+    monkeypatch.setattr("inference.training.own.loop.TELL_S", 0.0)  # each step by itself
     wanted = choices(cases, tmp_path / "before", steps=6)
     speaker, stream = quiet()
     pretrain(wanted, cases.parent, speaker)

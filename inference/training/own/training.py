@@ -293,7 +293,8 @@ def judged(
     for number, one in enumerate(files):
         speaker.inside(number / len(files))
         case = open_case(one, with_mask=one.answer is None)
-        digest, before = case.digest, known.get(one.name, {})
+        digest = f"{case.digest} {one.patient} {one.subgroup}"  # a row names both
+        before = known.get(one.name, {})
         if before.get("digest") == digest:
             found = [from_plain(row) for row in before["rows"]]
         else:
