@@ -35,6 +35,8 @@ PATIENCE_MS = 4000
 #: Scribbles longer than this are thinned to so many points.
 MOST_POINTS = 40
 _CLASSIC_NAME = "Classic click engine"
+#: A proposal that fills more of a face of the block looked at than this was cut off there.
+_LEAK_SHARE = 0.1
 
 
 class ClickController(QObject):
@@ -364,10 +366,14 @@ class ClickController(QObject):
             self.said.emit(f"{lead}Nothing was found here ({engine}): click again, or press Esc")
             return
         size = np.count_nonzero(self._proposal.mask) * float(np.prod(self._proposal.spacing))
-        self.said.emit(
-            f"{lead}Proposal of {_millilitres(size / 1000)} ({engine}, {_said(self._proposal)}): "
-            "Enter accepts, Esc throws away, Ctrl+click excludes"
-        )
+        what = f"{lead}Proposal of {_millilitres(size / 1000)} ({engine}, {_said(self._proposal)})"
+        if _cut_off(found):
+            self.said.emit(
+                f"{what} ends at the edge of the part looked at, so it probably leaked: Esc throws "
+                "it away, Ctrl+click excludes, a box keeps it together, Enter accepts it anyway"
+            )
+            return
+        self.said.emit(f"{what}: Enter accepts, Esc throws away, Ctrl+click excludes")
 
     def _warm_up(self) -> None:
         """Have the network loaded before it is needed."""
@@ -559,3 +565,9 @@ def _real(volume: Volume, view: Box) -> np.ndarray:
 
 def _millilitres(amount: float) -> str:
     return f"{amount:.2f} ml" if amount < 10 else f"{amount:.0f} ml"
+
+
+def _cut_off(found: np.ndarray) -> bool:
+    """Whether a mask fills a good part of a face of its block, where a thing would have ended."""
+    faces = [np.take(found, at, axis) for axis in range(3) for at in (0, -1)]
+    return any(float(np.mean(face)) > _LEAK_SHARE for face in faces if face.size)

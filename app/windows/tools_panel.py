@@ -89,7 +89,7 @@ class ToolsPanel(QWidget):
         self.label.setMinimumContentsLength(12)
         self.label.activated.connect(self._choose_label)
         self.engine = QComboBox()
-        for words, engine in (("Network", "network"), ("Classic", "classic")):
+        for words, engine in (("Classic", "classic"), ("Network", "network")):
             self.engine.addItem(words, engine)
         self.engine.setToolTip(
             "What finds the thing pointed at: the click network (in the worker) or the classic\n"

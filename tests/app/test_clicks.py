@@ -474,3 +474,16 @@ def test_a_proposal_that_cannot_be_accepted_is_seen_again(desk, monkeypatch) -> 
     monkeypatch.undo()
     desk.clicks.accept()
     assert desk.workspace.history.undo_name == "Point at a thing"
+
+
+def test_a_proposal_that_was_cut_off_is_said_to_have_leaked(desk) -> None:
+    desk.worker.ready()
+    desk.qtbot.wait(50)
+    desk.clicks.point_out(pointed())
+    desk.worker.answer(np.ones(SHAPE, bool))
+    desk.qtbot.waitUntil(lambda: any("probably leaked" in words for words in desk.heard))
+    desk.clicks.drop()
+    desk.clicks.point_out(pointed())
+    with desk.qtbot.waitSignal(desk.clicks.said):
+        desk.worker.answer(thing())
+    assert "leaked" not in desk.heard[-1]
