@@ -62,6 +62,9 @@ ROUGH_MM = 2.0
 VENTRICLE_ML = 0.5
 #: Cortex hangs together in pieces at least so large, ml; smaller grey specks are something else.
 CORTEX_ML = 3.0
+#: Grey matter deeper than this below the brain's outline is not taken for cortex, mm: of the folds
+#: only the outer part is, and the insula is not.
+FOLD_MM = 8.0
 #: Without a tissue map the cortex is the outermost part of the brain, mm.
 CORTEX_MM = 4.0
 #: Length of the standard brain from front to back, and how far its top and front lie from the
@@ -275,6 +278,8 @@ def places_from_tissue(
     apart = cortex & ~np.asarray(ndimage.binary_dilation(found), bool)
     apart = _large_pieces(apart, coarse, CORTEX_ML)
     cortex = np.asarray(ndimage.binary_dilation(apart), bool) & cortex & ~found
+    # Around lesions a tissue map says grey where no cortex is, so depth decides as well.
+    cortex &= depth <= FOLD_MM
     ventricles = _ventricles(brain & ~grey & ~white, standard, depth, coarse)
     return BrainPlaces(
         coarse,

@@ -133,8 +133,8 @@ def _card(
             "Trained on two averages and two real heads; everything else about people and scanners "
             "is made up. Measured on four people of one laboratory.",
             "On FLAIR grey and white matter are nearly equal in brightness: their border is rough.",
-            "Which class is grey and which is white matter is told from brightness and depth; on an "
-            "unseen scan they may come out exchanged: look before you use a volume.",
+            "Which class is grey and which is white matter is told from brightness and depth; on "
+            "an unseen scan they may come out exchanged: look before you use a volume.",
             "The rules for that were changed, and one was dropped, after seeing scores of patients "
             "07 and 19: read their tissue figures as optimistic.",
             "The reference tissues are three brightness classes of the T1w, not a reader's work.",
