@@ -139,7 +139,7 @@ class StudyAnswerController(QObject):
         volume = self._workspace.case.items.get(mask.volume_id) if mask is not None else None
         key = _key(mask, tissues)
         known = self._places if self._places is not None and self._places[0] == key else None
-        spoken = [line for told in self.told for line in fact_lines(*told)]
+        spoken = [line for told in self.told if _about(told, mask) for line in fact_lines(*told)]
 
         def work(ticket: Ticket) -> tuple[StudyAnswer, BrainPlaces | None]:
             from imaging.analysis.lesion_pattern import lesion_pattern
@@ -173,6 +173,13 @@ class StudyAnswerController(QObject):
         mine = self.tissues
         if added or (mine is not None and any(change.item == mine.id for change in changes)):
             self._quiet.start()
+
+
+def _about(told: Told, mask: Segmentation | None) -> bool:
+    """Whether words of a model belong beside this mask: of lesions only those about this one."""
+    from inference.model import LESIONS
+
+    return told[0] != LESIONS or mask is None or told[3].get("mask", mask.id) == mask.id
 
 
 def _key(mask: Segmentation | None, tissues: Segmentation | None) -> tuple:

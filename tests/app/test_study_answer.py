@@ -175,6 +175,17 @@ def test_what_a_model_said_goes_with_what_it_made(desk) -> None:
     assert not desk.card.isVisible()
 
 
+def test_words_about_another_mask_do_not_stand_beside_the_listed_one(desk) -> None:
+    add_answer(desk.workspace)
+    facts = {"sentences": ["Confidence in the whole mask is high."]}
+    desk.answer.hear(("lesions", facts, "Thorough 1.0", {"mask": "draft"}))
+    desk.says("Confidence")
+    desk.workspace.execute(AddItem(tissues(), "Run another model"))
+    desk.answer.hear(("lesions", facts, "Thorough 1.0", {"mask": "tissue"}))
+    desk.says("3 lesions, ")
+    desk.qtbot.waitUntil(lambda: "Confidence" not in desk.card.text())
+
+
 def test_a_new_study_has_no_answer_of_the_old_one(desk) -> None:
     from imaging.case import Case
 
