@@ -211,12 +211,12 @@ def test_a_training_begun_by_steps_goes_on_where_it_began(desk) -> None:
 
 
 def test_the_log_gets_places_and_kinds_but_no_words_of_a_child() -> None:
-    words = """Reading /home/anna/MUELLER.nii
+    words = """Reading /media/anna/MUELLER.nii
 Traceback (most recent call last):
   File "/opt/x/inference/training/own/loop.py", line 12, in train
     raise ValueError("MUELLER")
-  File "/home/anna/MUELLER.py", line 3, in run
-RuntimeError: cannot read /home/anna/MUELLER.nii
+  File "/media/anna/MUELLER.py", line 3, in run
+RuntimeError: cannot read /media/anna/MUELLER.nii
 """
     assert told_frames(words) == "loop.py:12 > RuntimeError"
     assert told_frames("MUELLER is gone") == "no traceback"
