@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from torch.nn import functional
 from inference.plugins.unet import UNet
 from inference.training.anatomy_cases import load_heads
 from inference.training.anatomy_synthesis import TISSUE, Example, HeadMaker
+from inference.training.averaging import average, hold_statistics, write_checkpoint
 
 __all__ = ["AnatomyTrainer", "anatomy_loss"]
 
@@ -96,7 +96,7 @@ class AnatomyTrainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
         self.optimiser.step()
         self.steps += 1
-        self._average()
+        average(self.averaged, self.network, self.steps, AVERAGE)
         return float(loss.detach())
 
     def _examples(self) -> list[Example]:
@@ -114,18 +114,8 @@ class AnatomyTrainer:
     def _normalisation(self, settled: bool) -> None:
         """Training mode; averaged statistics from `SETTLE` on."""
         self.network.train()
-        for module in self.network.modules() if settled else ():
-            if isinstance(module, torch.nn.BatchNorm3d):
-                module.eval()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(AVERAGE, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - keep)
-            else:
-                self.averaged[name].copy_(value)
+        if settled:
+            hold_statistics(self.network)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""
@@ -136,9 +126,7 @@ class AnatomyTrainer:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        aside = path.with_suffix(".part")
-        torch.save(state, aside)
-        os.replace(aside, path)
+        write_checkpoint(state, path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +27,7 @@ from torch.nn import functional
 
 from inference.click_input import CHANNELS, stacked
 from inference.plugins.unet import UNet
+from inference.training.averaging import average, hold_statistics, settle, write_checkpoint
 from inference.training.click_cases import Room, Thing, Things, banks, rooms
 from inference.training.simulated_clicks import Click, first_click, next_click
 
@@ -152,7 +152,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self.optimiser.step()
         self.steps += 1
-        self._average()
+        average(self.averaged, self.network, self.steps, self.settings.average)
         answers = torch.sigmoid(logits.detach())[:, 0].numpy()
         for example, answer in zip(examples, answers, strict=True):
             self._go_on(example, answer)
@@ -188,21 +188,9 @@ class Trainer:
     def _normalisation(self) -> None:
         self.network.train()
         if self.steps == self.settings.settle:
-            for name, value in self.network.named_buffers():
-                value.copy_(self.averaged[name])
+            settle(self.network, self.averaged)
         if self.steps >= self.settings.settle:
-            for module in self.network.modules():
-                if isinstance(module, torch.nn.BatchNorm3d):
-                    module.eval()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.settings.average, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - keep)
-            else:
-                self.averaged[name].copy_(value)
+            hold_statistics(self.network)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""
@@ -214,9 +202,7 @@ class Trainer:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        aside = path.with_suffix(".part")
-        torch.save(state, aside)
-        os.replace(aside, path)
+        write_checkpoint(state, path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from torch.nn import functional
 
 from inference.plugins.unet import UNet, fold_batchnorm
+from inference.training.averaging import average, hold_statistics, settle, write_checkpoint
 from inference.training.cases import lesion_bank
 from inference.training.plane_data import BANK_PATIENTS, plane_volumes
 from inference.training.plane_synthesis import PlanePatch, PlaneSynthesiser, varied
@@ -109,7 +109,7 @@ class PlaneTrainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self.optimiser.step()
         self.steps += 1
-        self._average()
+        average(self.averaged, self.network, self.steps, self.settings.average)
         return float(loss.detach())
 
     def _patches(self) -> list[PlanePatch]:
@@ -126,21 +126,9 @@ class PlaneTrainer:
         """Training mode; settled statistics once it is time."""
         self.network.train()
         if self.steps == self.settings.settle:
-            for name, value in self.network.named_buffers():
-                value.copy_(self.averaged[name])
+            settle(self.network, self.averaged)
         if self.steps >= self.settings.settle:
-            for module in self.network.modules():
-                if isinstance(module, torch.nn.BatchNorm2d):
-                    module.eval()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.settings.average, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - keep)
-            else:
-                self.averaged[name].copy_(value)
+            hold_statistics(self.network)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""
@@ -152,9 +140,7 @@ class PlaneTrainer:
             "steps": self.steps,
             "cpu_seconds": self.cpu_seconds,
         }
-        aside = path.with_suffix(".part")
-        torch.save(state, aside)
-        os.replace(aside, path)
+        write_checkpoint(state, path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""

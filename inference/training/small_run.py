@@ -7,7 +7,6 @@ together) decides the learning rate, and the next piece goes on from the checkpo
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+
+from inference.training.averaging import average, hold_statistics, settle, write_checkpoint
 
 __all__ = ["Plan", "SmallRun"]
 
@@ -119,7 +120,7 @@ class SmallRun:
         nn.utils.clip_grad_norm_(self.network.parameters(), plan.clip)
         self.optimiser.step()
         self.steps += 1
-        self._average()
+        average(self.averaged, self.network, self.steps, self.plan.average)
         return float(loss.detach())
 
     @torch.no_grad()
@@ -129,21 +130,9 @@ class SmallRun:
         if self.progress < self.plan.settle:
             return
         if not self.settled:
-            for name, value in self.network.named_buffers():
-                value.copy_(self.averaged[name])
+            settle(self.network, self.averaged)
             self.settled = True
-        for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm3d):
-                module.eval()
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.plan.average, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - keep)
-            else:
-                self.averaged[name].copy_(value)
+        hold_statistics(self.network)
 
     def save(self) -> None:
         """Write a checkpoint that is whole or not there."""
@@ -156,9 +145,7 @@ class SmallRun:
             "settled": self.settled,
             "facts": json.dumps(self.facts | {"seed": self.plan.seed}),
         }
-        aside = self.out / (CHECKPOINT + ".part")
-        torch.save(state, aside)
-        os.replace(aside, self.out / CHECKPOINT)
+        write_checkpoint(state, self.out / CHECKPOINT)
 
     def _load(self) -> None:
         state = torch.load(self.out / CHECKPOINT, weights_only=True)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from torch.nn import functional
 
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.preprocess import SMOOTHING
+from inference.training.averaging import average, write_checkpoint
 from inference.training.cases import FOLDS, NO_PICTURE, anatomies, components, lesion_bank
 from inference.training.channels import CHANNELS, dropped
 from inference.training.shapes import large_shapes
@@ -203,7 +203,7 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
         self.optimiser.step()
         self.steps += 1
-        self._average()
+        average(self.averaged, self.network, self.steps, self.settings.average)
         return float(loss.detach())
 
     def _patches(self) -> list[Patch]:
@@ -252,12 +252,6 @@ class Trainer:
         k, j, i = image.shape
         return torch.sigmoid(logits).numpy()[:k, :j, :i]
 
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(self.settings.average, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            self.averaged[name].lerp_(value, 1 - keep)
-
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint that is whole or not there."""
         state = {
@@ -271,9 +265,7 @@ class Trainer:
             "cpu_seconds": self.cpu_seconds,
             **more,
         }
-        aside = path.with_suffix(".part")
-        torch.save(state, aside)
-        os.replace(aside, path)
+        write_checkpoint(state, path)
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""

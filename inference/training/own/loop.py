@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -22,6 +21,7 @@ import torch
 from torch import nn
 
 from imaging.errors import BadInput
+from inference.training.averaging import average, write_checkpoint
 from inference.training.own.choices import Choices
 from inference.training.own.losses import Loss, make_loss
 from inference.training.own.progress import Speaker, Stopped
@@ -198,7 +198,7 @@ class Run:
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self.steps += 1
-        self._average()
+        average(self.averaged, self.network, self.steps, AVERAGE)
         return float(loss.detach())
 
     def _finite(self, value: torch.Tensor) -> None:
@@ -208,15 +208,6 @@ class Run:
                 f"The training went astray: at step {self.steps} the loss is no number any more",
                 "", "Look at the images and masks, or start anew with a smaller rate (--recipe)",
             )  # fmt: skip
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        keep = min(AVERAGE, (1 + self.steps) / (10 + self.steps))
-        for name, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.averaged[name].lerp_(value, 1 - keep)
-            else:
-                self.averaged[name].copy_(value)
 
     # --- checkpoints ---
 
@@ -230,9 +221,7 @@ class Run:
             "steps": self.steps,
             "seconds": self.seconds,
         }
-        aside = self.folder / (CHECKPOINT + ".part")
-        torch.save(state, aside)
-        os.replace(aside, self.folder / CHECKPOINT)
+        write_checkpoint(state, self.folder / CHECKPOINT)
 
     def resume(self) -> bool:
         """Go on from the checkpoint; False where there is none."""
