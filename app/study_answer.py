@@ -115,8 +115,9 @@ def tissue_line(volumes: Sequence[tuple[str, float]], mask: Segmentation) -> Ans
     words = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes)
     fluid = sum(volume for name, volume in volumes if _is_fluid(name))
     whole = sum(volume for _name, volume in volumes)
-    share = f"; {1 - fluid / whole:.0%} of them is tissue" if whole > 0 and fluid else ""
-    return AnswerLine(f"{words}{share}.", source=mask.provenance.sentence)
+    share = f"; {1 - fluid / whole:.0%} of the brain is no fluid" if whole > 0 and fluid else ""
+    doubt = " A draft: grey and white matter may be exchanged, look first." if mask.draft else ""
+    return AnswerLine(f"{words}{share}.{doubt}", source=mask.provenance.sentence)
 
 
 def fact_lines(

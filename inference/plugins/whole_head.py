@@ -103,8 +103,11 @@ class WholeHead:
         return as_channels(self.card, prepared)
 
     def find(self, prepared: Prepared, report: Report) -> Found:
-        """What the logits mean is for each model to say."""
-        raise NotImplementedError
+        """What the logits mean is for each model to say; a click model says nothing unasked."""
+        raise BadInput(
+            f"The model '{self.card.name}' only answers to what is pointed at",
+            advice="Choose a model that looks at the whole head",
+        )
 
     def logits(self, channels: np.ndarray, report: Report) -> np.ndarray:
         """Logits ``(outputs, k, j, i)`` of one pass, down the ladder where memory is short."""
