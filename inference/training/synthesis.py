@@ -102,7 +102,7 @@ class Synthesiser:
         Voxels by number of the anatomy that the network marked wrongly; patches go there often.
     """
 
-    shares: Mapping[str, float] = {"real": 0.2, "inpainted": 0.28, "template": 0.26, "head": 0.26}
+    shares: Mapping[str, float] = {"real": 0.22, "inpainted": 0.22, "template": 0.22, "head": 0.34}
 
     def __init__(
         self,

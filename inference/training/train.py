@@ -32,6 +32,7 @@ from inference.training.cases import FOLDS, NO_PICTURE, anatomies, components, l
 from inference.training.channels import CHANNELS, dropped
 from inference.training.shapes import large_shapes
 from inference.training.synthesis import TISSUES, Patch, Synthesiser
+from inference.training.taught import read_taught, taught_heads
 
 __all__ = ["Settings", "Trainer", "lesion_loss", "tissue_loss", "warm_network"]
 
@@ -218,13 +219,16 @@ class Trainer:
         return new + old
 
     @torch.no_grad()
-    def look_for_mistakes(self, most: int = 4000) -> dict[int, int]:
-        """Mark whole training heads and remember where nothing should have been marked.
+    def look_for_mistakes(self, most: int = 4000) -> dict[int, tuple[int, int]]:
+        """Mark whole training heads and remember what is marked wrongly or missed.
+
+        As many missed voxels as wrong ones are remembered, so that going to mistakes does not
+        teach the network to mark less.
 
         Returns
         -------
         dict
-            Wrongly marked voxels by number of the anatomy.
+            Wrongly marked and missed voxels by number of the anatomy.
         """
         counts = {}
         self.next_look = self.steps + self.settings.look
@@ -235,9 +239,11 @@ class Trainer:
             wrong = (chance > 0.3) & ~anatomy.unknown
             wrong &= ~np.asarray(ndimage.binary_dilation(anatomy.gold, iterations=2), bool)
             spots = np.argwhere(wrong)
-            counts[number] = len(spots)
-            picks = self.source.rng.permutation(len(spots))[:most]
-            self.source.hard[number] = spots[picks]
+            missed = np.argwhere((chance < 0.5) & anatomy.gold & ~anatomy.unknown)
+            counts[number] = (len(spots), len(missed))
+            kept = [s[self.source.rng.permutation(len(s))] for s in (spots, missed)]
+            share = most if not len(missed) else max(200, min(len(s) for s in kept))
+            self.source.hard[number] = np.concatenate([s[: min(share, most)] for s in kept])
         return counts
 
     def _chance(self, image: Array) -> Array:
@@ -360,10 +366,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=Settings.rate)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--warm", type=Path, help="folded weights to start from")
+    parser.add_argument("--taught", type=Path, help="labels of the raw heads (`taught`)")
     given = parser.parse_args()
     torch.set_num_threads(1)
     fold = folds[given.fold]
-    source = Synthesiser(anatomies(fold), lesion_bank(fold.bank), given.seed, large=large_shapes())
+    drawn_from = anatomies(fold)
+    if given.taught:
+        drawn_from = taught_heads(drawn_from, read_taught(given.taught))
+    source = Synthesiser(drawn_from, lesion_bank(fold.bank), given.seed, large=large_shapes())
     settings = Settings(seed=given.seed, steps=given.steps, rate=given.rate)
     trainer = Trainer(source, settings, given.warm)
     if given.resume and (given.out / "checkpoint.pt").exists():

@@ -29,6 +29,13 @@ from inference.training.evaluate import (  # noqa: E402
 )
 from inference.training.shapes import LargeShape  # noqa: E402
 from inference.training.synthesis import Synthesiser  # noqa: E402
+from inference.training.taught import (  # noqa: E402
+    LESION,
+    UNKNOWN,
+    agreed,
+    read_taught,
+    taught_heads,
+)
 from inference.training.train import (  # noqa: E402
     Settings,
     Trainer,
@@ -136,14 +143,51 @@ def test_mistakes_are_found_only_where_the_truth_is_known(source):
     wrong = trainer.look_for_mistakes(most=50)
     kinds = [a.kind for a in source.anatomies]
     assert kinds.index("template") not in wrong
-    for number, count in wrong.items():
+    for number, (marked, missed) in wrong.items():
         anatomy = source.anatomies[number]
         spots = trainer.source.hard[number]
         assert len(spots) == 50
-        assert count < anatomy.gold.size or not anatomy.gold.any()
+        assert missed == 0
+        assert marked < anatomy.gold.size or not anatomy.gold.any()
         assert not anatomy.gold[tuple(spots.T)].any()
         assert not anatomy.unknown[tuple(spots.T)].any()
     trainer.source.hard.clear()
+
+
+def test_what_is_missed_is_remembered_beside_what_is_wrong(source):
+    trainer = Trainer(source, Settings(channels=(4, 6, 8, 8), thin=4, patch=PATCH))
+    torch.nn.init.constant_(trainer.network.head.bias, -9.0)  # marks nothing
+    found = trainer.look_for_mistakes()
+    seen = 0
+    for number, (marked, missed) in found.items():
+        anatomy = source.anatomies[number]
+        assert marked == 0
+        assert missed == np.count_nonzero(anatomy.gold & ~anatomy.unknown)
+        spots = trainer.source.hard[number]
+        assert anatomy.gold[tuple(spots.T)].all()
+        seen += len(spots)
+    assert seen
+    trainer.source.hard.clear()
+
+
+def test_heads_are_taught_where_two_networks_agree():
+    volumes = np.array([0.9, 0.9, 0.9, 0.1, 0.0], np.float32).reshape(5, 1, 1)
+    planes = np.array([0.9, 0.3, 0.0, 0.0, 0.9], np.float32).reshape(5, 1, 1)
+    dark = np.zeros((5, 1, 1), bool)
+    assert agreed(volumes, planes, dark).ravel().tolist() == [LESION, UNKNOWN, 0, 0, UNKNOWN]
+    assert agreed(volumes, planes, ~dark).ravel().tolist() == [LESION, UNKNOWN, UNKNOWN, 0, UNKNOWN]
+
+
+def test_taught_heads_keep_everything_but_their_labels(tmp_path):
+    head = phantom("head")
+    labels = np.zeros(head.brain.shape, np.uint8)
+    labels[2:4], labels[4:5] = LESION, UNKNOWN
+    np.savez_compressed(tmp_path / "taught.npz", **{"1": labels})
+    plain, taught = taught_heads([phantom("real"), head], read_taught(tmp_path / "taught.npz"))
+    assert plain.kind == "real"
+    assert taught.image is head.image
+    assert np.array_equal(taught.gold, labels == LESION)
+    assert np.array_equal(taught.unknown, labels == UNKNOWN)
 
 
 def test_tissue_teaches_only_where_it_is_known():
