@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from app.cli.output import Output
-from app.messages import counted
+from app.model_words import Pace, cost_words, paces
 from inference.model import CLICK, DEVIATION, LESIONS, PRESENCE, TISSUE
 from inference.registry import InstalledModel, installed_models, user_folder
 
@@ -26,18 +25,20 @@ def models(output: Output) -> None:
     installed = installed_models()
     if not installed:
         output.say(f"No model is installed. Models can be put into {user_folder()}.")
+    pace = paces(model.card for model in installed)
     for model in installed:
-        _say(model, output)
-    output.result({"models": [_plain(model) for model in installed]})
+        _say(model, pace.get(model.card.id), output)
+    output.result({"models": [_plain(model, pace.get(model.card.id)) for model in installed]})
 
 
-def _say(model: InstalledModel, output: Output) -> None:
+def _say(model: InstalledModel, pace: Pace | None, output: Output) -> None:
     card = model.card
     inputs = ", ".join(
         f"{need.sequence}{'' if need.required else ' (optional)'}" for need in card.inputs
     )
     labels = ", ".join(label.name for label in card.labels)
-    output.say(f"{card.id}  {card.name} {card.version}")
+    which = f"  ({pace.word}; {pace.other_word}: {pace.other.id})" if pace else ""
+    output.say(f"{card.id}  {card.name} {card.version}{which}")
     output.say(f"  can run: {'yes' if model.available else 'no. ' + model.reason}")
     output.say(f"  kind: {card.kind}, {KIND_WORDS[card.kind]}{_members(model)}")
     threshold = "" if card.kind in (TISSUE, PRESENCE) else f"; threshold {card.threshold:g}"
@@ -58,20 +59,11 @@ def _size(weights: int) -> str:
     return f"{weights / 1e6:.1f} MB" if weights else "no weights of its own"
 
 
-def cost_words(cost: Mapping[str, Any]) -> str:
-    """What a run costs, as measured; says so where nobody measured."""
-    if not cost:
-        return "not measured"
-    threads = int(cost.get("cpu_threads", 1))
-    words = f"{float(cost['cpu_seconds']):.1f} s on {counted(threads, 'CPU core')}"
-    peak = cost.get("peak_bytes")
-    return words if peak is None else f"{words}, {float(peak) / 2**30:.1f} GB of memory"
-
-
-def _plain(model: InstalledModel) -> dict[str, Any]:
+def _plain(model: InstalledModel, pace: Pace | None) -> dict[str, Any]:
     return {
         "id": model.card.id,
         "kind": model.card.kind,
+        "pace": pace.word if pace else "",
         "available": model.available,
         "reason": model.reason,
         "folder": str(model.folder),

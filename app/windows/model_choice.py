@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QColor, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QSizePolicy
 
-from app.messages import counted
+from app.model_words import Pace, choice_words, paces, run_words
 from app.windows.theme import DARK
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _OF_KIND = {"tissue": TISSUE, "deviation": DEVIATION, "presence": PRESENCE}
 #: Kinds that are asked by another way than a run: clicks belong to a tool.
 NOT_RUN = frozenset({"click"})
 FIRST = "flair-wml"  #: what most readers want first
-GIGABYTE = 2**30
 
 
 def task_of(card: ModelCard) -> str:
@@ -37,22 +36,6 @@ def task_of(card: ModelCard) -> str:
         return _OF_KIND[card.kind]
     infarct = any("infarct" in label.name.casefold() for label in card.labels)
     return INFARCT if infarct else LESIONS
-
-
-def cost_words(cost: Mapping[str, object], members: int = 0) -> str:
-    """What one whole head costs, as measured: ``"About 3 s a head on 1 CPU core, 1.2 GB …"``."""
-    parts = []
-    seconds, threads, peak = (cost.get(k) for k in ("cpu_seconds", "cpu_threads", "peak_bytes"))
-    if isinstance(seconds, int | float):
-        where = f" on {counted(threads, 'CPU core')}" if isinstance(threads, int) else " on the CPU"
-        amount = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
-        parts.append(f"about {amount} s a head{where}")
-    if isinstance(peak, int | float):
-        parts.append(f"{peak / GIGABYTE:.1f} GB of memory")
-    if members:
-        parts.insert(0, f"asks {members} models")
-    words = ", ".join(parts)
-    return f"{words[:1].upper()}{words[1:]}." if words else ""
 
 
 class ModelChoice(QComboBox):
@@ -75,14 +58,14 @@ class ModelChoice(QComboBox):
         chosen = self.model_id
         with QSignalBlocker(self):
             self.clear()
-            rows = self.model()
+            rows, pace = self.model(), paces(model.card for model in models)
             assert isinstance(rows, QStandardItemModel)
             for task in TASKS:
                 mine = [model for model in models if task_of(model.card) == task]
                 if mine:
                     rows.appendRow(_heading(task))
                 for model in sorted(mine, key=_rank):
-                    rows.appendRow(_row(model))
+                    rows.appendRow(_row(model, pace.get(model.card.id)))
             self.setCurrentIndex(self.findData(chosen) if self.findData(chosen) >= 0 else 1)
 
 
@@ -98,12 +81,10 @@ def _heading(task: str) -> QStandardItem:
     return item
 
 
-def _row(model: InstalledModel) -> QStandardItem:
+def _row(model: InstalledModel, pace: Pace | None) -> QStandardItem:
     card = model.card
-    seconds = card.cost.get("cpu_seconds")
-    takes = f" · {seconds:.0f} s" if isinstance(seconds, int | float) and seconds >= 0.5 else ""
-    item = QStandardItem(f"{card.name} {card.version}{takes}")
+    item = QStandardItem(choice_words(card, pace))
     item.setData(card.id, Qt.ItemDataRole.UserRole)
-    cost = cost_words(card.cost, len(card.members))
+    cost = run_words(card, pace)
     item.setToolTip("\n".join(part for part in (card.summary, cost, model.reason) if part))
     return item

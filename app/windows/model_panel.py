@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QLabel, QProgressBar, QSizePolicy, QWidget
 
+from app.model_words import paces, run_words
 from app.windows.controls import allow, button, check_box, column, field, row, scrolling, sentence
 from app.windows.jobs_bar import time_left
 from app.windows.listening import listen
 from app.windows.model_card_view import ModelCardView
-from app.windows.model_choice import NOT_RUN, ModelChoice, cost_words
+from app.windows.model_choice import NOT_RUN, ModelChoice
 from app.windows.model_inputs import CAPTION, ModelInputs
 from app.windows.theme import GAP, set_role
 from app.workspace import Workspace
@@ -200,9 +201,10 @@ class ModelPanel(QWidget):
         self.card.setVisible(model is not None)
         if model is not None:
             self.card.show_model(model)
-        cost = cost_words(model.card.cost, len(model.card.members)) if model else ""
-        self.cost.setText(cost)
-        self.cost.setVisible(bool(cost))
+        self.cost.setVisible(model is not None)
+        if model is not None:
+            pace = paces(one.card for one in (self._models or {}).values())
+            self.cost.setText(run_words(model.card, pace.get(model.card.id)))
         reason = model.reason if model is not None and not model.available else ""
         self.unavailable.setText(f"Cannot run here: {reason}" if reason else "")
         self.unavailable.setVisible(bool(reason))

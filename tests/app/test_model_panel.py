@@ -166,10 +166,11 @@ MANY = [
     replace(CARD, id="tissue", name="Brain and tissue", kind="tissue"),
     replace(CARD, id="click", name="Click", kind="click"),
     replace(
-        CARD, id="thorough", name="Thorough", members=(Member("a", "0"), Member("b", "1")),
+        CARD, id="thorough", name="Lesions, thorough", version="1.0",
+        members=(Member("quick", "0"), Member("b", "1")),
         cost={"cpu_seconds": 11.6, "cpu_threads": 2, "peak_bytes": 1.5 * 2**30},
     ),
-    replace(CARD, id="quick", name="Quick", cost={"cpu_seconds": 2.25, "cpu_threads": 2}),
+    replace(CARD, id="quick", name="Lesions", cost={"cpu_seconds": 2.25, "cpu_threads": 2}),
     replace(CARD, id="infarct", labels=(OutputLabel(1, "Acute infarct", (230, 159, 0)),)),
 ]  # fmt: skip
 HELPED = replace(
@@ -195,10 +196,25 @@ def test_models_stand_under_their_task_and_a_heading_is_no_model(panel) -> None:
 
 def test_what_a_run_costs_is_seen_before_it(panel) -> None:
     panel.set_models([InstalledModel(card, Path(card.id)) for card in MANY])
-    assert panel.cost.text() == "About 2.2 s a head on 2 CPU cores."
+    assert panel.cost.text() == "Quick: about 2.2 s on 2 CPU cores for a head; thorough: 12 s."
     panel.model.setCurrentIndex(panel.model.findData("thorough"))
-    expected = "Asks 2 models, about 12 s a head on 2 CPU cores, 1.5 GB of memory."
-    assert panel.cost.text() == expected
+    assert panel.cost.text() == (
+        "Thorough: asks 2 models, about 12 s on 2 CPU cores, 1.5 GB of memory for a head; "
+        "quick: 2.2 s."
+    )
+    panel.model.setCurrentIndex(panel.model.findData("tissue"))
+    assert panel.cost.text() == "Time not measured."
+
+
+def test_quick_and_thorough_stand_first_with_their_seconds_in_the_choice(panel) -> None:
+    panel.set_models([InstalledModel(card, Path(card.id)) for card in MANY])
+    words = {panel.model.itemData(n): panel.model.itemText(n) for n in range(panel.model.count())}
+    assert words["quick"] == "Quick, 2.2 s · Lesions 2.1"
+    assert words["thorough"] == "Thorough, 12 s · Lesions 1.0"
+    assert words["tissue"] == "Brain and tissue 2.1 · time not measured"
+    alone = [InstalledModel(card, Path(card.id)) for card in MANY if card.id != "thorough"]
+    panel.set_models(alone)
+    assert "Quick" not in panel.model.itemText(panel.model.findData("quick"))
 
 
 def test_a_model_that_answers_everywhere_has_no_evidence_map(qtbot, panel) -> None:
