@@ -17,6 +17,8 @@ of the calibration, and ``mirrored``, the ids of members that also see the mirro
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import lcm
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,9 @@ class Ensemble:
             other = load_card(place)
             module, _, name = plugin_name(other).partition(":")
             self.members.append(getattr(import_module(module), name)(other, place, device))
+        # One grid for all: its edges must suit the member that asks for most.
+        needs = (getattr(member, "grid_multiple", 1) for member in self.members)
+        self._grid_card = replace(card, multiple=lcm(card.multiple, *needs))
 
     @property
     def device_words(self) -> str:
@@ -76,8 +81,8 @@ class Ensemble:
         return self.members[0].device_words
 
     def prepare(self, images: Mapping[str, SourceImage]) -> Prepared:
-        """Resample and normalise once for all members."""
-        return prepare_images(self.card, images)
+        """Resample and normalise once for all members, padded so that every one can use it."""
+        return prepare_images(self._grid_card, images)
 
     def find(self, prepared: Prepared, report: Report) -> Found:
         """Every member's probability, their calibrated mean, and where to doubt it."""

@@ -42,6 +42,11 @@ class Planes(WholeHead):
 
     directions: tuple[str, ...] = tuple(DIRECTIONS)
 
+    @property
+    def grid_multiple(self) -> int:
+        """Any grid will do: each plane is padded by itself."""
+        return 1
+
     def build(self, weights: Path) -> Any:
         """The network with its weights; the directions are the card's."""
         arguments: Mapping[str, Any] = dict(self.card.arguments)

@@ -88,6 +88,11 @@ class WholeHead:
         return load_unet(weights, self.card.arguments)
 
     @property
+    def grid_multiple(self) -> int:
+        """Every edge of a grid that this network is given must be a multiple of this."""
+        return self.card.multiple
+
+    @property
     def device_words(self) -> str:
         """Where the last pass ran."""
         if self._step.device != self.device.kind:

@@ -209,6 +209,22 @@ def test_a_member_that_does_not_fit_is_refused(models, tmp_path, old, new, words
         Ensemble(load_card(both), both, choose_device("cpu"))
 
 
+def test_the_grid_suits_the_member_that_asks_for_most(models, tmp_path):
+    ready = prepared(runner(models, "both"), make_head()[0])
+    assert ready.array.shape == (64, 80, 64)  # planes are padded one by one
+    shutil.copytree(models / "tiny", tmp_path / "tiny")
+    shutil.copytree(models / "both", tmp_path / "both")
+    deep = [4, 6, 8, 8, 8]
+    folder = write_model(tmp_path / "deep", seeing_state(channels=deep), id="deep")
+    rewritten(folder, **{str(ARGUMENTS["channels"]): str(deep), "multiple = 16": "multiple = 32"})
+    planes, other = (load_card(f).weights_sha256 for f in (models / "tiny-planes", folder))
+    rewritten(tmp_path / "both", **{"tiny-planes": "deep", planes: other})
+    one = runner(tmp_path, "both")
+    ready = prepared(one, make_head()[0])
+    assert ready.array.shape == (64, 96, 64)
+    assert dice(one.find(ready, Heard()).probability > 0.5, ready.array > 0.5) > 0.8
+
+
 def test_unknown_arguments_are_refused(models, tmp_path):
     for name in ("tiny", "tiny-planes", "both"):
         shutil.copytree(models / name, tmp_path / name)
