@@ -71,7 +71,7 @@ DEPTH_PRIOR = np.array(
     ]
 )
 """Shares of fluid, grey and white matter by depth below the border of the brain: means over the
-heads of `inference.training.anatomy_cases`, rounded."""
+heads of `inference.training.tissue.heads`, rounded."""
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def test_the_words_hold_exactly_what_was_measured(seed, pieces):
 
 
 def test_patient_19_has_most_of_the_load_at_the_ventricles(shared_data):
-    from inference.training import cases
+    from inference.training.shared import cases
 
     case = cases.load_labelled("19")
     geometry = Geometry(case.flair.shape, case.affine)

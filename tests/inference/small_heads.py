@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.training.whole_heads import Head
+from inference.training.shared.whole_heads import Head
 
 SHAPE = (48, 64, 48)
 

@@ -16,8 +16,8 @@ from inference.click_input import CHANNELS, alike, local_scale, spots, stacked
 from inference.messages import ClickAnswer
 from inference.model import Clicks, SourceImage, load_card
 from inference.registry import InstalledModel
-from inference.training.click_cases import Room, Thing, Things, patients
-from inference.training.simulated_clicks import first_click, next_click
+from inference.training.clicks.hand import first_click, next_click
+from inference.training.clicks.synthesis import Room, Thing, Things, patients
 
 
 def room() -> Room:
@@ -87,7 +87,7 @@ def test_a_thing_is_one_piece_in_a_picture_and_comes_again_from_the_same_seed() 
     one, again = things(5).sample(32), things(5).sample(32)
     assert np.array_equal(one.image, again.image)
     assert np.array_equal(one.truth, again.truth)
-    from inference.training.cases import components
+    from inference.training.shared.cases import components
 
     source = things(1)
     for _ in range(6):
@@ -107,8 +107,8 @@ def test_patients_who_judge_are_in_no_bank() -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A tiny network after 20 steps, as a checkpoint."""
-    from inference.training.click import Settings, Trainer
-    from inference.training.click import run as train
+    from inference.training.clicks.train import Settings, Trainer
+    from inference.training.clicks.train import run as train
 
     out = tmp_path_factory.mktemp("run")
     small = Settings(
@@ -129,7 +129,7 @@ def _ball_thing(rng: np.random.Generator, edge: int) -> Thing:
 
 
 def test_training_learns_clicks_and_goes_on_after_a_kill(run) -> None:
-    from inference.training.click import Trainer
+    from inference.training.clicks.train import Trainer
 
     out, trainer, losses = run
     assert trainer.steps == 20
@@ -145,7 +145,7 @@ def test_training_learns_clicks_and_goes_on_after_a_kill(run) -> None:
 @pytest.fixture
 def package(run, tmp_path) -> InstalledModel:
     """The tiny network, packaged as the real one is."""
-    from inference.training.package_click import write_package
+    from inference.training.clicks.package import write_package
 
     part = {
         "after_1": {"mean": 0.1, "interval": [0.0, 0.2]},
@@ -167,7 +167,7 @@ def package(run, tmp_path) -> InstalledModel:
 
 def test_the_package_answers_on_the_grid_of_any_cut_out(package) -> None:
     from inference.engine import load_runner
-    from inference.training.evaluate_clicks import _Quiet
+    from inference.training.clicks.evaluate import _Quiet
 
     runner = load_runner(package.folder, "cpu", _Quiet())  # type: ignore[arg-type]
     for shape, spacing in (

@@ -26,15 +26,15 @@ from inference.plugins.deviation import (
 )
 from inference.plugins.unet import UNet
 from inference.selftest import phantom
-from inference.training.deviation import Restoration, load_restorer, plant
-from inference.training.evaluate_deviation import (
+from inference.training.deviation.evaluate import (
     best_dice_and_auprc,
     fit_threshold,
     network_of,
     save_weights,
 )
-from inference.training.package_deviation import write_package
-from inference.training.small_run import Plan, SmallRun
+from inference.training.deviation.package import write_package
+from inference.training.deviation.train import Restoration, load_restorer, plant
+from inference.training.shared.small_run import Plan, SmallRun
 
 
 class Quiet:

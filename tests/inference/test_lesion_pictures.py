@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-from inference.training import lesion_pictures
-from inference.training.lesion_pictures import HIT, MISSED, SLICES, WRONG, row, save
+from inference.training.lesions import pictures
+from inference.training.lesions.pictures import HIT, MISSED, SLICES, WRONG, row, save
 
 SHAPE = (60, 40, 30)
 
@@ -35,7 +35,7 @@ def test_a_saved_picture_is_small_and_reads_back(head, tmp_path):
 
     mask = np.zeros(SHAPE, bool)
     mask[20:40, 12:20, 12:20] = True
-    lines = row(head, {WRONG: lesion_pictures._outline(mask)}, mask)
+    lines = row(head, {WRONG: pictures._outline(mask)}, mask)
     save(lines, tmp_path / "row.png")
     with Image.open(tmp_path / "row.png") as image:
         assert image.size == (SLICES * SHAPE[2], SHAPE[1])
@@ -43,4 +43,4 @@ def test_a_saved_picture_is_small_and_reads_back(head, tmp_path):
     assert (np.abs(colours - WRONG).max(1) < 12).any()
     inner = np.zeros(SHAPE, bool)
     inner[25, 14:18, 14:18] = True
-    assert not (lesion_pictures._outline(mask) & inner).any()
+    assert not (pictures._outline(mask) & inner).any()

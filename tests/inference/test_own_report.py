@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from imaging.analysis.probability_metrics import chance_table
-from inference.training.card_text import as_toml
 from inference.training.own.figures import ENOUGH, figures_of
 from inference.training.own.judge import Judged, from_plain
 from inference.training.own.report import Report, write_report
+from inference.training.shared.card_text import as_toml
 
 
 def _row(case, patient=None, dice=0.5, gold=1.0, found=1.0, group="", label=""):

@@ -14,10 +14,9 @@ from PIL import Image  # noqa: E402
 from inference.devices import choose_device  # noqa: E402
 from inference.model import SourceImage, load_card  # noqa: E402
 from inference.plugins.planes import Planes  # noqa: E402
-from inference.training import cases, infarct_probe, package_planes  # noqa: E402
-from inference.training.calibration import Calibration, Case, fit, uncertainty_report  # noqa: E402
-from inference.training.evaluate_planes import Quiet  # noqa: E402
-from inference.training.plane_data import (  # noqa: E402
+from inference.training.planes import infarct_probe, package  # noqa: E402
+from inference.training.planes.calibration import Calibration, Case, fit, uncertainty_report  # noqa: E402
+from inference.training.planes.data import (  # noqa: E402
     AXES,
     BANK_PATIENTS,
     StrokePlanes,
@@ -26,18 +25,20 @@ from inference.training.plane_data import (  # noqa: E402
     to_units,
     volume_plane,
 )
-from inference.training.plane_synthesis import (  # noqa: E402
+from inference.training.planes.evaluate import Quiet  # noqa: E402
+from inference.training.planes.synthesis import (  # noqa: E402
     INFARCT_BRIGHT,
     PlaneSynthesiser,
     thick_slices,
 )
-from inference.training.planes import (  # noqa: E402
+from inference.training.planes.train import (  # noqa: E402
     PlaneTrainer,
     Settings,
     load_run,
     plane_loss,
     run,
 )
+from inference.training.shared import cases  # noqa: E402
 
 SMALL = Settings(channels=(4, 6, 8, 8), thin=3, patch=(48, 48), batch=3, fresh=1, settle=3)
 
@@ -201,7 +202,7 @@ def test_a_run_goes_on_from_its_checkpoint_and_can_be_packed(stored, tmp_path):
     with torch.inference_mode():
         assert network(torch.zeros(1, 1, 32, 48)).shape == (1, 2, 32, 48)
     figures = {"patients": [{"case": "07", "dice": 0.51234}], "marked_without_lesions_ml": {}}
-    card_path = package_planes.write_planes(tmp_path / "run", figures, tmp_path / "models")
+    card_path = package.write_planes(tmp_path / "run", figures, tmp_path / "models")
     card = load_card(card_path.parent)
     assert card.figures[0]["dice"] == 0.512
     one = Planes(card, card_path.parent, choose_device("cpu"))
@@ -215,7 +216,7 @@ def test_a_run_goes_on_from_its_checkpoint_and_can_be_packed(stored, tmp_path):
 
 def test_the_infarct_card_needs_a_passed_probe(tmp_path):
     with pytest.raises(ValueError, match="probe"):
-        package_planes.write_infarct(tmp_path, {"ships": False}, tmp_path / "models")
+        package.write_infarct(tmp_path, {"ships": False}, tmp_path / "models")
     assert not (tmp_path / "models").exists()
 
 

@@ -18,18 +18,23 @@ from inference.plugins.monai_nets import store
 from inference.plugins.presence import SURE, Presence, SoftMaximum, Sorter, verdict
 from inference.registry import suitable
 from inference.selftest import phantom
-from inference.training import presence
-from inference.training.evaluate_presence import (
+from inference.training.presence import train
+from inference.training.presence.evaluate import (
     area_under_curve,
     calibration,
     chance_of,
     dose_response,
 )
-from inference.training.package_presence import write_package
-from inference.training.presence import Pairs, lesion_load, load_classifier, pair, thinned
-from inference.training.small_run import Plan, SmallRun
+from inference.training.presence.package import write_package
+from inference.training.presence.train import (
+    Pairs,
+    load_classifier,
+    pair,
+)
+from inference.training.shared.lesion_load import lesion_load, thinned
+from inference.training.shared.small_run import Plan, SmallRun
 
-SMALL = {**presence.ARGUMENTS, "block_inplanes": [4, 6, 8, 8]}
+SMALL = {**train.ARGUMENTS, "block_inplanes": [4, 6, 8, 8]}
 RESTORER = {"outputs": 2, "channels": [4, 8], "thin": 4}
 FACTS = {"arguments": SMALL, "restorer": RESTORER, "restorer_steps": 7}
 
@@ -80,8 +85,8 @@ def test_only_flair_heads_are_examples(monkeypatch):
     sorter = Sorter(RESTORER, SMALL)
     flair, other = make_head_at_2mm(0), make_head_at_2mm(1, "T1w")
     asked = []
-    monkeypatch.setattr(presence, "pair", lambda rng, head: asked.append(head) or pair(rng, head))
-    seen = presence.examples(sorter, ListPool([other, flair]), 3, 0)
+    monkeypatch.setattr(train, "pair", lambda rng, head: asked.append(head) or pair(rng, head))
+    seen = train.examples(sorter, ListPool([other, flair]), 3, 0)
     assert all(head is flair for head in asked)
     assert seen.shape == (3, 2, 2, *(n // 2 for n in flair.image.shape))
 
@@ -125,7 +130,7 @@ def test_train_package_run_explain(tmp_path):
     run = SmallRun(network, Plan(1.0, warmup=2), tmp_path / "run", FACTS)
     before = network.restorer.state_dict()["head.weight"].clone()
     pool = ListPool([make_head_at_2mm(s) for s in range(2)])
-    run.go(Pairs(presence.examples(network, pool, 3, 0), 2), 5, 6)
+    run.go(Pairs(train.examples(network, pool, 3, 0), 2), 5, 6)
     trained, facts = load_classifier(tmp_path / "run")
     assert torch.equal(trained.restorer.state_dict()["head.weight"], before)  # it only shows
     store(trained, tmp_path / "w.safetensors")

@@ -10,7 +10,7 @@ import pytest
 
 from inference.engine import load_runner
 from inference.model import load_card
-from inference.training.robustness import (
+from inference.training.lesions.robustness import (
     STORED_ORDERS,
     Head,
     alterations,
@@ -70,7 +70,7 @@ def test_the_lesion_stays_where_it_was(way):
 def test_a_fold_replaces_the_weights(model_copy):
     from safetensors.torch import load_file, save_file
 
-    from inference.training.card_text import as_toml
+    from inference.training.shared.card_text import as_toml
 
     state = load_file(str(model_copy / "model.safetensors"))
     blind = {n: v * 0 for n, v in state.items()}

@@ -20,10 +20,7 @@ from inference.plugins.tissue import (  # noqa: E402
     fitted_classes,
     whole_pieces,
 )
-from inference.training.anatomy import AnatomyTrainer, run  # noqa: E402
-from inference.training.anatomy_cases import Head  # noqa: E402
-from inference.training.anatomy_synthesis import TISSUE, HeadMaker  # noqa: E402
-from inference.training.evaluate_anatomy import (  # noqa: E402
+from inference.training.tissue.evaluate import (  # noqa: E402
     FOLDER,
     Heads,
     dice,
@@ -31,7 +28,10 @@ from inference.training.evaluate_anatomy import (  # noqa: E402
     raw_flairs,
     thick,
 )
-from inference.training.package_anatomy import write_anatomy  # noqa: E402
+from inference.training.tissue.heads import Head  # noqa: E402
+from inference.training.tissue.package import write_anatomy  # noqa: E402
+from inference.training.tissue.synthesis import TISSUE, HeadMaker  # noqa: E402
+from inference.training.tissue.train import AnatomyTrainer, run  # noqa: E402
 
 EDGE = 48
 SMALL = replace(TISSUE, shape=(32, 32, 32), channels=(4, 4, 8, 8), thin=4)

@@ -11,38 +11,39 @@ from scipy import ndimage
 torch = pytest.importorskip("torch")
 from imaging.errors import BadInput  # noqa: E402
 from inference.model import availability, load_card  # noqa: E402
-from inference.training import cases, evaluate, package  # noqa: E402
-from inference.training.cases import (  # noqa: E402
-    FOLDS,
-    NO_PICTURE,
-    Anatomy,
-    inpaint,
-    match_moments,
-)
-from inference.training.channels import dropped  # noqa: E402
-from inference.training.evaluate import (  # noqa: E402
+from inference.training.lesions import evaluate, package  # noqa: E402
+from inference.training.lesions.channels import dropped  # noqa: E402
+from inference.training.lesions.evaluate import (  # noqa: E402
     compare,
     drop_small,
     load_run,
     predict,
     segment,
 )
-from inference.training.shapes import LargeShape  # noqa: E402
-from inference.training.synthesis import Synthesiser  # noqa: E402
-from inference.training.taught import (  # noqa: E402
+from inference.training.lesions.shapes import LargeShape  # noqa: E402
+from inference.training.lesions.synthesis import Synthesiser  # noqa: E402
+from inference.training.lesions.taught import (  # noqa: E402
     LESION,
     UNKNOWN,
-    agreed,
     read_taught,
     taught_heads,
 )
-from inference.training.train import (  # noqa: E402
+from inference.training.lesions.train import (  # noqa: E402
     Settings,
     Trainer,
     lesion_loss,
     run,
     tissue_loss,
     warm_network,
+)
+from inference.training.planes.teach import agreed  # noqa: E402
+from inference.training.shared import cases  # noqa: E402
+from inference.training.shared.cases import (  # noqa: E402
+    FOLDS,
+    NO_PICTURE,
+    Anatomy,
+    inpaint,
+    match_moments,
 )
 
 SHAPE = (48, 56, 48)

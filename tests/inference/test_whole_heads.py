@@ -7,8 +7,8 @@ import pytest
 from scipy import ndimage
 from small_heads import make_head_at_2mm
 
-from inference.training import whole_heads
-from inference.training.whole_heads import (
+from inference.training.shared import whole_heads
+from inference.training.shared.whole_heads import (
     BANK,
     LEFT_OUT,
     fitted_to_bank,

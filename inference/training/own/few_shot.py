@@ -52,7 +52,7 @@ from inference.training.own.training import (
 )
 
 if TYPE_CHECKING:
-    from inference.training.synthesis import Synthesiser
+    from inference.training.lesions.synthesis import Synthesiser
 
 __all__ = ["RULE", "Verdict", "adapt", "adapted", "merged", "verdict"]
 

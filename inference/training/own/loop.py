@@ -21,10 +21,10 @@ import torch
 from torch import nn
 
 from imaging.errors import BadInput
-from inference.training.averaging import average, write_checkpoint
 from inference.training.own.choices import Choices
 from inference.training.own.losses import Loss, make_loss
 from inference.training.own.progress import Speaker, Stopped
+from inference.training.shared.averaging import average, write_checkpoint
 
 __all__ = ["Batches", "Run", "Until"]
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from imaging.errors import BadInput, WorldFailed
 from inference.model import CARD_NAME, LESIONS, PRESENCE, ModelCard, card_from_table
-from inference.training.card_text import as_toml
 from inference.training.own.choices import Choices
+from inference.training.shared.card_text import as_toml
 
 __all__ = ["card_of", "network_of", "new_card_table", "write_package"]
 

@@ -1,9 +1,9 @@
 """Pieces of the old task among those of the new one, so that an adapted model does not forget.
 
 The old task is white-matter lesions on FLAIR, and its pieces are made up anew from the MNI template
-with lesions planted (:mod:`inference.training.synthesis`); what is right on them the old model says
-itself. Where the template or the lesion masks are not at hand, nothing is replayed, and agreement
-on the user's own images has to do.
+with lesions planted (:mod:`inference.training.lesions.synthesis`); what is right on them the old
+model says itself. Where the template or the lesion masks are not at hand, nothing is replayed, and
+agreement on the user's own images has to do.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from inference.training.own.choices import Choices
 from inference.training.own.loop import Batches
 
 if TYPE_CHECKING:
-    from inference.training.synthesis import Synthesiser
+    from inference.training.lesions.synthesis import Synthesiser
 
 __all__ = ["ASK_THE_OLD", "WithReplay", "old_task"]
 
@@ -31,7 +31,7 @@ _MASKS = 6
 
 def old_task(base: Base, choices: Choices) -> Synthesiser | None:
     """Where pieces of the old task come from; None where they cannot be made here."""
-    from inference.training.cases import (
+    from inference.training.shared.cases import (
         MASK_PATIENTS,
         data_root,
         lesion_bank,
@@ -49,7 +49,7 @@ def old_task(base: Base, choices: Choices) -> Synthesiser | None:
     needed = (data_root() / "normal_templates_mni", data_root() / "ms_open_mni")
     if not fits or not all(folder.is_dir() for folder in needed):
         return None
-    from inference.training.synthesis import Synthesiser
+    from inference.training.lesions.synthesis import Synthesiser
 
     anatomy = template_anatomy(template_tissues(), ())
     return Synthesiser(

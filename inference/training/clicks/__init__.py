@@ -1,0 +1,1 @@
+"""The network that outlines what a click means."""

@@ -1,0 +1,1 @@
+"""The network that paints what normal would look like."""

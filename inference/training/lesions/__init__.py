@@ -1,0 +1,1 @@
+"""The network of white-matter lesions on volumes: made-up patches, run, figures, package."""

@@ -1,0 +1,1 @@
+"""The network of lesions and infarcts on planes, and the thorough ensemble it is part of."""

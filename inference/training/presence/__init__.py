@@ -1,0 +1,1 @@
+"""The classifier that says whether a head holds lesions at all."""

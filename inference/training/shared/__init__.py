@@ -1,0 +1,1 @@
+"""What several trainings share: cases, whole heads, random fields, runs, checkpoints, cards."""

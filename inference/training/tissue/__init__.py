@@ -1,0 +1,1 @@
+"""The network of brain and tissues on any contrast."""
