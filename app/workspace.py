@@ -21,6 +21,7 @@ from imaging.errors import EditRefused
 from imaging.geometry import Box
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
+from viewer.state.seen import SeenChange
 
 
 class EditLog(Protocol):
@@ -63,6 +64,7 @@ class Workspace:
         self._selection: object = None
         self._rehearsed: Edit | None = None
         self._revision = 0
+        self._seen: list[tuple[Edit, SeenChange]] = []
         self.history = History()
         self.journal: EditLog | None = None
 
@@ -91,8 +93,16 @@ class Workspace:
         """True while the masks show something that is not an edit yet."""
         return self._rehearsed is not None
 
-    def execute(self, edit: Edit) -> None:
+    def execute(
+        self, edit: Edit, shown: Callable[[DisplayState], DisplayState] | None = None
+    ) -> None:
         """Check, apply, journal and remember an edit.
+
+        Parameters
+        ----------
+        shown : callable, optional
+            Gives the display that belongs to the edit (what is new is shown, what it covers steps
+            back). Undo brings back what was seen before, but for what the user chose meanwhile.
 
         Raises
         ------
@@ -103,6 +113,11 @@ class Workspace:
         changes = self._apply(edit, "do")
         self.history.record(edit)
         self._announce(changes, "edit")
+        if shown is not None:
+            before = self._display
+            self.show(shown(before))
+            self._seen = [known for known in self._seen if self.history.knows(known[0])]
+            self._seen.append((edit, SeenChange.between(before, self._display)))
 
     def rehearse(self, edit: Edit | Callable[[], Edit | None] | None) -> None:
         """Show what an edit would do, without history or journal; the next one replaces it.
@@ -137,6 +152,8 @@ class Workspace:
             self.history.step_forward()
             raise
         self._announce(changes, "undo")
+        for seen in self._seen_with(edit):
+            self.show(seen.taken_back(self._display))
         return edit.name
 
     def redo(self) -> str | None:
@@ -151,7 +168,12 @@ class Workspace:
             self.history.step_back()
             raise
         self._announce(changes, "redo")
+        for seen in self._seen_with(edit):
+            self.show(seen.done_again(self._display))
         return edit.name
+
+    def _seen_with(self, edit: Edit) -> list[SeenChange]:
+        return [seen for known, seen in self._seen if known is edit]
 
     def show(self, display: DisplayState) -> None:
         """Replace the display state; nothing happens where it is equal."""
@@ -261,6 +283,7 @@ class Workspace:
         removed = [Change(id, frozenset({REMOVED})) for id in self._case.items]
         self._case = case
         self.history.clear()
+        self._seen.clear()
         self.select(None)
         added = [Change(id, frozenset({ADDED, HEADER})) for id in case.items]
         old, self._display = self._display, display

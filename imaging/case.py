@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from imaging.errors import EditRefused
@@ -14,6 +15,7 @@ from imaging.volume import Volume
 
 Item = Volume | Segmentation | Heatmap
 _Kind = TypeVar("_Kind", Volume, Segmentation, Heatmap)
+_Layer = TypeVar("_Layer", bound=Segmentation | Heatmap)
 
 #: Parts of an item that a :class:`Change` can name.
 ADDED, REMOVED, VOXELS, HEADER = "added", "removed", "voxels", "header"
@@ -72,6 +74,27 @@ class Case:
         """All maps."""
         return [item for item in self if isinstance(item, Heatmap)]
 
+    def free_name(self, name: str, but: str = "") -> str:
+        """A name for a mask or map that no other one bears (see :func:`distinct_name`).
+
+        Parameters
+        ----------
+        but : str
+            Id of the item that is to bear it.
+        """
+        layers = (item for item in self if not isinstance(item, Volume))
+        return distinct_name(name, {item.name for item in layers if item.id != but})
+
+    def told_apart(self, fresh: Iterable[_Layer]) -> list[_Layer]:
+        """New masks and maps, each under a name that no other one of the case bears."""
+        taken = {item.name for item in self if not isinstance(item, Volume)}
+        named: list[_Layer] = []
+        for item in fresh:
+            name = distinct_name(item.name, taken)
+            named.append(item if name == item.name else replace(item, name=name))
+            taken.add(name)
+        return named
+
     def volume(self, id: str) -> Volume:
         """The volume with this id; raises EditRefused where there is none."""
         return self._get(id, Volume)
@@ -89,3 +112,23 @@ class Case:
         if not isinstance(item, kind):
             raise EditRefused(f"The case has no {kind.__name__.lower()} with this id", id)
         return item
+
+
+#: A name that has a number already: ``"My mask 2"``, ``"Lesions (AI draft 3)"``.
+_NUMBERED = re.compile(r"(?P<stem>.*?)(?: (?P<number>[1-9]\d?))?(?P<tail>\)?)", re.DOTALL)
+
+
+def distinct_name(name: str, taken: Collection[str]) -> str:
+    """A name that is not taken: the second ``"My mask"`` is ``"My mask 2"``.
+
+    A number goes inside closing brackets, so that ``"Lesions (AI draft)"`` is followed by
+    ``"Lesions (AI draft 2)"``. Large and small letters are the same.
+    """
+    known = {one.casefold() for one in taken}
+    found = _NUMBERED.fullmatch(name)
+    if name.casefold() not in known or found is None:  # the pattern fits every name
+        return name
+    number = max(2, int(found["number"] or 1))
+    while (fresh := f"{found['stem']} {number}{found['tail']}").casefold() in known:
+        number += 1
+    return fresh

@@ -7,12 +7,13 @@ threshold slider follows too.
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 
+from imaging.case import Case
 from imaging.edits.operations import MIN_VOXELS_SETTING
 from imaging.errors import BadInput
 from imaging.geometry import Geometry
@@ -70,6 +71,12 @@ class Proposal:
     def items(self) -> tuple[Heatmap | Segmentation, ...]:
         """Everything, the mask last."""
         return (*self.maps, *((self.segmentation,) if self.segmentation is not None else ()))
+
+    def told_apart(self, case: Case) -> Proposal:
+        """The same under names that nothing else in the case bears."""
+        named = {item.id: item for item in case.told_apart(self.items)}
+        parts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "facts"}
+        return replace(self, **{k: named[v.id] for k, v in parts.items() if v is not None})
 
 
 def as_items(

@@ -16,6 +16,9 @@ from app.workspace import Workspace
 from imaging.case import Case
 from imaging.edits.edit import Edit
 from imaging.errors import EditRefused
+from viewer.state.display import DisplayState
+from viewer.state.display_json import overlays_from_json, overlays_to_json
+from viewer.state.seen import usual_overlays
 
 if TYPE_CHECKING:
     from imaging.storage.journal import Journal, JournalState
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _IDLE_MS = 20_000
+_SEEN_MS = 1_000  #: what is shown and hidden is noted once it has been so for this long
 
 
 def journal_folder() -> Path:
@@ -60,6 +64,10 @@ class CaseJournal(QObject):
         self._asked: set[Path] = set()
         self._idle = QTimer(self, interval=_IDLE_MS, singleShot=True)
         self._idle.timeout.connect(self._compact)
+        self._shown: DisplayState | None = None  # what is seen, and not noted yet
+        self._looked = QTimer(self, interval=_SEEN_MS, singleShot=True)
+        self._looked.timeout.connect(self._note_seen)
+        workspace.display_changed.connect(self._display_changed)
         workspace.journal = self
         workspace.case_changed.connect(self._case_changed)
         cases.saved.connect(self._saved)
@@ -76,6 +84,8 @@ class CaseJournal(QObject):
             self._journal = Journal.create(
                 journal_folder(), _key(case), case, _description(case), on_state=self._state
             )
+            self._shown = self._workspace.display
+            self._looked.start()
         except CaseInUse as busy:
             raise EditRefused(
                 "This study is being edited in another Isocenter window",
@@ -87,6 +97,19 @@ class CaseJournal(QObject):
         assert self._journal is not None
         self._journal.append(edit, case, how)
         self._idle.start()
+
+    # --- what is shown -----------------------------------------------------------------------
+    def _display_changed(self, old: DisplayState, new: DisplayState) -> None:
+        if (old.overlays, old.overlays_shown) != (new.overlays, new.overlays_shown):
+            self._shown = new
+            self._looked.start()
+
+    def _note_seen(self) -> None:
+        """What is hidden when the program ends shall be hidden when the work comes back."""
+        self._looked.stop()
+        shown, self._shown = self._shown, None
+        if self._journal is not None and shown is not None:
+            self._journal.note_seen(overlays_to_json(shown))
 
     # --- states ------------------------------------------------------------------------------
     def _state(self, state: JournalState) -> None:
@@ -108,6 +131,8 @@ class CaseJournal(QObject):
             self._idle.start()
         elif self._journal is not None and self._journal.wants_base:
             self._journal.compact(self._workspace.case)
+            self._shown = self._workspace.display
+            self._note_seen()
 
     def _saved(self, case_file: str) -> None:
         if self._journal is not None:
@@ -122,6 +147,7 @@ class CaseJournal(QObject):
 
         A journal whose disk refuses goes on trying; the next case has one of its own.
         """
+        self._note_seen()
         journal, self._journal = self._journal, None
         if journal is None:
             return
@@ -192,7 +218,11 @@ class CaseJournal(QObject):
             self.said.emit("This work is open in another Isocenter window")
             return
         self._workspace.adopt(items)
-        self.said.emit(report.sentence)
+        display = usual_overlays(self._workspace.display, items)
+        display = overlays_from_json(report.seen, display, {item.id for item in items})
+        self._workspace.show(display)
+        hidden = "" if display.overlays_shown else " Overlays are hidden, as they were (View menu)."
+        self.said.emit(report.sentence + hidden)
 
     def _discard(self, recovery: Recovery) -> None:
         from imaging.storage.recovery import KEPT_DAYS, discard

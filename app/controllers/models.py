@@ -386,14 +386,15 @@ class ModelController(QObject):
         if volume.id not in self._workspace.case.items:
             self._ended("The study was closed before the model ended; its answer was dropped")
             return
+        proposal = proposal.told_apart(self._workspace.case)
         items = proposal.items
         for item in items:
             self._used[item.id] = dict(end.used)
         if items:
             self._workspace.execute(
-                Group.of(f"Run {model.card.name}", [AddItem(i, f"Add {i.name}") for i in items])
+                Group.of(f"Run {model.card.name}", [AddItem(i, f"Add {i.name}") for i in items]),
+                lambda display: shown(display, self._workspace.case, proposal),
             )
-            self._workspace.show(shown(self._workspace.display, self._workspace.case, proposal))
         self._ended(words)
         if proposal.facts:
             self.study_told.emit(volume.id, model.card.id, dict(proposal.facts))
@@ -410,8 +411,11 @@ class ModelController(QObject):
             self._ended("The study was closed before the explanation ended; it was dropped")
             return
         heat = explanation_item(end, volume, model.card, self._workspace.case.items)
-        self._workspace.execute(AddItem(heat, f"Explain {about}"))
-        self._workspace.show(explained(self._workspace.display, self._workspace.case, heat))
+        (heat,) = self._workspace.case.told_apart([heat])
+        self._workspace.execute(
+            AddItem(heat, f"Explain {about}"),
+            lambda display: explained(display, self._workspace.case, heat),
+        )
         self._ended(f"Grad-CAM of {about} in {end.provenance.seconds:.1f} s")
 
     def _tell(self, error: BaseException) -> None:

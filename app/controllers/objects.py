@@ -28,6 +28,7 @@ from imaging.volume import Volume
 if TYPE_CHECKING:
     from imaging.dicom.objects.read_report import MeasurementGroup, ReportText
     from imaging.objects import ReadItems
+    from viewer.state.display import DisplayState
 
 log = logging.getLogger(__name__)
 _JOB = "object-"
@@ -243,13 +244,18 @@ class ObjectController(QObject):
             self._cases.show_made(image)
         layers = [item for item in fresh if not isinstance(item, Volume)]
         if layers:
+            layers = case.told_apart(layers)
             steps = [AddItem(item, f"Add {item.name}") for item in layers]
             try:
-                self._workspace.execute(Group.of(f"Open {found.title}", steps))
+                self._workspace.execute(
+                    Group.of(f"Open {found.title}", steps),
+                    lambda display: _presented(display, layers),
+                )
             except EditRefused as refusal:
                 self.failed.emit(str(refusal))
                 return
-            self._present(layers, opened.place, volume)
+            if opened.place is not None and volume is not None:
+                self._jump(opened.place, volume.id)
         self.said.emit(_sentence(found, read, opened.marked_ml))
 
     def _failed(self, key: str) -> Callable[[BaseException], None]:
@@ -271,28 +277,6 @@ class ObjectController(QObject):
         self.job.emit(job, "Cancelled", 1.0)
 
     # --- showing ----------------------------------------------------------------------------------
-    def _present(
-        self, items: Sequence[Item], place: np.ndarray | None, volume: Volume | None
-    ) -> None:
-        """New masks are seen and painted with; maps beside a mask are there to be switched on."""
-        masks = [item for item in items if isinstance(item, Segmentation)]
-        display = self._workspace.display.but(overlays_shown=True)
-        for item in items:
-            if isinstance(item, Segmentation):
-                display = display.with_overlay(item.id, opacity=0.45)
-            elif isinstance(item, Heatmap):
-                table = "viridis" if item.meaning == "probability" else "inferno"
-                display = display.with_overlay(
-                    item.id, visible=not masks, colour_table=table, low=0.05
-                )
-        if masks:
-            first = masks[0].segments[0].number if masks[0].segments else 1
-            brush = replace(display.brush, segmentation_id=masks[0].id, label=first)
-            display = display.but(brush=brush)
-        self._workspace.show(display)
-        if place is not None and volume is not None:
-            self._jump(place, volume.id)
-
     def _show_again(self, found: FoundObject, items: Sequence[Item]) -> None:
         """Go to what is open already."""
         volume = next((item for item in items if isinstance(item, Volume)), None)
@@ -386,3 +370,20 @@ def _sentence(found: FoundObject, read: ReadItems, marked_ml: float) -> str:
         units = {item.unit for item in read.items if isinstance(item, Volume) and item.unit}
         words = "an image of its own" + (f" in {', '.join(sorted(units))}" if units else "")
     return " ".join([f"{found.title}: {words}.", *(f"{note}." for note in read.notes)])
+
+
+def _presented(display: DisplayState, items: Sequence[Item]) -> DisplayState:
+    """New masks are seen and painted with; maps beside a mask are there to be switched on."""
+    masks = [item for item in items if isinstance(item, Segmentation)]
+    display = display.but(overlays_shown=True)
+    for item in items:
+        if isinstance(item, Segmentation):
+            display = display.with_overlay(item.id, opacity=0.45)
+        elif isinstance(item, Heatmap):
+            table = "viridis" if item.meaning == "probability" else "inferno"
+            display = display.with_overlay(item.id, visible=not masks, colour_table=table, low=0.05)
+    if masks:
+        first = masks[0].segments[0].number if masks[0].segments else 1
+        brush = replace(display.brush, segmentation_id=masks[0].id, label=first)
+        display = display.but(brush=brush)
+    return display

@@ -34,6 +34,10 @@ class History:
         """How many steps can be undone."""
         return len(self._done)
 
+    def knows(self, edit: Edit) -> bool:
+        """True where this very edit can still be undone or done again."""
+        return any(known is edit for known in (*self._done, *self._undone))
+
     def record(self, edit: Edit) -> None:
         """Remember an edit that was just applied; what was undone is forgotten."""
         self._undone.clear()

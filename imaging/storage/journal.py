@@ -32,6 +32,7 @@ from imaging.storage.journal_file import (
     BASE,
     EDIT,
     SAVED,
+    SEEN,
     SUFFIX,
     VOLUMES,
     JournalFile,
@@ -289,6 +290,10 @@ class Journal:
     def note_saved(self, case_file: Path) -> Ticket:
         """Remember that everything up to here is in a case file."""
         return self._hand_over(_Entry(SAVED, "", "", remark={"case_file": str(case_file)}))
+
+    def note_seen(self, seen: dict[str, object]) -> Ticket:
+        """Remember which items are shown now, and how: plain values, no edit."""
+        return self._hand_over(_Entry(SEEN, "", "", remark={"seen": seen}))
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until everything is on the disk; False where it is not (state or time-out)."""

@@ -1,8 +1,9 @@
 """The journal on disk: one SQLite file, one row per finished gesture, each with its checksum.
 
 Rows are only ever added. A row is an ``edit``, a ``base`` (all items as they stand, so that
-replay can start there), ``volumes`` (files the items refer to) or ``saved`` (a case file was
-written). Arrays lie in a table of their own, named by the SHA-256 of their content.
+replay can start there), ``volumes`` (files the items refer to), ``seen`` (which of the items were
+shown, and how) or ``saved`` (a case file was written). Arrays lie in a table of their own, named
+by the SHA-256 of their content.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from imaging.storage import codec
 SUFFIX = ".isojournal"
 FORMAT = 1
 _APPLICATION_ID = 0x49534F4A  # "ISOJ"
-EDIT, BASE, VOLUMES, SAVED = "edit", "base", "volumes", "saved"
+EDIT, BASE, VOLUMES, SAVED, SEEN = "edit", "base", "volumes", "saved", "seen"
 
 _SCHEMA = """
 CREATE TABLE record(

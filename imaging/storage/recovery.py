@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import apsw
 
@@ -30,6 +31,7 @@ from imaging.storage.journal_file import (
     BASE,
     EDIT,
     SAVED,
+    SEEN,
     SUFFIX,
     JournalFile,
     Row,
@@ -89,12 +91,15 @@ class Report:
         file is damaged, even if the number of lost records is not known.
     missing : tuple of VolumeRef
         Images that the lookup did not find or that lie on another grid.
+    seen : dict
+        What was shown of the items, as the window noted it; empty where it was not noted.
     """
 
     strokes: int
     until: str
     unreadable: int
     missing: tuple[VolumeRef, ...] = ()
+    seen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def damaged(self) -> bool:
@@ -169,9 +174,19 @@ def recover(
     if not sound:
         unreadable = max(1, unreadable)
     strokes = _unsaved(rows[: done.rows])[0]
-    until = rows[done.rows - 1].time if done.rows else ""
+    steps = [row for row in rows[: done.rows] if row.kind != SEEN]
+    until = steps[-1].time if steps else ""
     items, missing = _attach(done, volumes)
-    return items, Report(strokes, until, unreadable, missing)
+    return items, Report(strokes, until, unreadable, missing, _seen(rows[: done.rows]))
+
+
+def _seen(rows: list[Row]) -> dict[str, Any]:
+    """What was noted last about what was shown; nothing where that was never noted."""
+    noted = [row for row in rows if row.kind == SEEN]
+    try:
+        return dict(body_of(noted[-1])["seen"]) if noted else {}
+    except _DAMAGE:
+        return {}
 
 
 def discard(path: Path) -> Path:
@@ -221,7 +236,7 @@ def _inspect(path: Path) -> Recovery:
         strokes, case_file, work = 1, "", True
     if work:
         strokes = max(1, strokes)
-    when = rows[-1].time if rows else ""
+    when = next((row.time for row in reversed(rows) if row.kind != SEEN), "")
     return Recovery(path, when, strokes, description, tuple(refs.values()), case_file)
 
 

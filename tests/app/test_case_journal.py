@@ -27,6 +27,7 @@ class FakeJournal:
     def __init__(self, key: str) -> None:
         self.key, self.names, self.refuses, self.closed = key, [], False, False
         self.bases, self.saved, self.wants_base = 0, [], True
+        self.seen: list = []
 
     def append(self, edit, _case, how) -> None:
         self.names.append((edit.name, how))
@@ -40,6 +41,9 @@ class FakeJournal:
 
     def compact(self, _case) -> None:
         self.bases += 1
+
+    def note_seen(self, seen) -> None:
+        self.seen.append(seen)
 
     def note_saved(self, path) -> None:
         self.saved.append(path.name)
@@ -122,3 +126,24 @@ def test_a_case_open_elsewhere_is_refused_in_words(desk, monkeypatch) -> None:
     with pytest.raises(EditRefused, match="another Isocenter window"):
         desk.workspace.execute(AddItem(by_hand(), "First"))
     assert "hand" not in desk.workspace.case.items
+
+
+def test_what_is_hidden_is_noted_once_it_has_settled(qtbot, desk) -> None:
+    add_answer(desk.workspace)
+    for on in (False, True, False):
+        desk.workspace.show(desk.workspace.display.with_overlay("draft", visible=on))
+    [journal] = desk.made
+    assert journal.seen == []
+    qtbot.waitUntil(lambda: bool(journal.seen), timeout=20_000)
+    [noted] = journal.seen
+    assert not noted["overlays"]["draft"]["visible"]
+
+
+def test_what_was_hidden_a_moment_ago_is_noted_when_the_study_is_closed(desk) -> None:
+    add_answer(desk.workspace)
+    display = desk.workspace.display.with_overlay("draft", visible=False)
+    desk.workspace.show(display.but(overlays_shown=False))
+    close_study(desk)
+    [journal] = desk.made
+    assert not journal.seen[-1]["overlays"]["draft"]["visible"]
+    assert not journal.seen[-1]["overlays_shown"]

@@ -228,3 +228,49 @@ def test_removing_a_mask_comes_back_as_the_same_object(workspace) -> None:
     assert "hand" not in workspace.case.items
     workspace.undo()
     assert workspace.case.items["hand"] is mask
+
+
+# --- what is seen goes with the step ---------------------------------------------------------
+
+
+def run(workspace: Workspace) -> None:
+    """A model's answer, as the program brings it in: what is older steps back."""
+
+    def shown(display):
+        display = display.with_overlay("hand", visible=False)
+        return display.with_overlay("draft", opacity=0.45).but(overlays_shown=True)
+
+    workspace.execute(AddItem(draft(), "Run"), shown)
+
+
+def test_undo_brings_back_what_was_seen_before_the_step(workspace) -> None:
+    workspace.show(workspace.display.but(overlays_shown=False))
+    before = workspace.display
+    run(workspace)
+    assert not workspace.display.overlay("hand").visible
+    workspace.undo()
+    assert workspace.display.overlay("hand") == before.overlay("hand")
+    assert not workspace.display.overlays_shown
+    workspace.redo()
+    assert not workspace.display.overlay("hand").visible
+    assert workspace.display.overlay("draft").opacity == 0.45
+    assert workspace.display.overlays_shown
+
+
+def test_what_the_user_chose_after_the_step_stays_when_it_is_undone(workspace) -> None:
+    run(workspace)
+    workspace.show(workspace.display.with_overlay("hand", visible=True, opacity=0.9))
+    workspace.undo()
+    assert workspace.display.overlay("hand").visible
+    assert workspace.display.overlay("hand").opacity == 0.9
+    workspace.redo()
+    assert not workspace.display.overlay("hand").visible
+
+
+def test_a_step_before_changes_nothing_about_what_is_seen(workspace) -> None:
+    workspace.execute(stroke(workspace))
+    run(workspace)
+    workspace.undo()
+    workspace.show(workspace.display.with_overlay("hand", visible=False))
+    workspace.undo()
+    assert not workspace.display.overlay("hand").visible

@@ -204,6 +204,21 @@ def test_work_that_is_in_a_case_file_is_not_offered_again(desk, tmp_path):
     assert report.strokes == 1
 
 
+def test_what_was_seen_last_comes_back_and_is_no_step(desk, tmp_path):
+    desk.paint(1)
+    until = recovered(crash_copy(desk, tmp_path / "before"))[1].until
+    for visible in (False, True, False):
+        desk.journal.note_seen({"overlays": {"mask": {"visible": visible}}})
+    path = crash_copy(desk, tmp_path / "after")
+    (found,) = recoverable(path.parent)
+    _case, report = recovered(path)
+    assert (found.strokes, report.strokes, report.until) == (1, 1, until)
+    assert report.seen == {"overlays": {"mask": {"visible": False}}}
+    desk.journal.note_saved(Path("case.isocase"))
+    desk.journal.note_seen({"overlays": {}})
+    assert recoverable(crash_copy(desk, tmp_path / "saved").parent) == []
+
+
 def test_a_journal_without_work_is_swept_away(desk, tmp_path):
     path = crash_copy(desk, tmp_path / "after")
     assert recoverable(path.parent) == []

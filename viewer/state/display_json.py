@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -28,6 +28,28 @@ def display_to_json(display: DisplayState) -> dict[str, Any]:
         },
         "brush": {"radius_mm": display.brush.radius_mm, "shape": display.brush.shape},
     }
+
+
+def overlays_to_json(display: DisplayState) -> dict[str, Any]:
+    """What lies over the images and how it is shown, for the journal."""
+    return {
+        "overlays": display_to_json(display)["overlays"],
+        "overlays_shown": display.overlays_shown,
+    }
+
+
+def overlays_from_json(
+    stored: Mapping[str, Any], fallback: DisplayState, ids: Collection[str]
+) -> DisplayState:
+    """The display with the overlays of these items as they were; ``fallback`` is used where
+    that makes no sense.
+    """
+    try:
+        known = {id: _overlay(o) for id, o in stored["overlays"].items() if id in ids}
+        shown = bool(stored["overlays_shown"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return fallback
+    return fallback.but(overlays={**fallback.overlays, **known}, overlays_shown=shown)
 
 
 def display_from_json(
