@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
-    from imaging.analysis.lesion_pattern import BrainPlaces, LesionPattern
+    from imaging.analysis.brain_places import BrainPlaces
+    from imaging.analysis.lesion_pattern import LesionPattern
     from imaging.analysis.lesions import Lesion
     from inference.messages import SegmentAnswer
     from inference.registry import InstalledModel
@@ -26,7 +27,8 @@ def pattern_of(
     ask : callable
         Runs a model on the volume.
     """
-    from imaging.analysis.lesion_pattern import lesion_pattern, places_from_image
+    from imaging.analysis.brain_places import places_from_image
+    from imaging.analysis.lesion_pattern import lesion_pattern
 
     tissue = tissue_model()
     if tissue is None or not lesions:
@@ -49,7 +51,7 @@ def _places(
     volume: Volume, finding: SegmentAnswer, tissue: InstalledModel, answer: SegmentAnswer
 ) -> BrainPlaces:
     """Places from the three tissues: fluid, grey and white matter in the order of the card."""
-    from imaging.analysis.lesion_pattern import places_from_tissue
+    from imaging.analysis.brain_places import places_from_tissue
 
     fluid, grey, white = (answer.mask == label.number for label in tissue.card.labels[:3])
     return places_from_tissue(fluid, grey, white, volume.geometry, finding.mask != 0)

@@ -24,7 +24,7 @@ from imaging.volume import Volume
 
 if TYPE_CHECKING:
     from app.controllers.findings import FindingsController
-    from imaging.analysis.lesion_pattern import BrainPlaces
+    from imaging.analysis.brain_places import BrainPlaces
     from inference.model import ModelCard
 
 SETTLE_MS = 400  #: so long nothing may change before the answer is made anew
@@ -194,7 +194,7 @@ def _key(mask: Segmentation | None, tissues: Segmentation | None) -> tuple:
 
 def _places(mask: Segmentation, tissues: Segmentation | None, volume: object) -> BrainPlaces | None:
     """From the tissues where there are any of the same head, else from the image alone."""
-    from imaging.analysis.lesion_pattern import places_from_image, places_from_tissue
+    from imaging.analysis.brain_places import places_from_image, places_from_tissue
 
     if tissues is not None and _of_one_head(tissues, mask):
         of = {

@@ -11,13 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_cases import mask_on
 
-from imaging.analysis.lesion_pattern import (
-    PLACES,
-    BrainPlaces,
-    lesion_pattern,
-    places_from_image,
-    places_from_tissue,
-)
+from imaging.analysis.brain_places import BrainPlaces, places_from_image, places_from_tissue
+from imaging.analysis.lesion_pattern import PLACES, lesion_pattern
 from imaging.analysis.lesions import find_lesions
 from imaging.geometry import Geometry
 from imaging.volume import Volume
