@@ -1,42 +1,43 @@
-"""Pointing at things: keeps the proposal, asks the network or the classic engine, takes it in.
+"""Pointing at things: keeps the proposal and its hints, shows it, takes it in.
 
-One proposal at a time. It is shown as a rehearsal of the edit that Enter would make, so it is in
-every view and in no file; what is pointed at next refines the same proposal.
+One proposal at a time. It is shown as a rehearsed layer of its own, an outline in every view that
+no label, list or file holds; what is pointed at next refines the same proposal. Only Enter paints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PySide6.QtCore import QObject, QTimer, Signal
 
-from app.messages import sentence
-from app.tasks import Tasks, Ticket
+from app.click_words import millilitres, proposal_words
+from app.controllers.click_engines import Answer, ClickEngines
+from app.tasks import Tasks
 from app.workspace import Workspace
-from imaging.errors import EditRefused, ImagingError
+from imaging.errors import EditRefused
 from imaging.segmentation import Segmentation
 from imaging.volume import Volume
 
 if TYPE_CHECKING:
     from app.controllers.tools import ToolController
-    from imaging.analysis.click import Hints
     from imaging.analysis.proposal import Proposal
     from imaging.edits.edit import Edit
-    from imaging.geometry import Box
     from viewer.tools.click import Pointed
 
-NETWORK, CLASSIC = "network", "classic"
-ENGINES = (NETWORK, CLASSIC)
 TOOL = "click"
-#: A network that has not answered by then is asked no longer, and the classic engine answers (ms).
-PATIENCE_MS = 4000
 #: Scribbles longer than this are thinned to so many points.
 MOST_POINTS = 40
-_CLASSIC_NAME = "Classic click engine"
-#: A proposal that fills more of a face of the block looked at than this was cut off there.
-_LEAK_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A proposal after a hint; ``made_by`` is empty until an engine has answered."""
+
+    proposal: Proposal
+    made_by: tuple[str, str] | None = None
 
 
 class ClickController(QObject):
@@ -75,56 +76,54 @@ class ClickController(QObject):
             Why an image, by its id, cannot be searched now: it is still loading, say; else "".
         """
         super().__init__()
-        self._workspace, self._tasks, self._tools = workspace, tasks, tools
-        self._ask_network, self._accept_lesion = ask_network, accept_lesion
-        self._why_not_whole = why_not_whole
-        self.engine = ""
-        self._proposal: Proposal | None = None
+        self._workspace, self._tools = workspace, tools
+        self._accept_lesion, self._why_not_whole = accept_lesion, why_not_whole
+        self.engines = ClickEngines(tasks, ask_network)
+        self.engines.answered.connect(self._take)
+        self.engines.said.connect(self.said)
+        self.engines.changed.connect(self.changed)
+        self._steps: list[_Step] = []
+        self._undone: list[_Step] = []
         self._volume: Volume | None = None
         self._mask_id, self._label = "", 1
-        self._made_by = ("", "")
-        self._run: Any = None
-        self._ticket: Ticket | None = None
-        self._question = 0
-        self._warm: tuple[Any, int | None] | None = None
+        self._note = ""
         self._own = False
         self._framed = False
-        self._patience = QTimer(self, interval=PATIENCE_MS, singleShot=True)
-        self._patience.timeout.connect(self._too_slow)
         workspace.case_changed.connect(self._case_changed)
         workspace.display_changed.connect(self._display_changed)
-        tools.undo_first_with(self._undo)
+        tools.undo_first_with(self._undo, self._redo)
 
     # --- what others ask ---------------------------------------------------------------------
     @property
     def pending(self) -> bool:
         """True while a proposal waits for Enter or Esc."""
-        return self._proposal is not None
+        return bool(self._steps)
+
+    @property
+    def redoable(self) -> bool:
+        """True where a hint that was taken back can be given again."""
+        return bool(self._undone)
 
     @property
     def busy(self) -> bool:
         """True while an engine is looking."""
-        return self._run is not None or self._ticket is not None
+        return self.engines.busy
+
+    @property
+    def engine(self) -> str:
+        """The chosen engine; empty before anything was pointed at."""
+        return self.engines.chosen
 
     @property
     def proposal(self) -> Proposal | None:
         """The proposal now."""
-        return self._proposal
+        return self._steps[-1].proposal if self._steps else None
 
     def choose_engine(self, engine: str) -> None:
         """Let the network or the classic engine look from now on."""
-        if engine in ENGINES and engine != self.engine:
-            self.engine = engine
-            self._warm_up()
-            self.changed.emit()
+        self.engines.choose(engine)
 
-    def default_engine(self) -> str:
-        """The network where one is installed that was better than the classic engine."""
-        asked = self._ask_network()
-        if isinstance(asked, str):
-            return CLASSIC
-        return NETWORK if asked[1].card.training.get("gate") == "passed" else CLASSIC
-
+    # --- the hand ----------------------------------------------------------------------------
     def point_out(self, pointed: Pointed | None) -> None:
         """Take a hint; the hand has changed its mind where there is none."""
         self._take_frame_away()
@@ -142,24 +141,24 @@ class ClickController(QObject):
         if not pointed.done:
             self._show_frame(pointed, mask)
             return
-        if not self.engine:
-            self.engine = self.default_engine()
-            self.changed.emit()
-        before = self._proposal
+        self.engines.choose_default()
         hinted = self._hinted(pointed, volume)
         if hinted is None:
             return
-        if before is None:
+        first = not self._steps
+        if first:
             self._volume, self._mask_id = volume, mask.id
             self._label = self._workspace.display.brush.label
-        self._proposal = hinted
-        self._look()
-        if before is None:
+            self._note = self._reveal(mask)
+        self._steps.append(_Step(hinted))
+        self._undone.clear()
+        self.engines.look(hinted, self._volume or volume)
+        if first:
             self.changed.emit()
 
     def accept(self) -> None:
         """Enter: take the proposal into the label; without one, accept the chosen lesion."""
-        proposal = self._proposal
+        proposal, mask = self.proposal, self._mask()
         if proposal is None:
             self._accept_lesion()
             return
@@ -169,11 +168,13 @@ class ClickController(QObject):
         if proposal.empty:
             self.said.emit("Nothing was found to accept: point at the thing, or press Esc")
             return
-        mask = self._mask()
+        if mask is not None and (note := self._reveal(mask)):
+            self.said.emit(f"{note}Look at it and press Enter again to accept")
+            return
         self._own = True
         try:
             self._workspace.rehearse(None)
-            edit = None if mask is None else self._edit(mask, proposal, "Point at a thing")
+            edit = None if mask is None else self._edit(mask, proposal)
             if edit is not None:
                 self._workspace.execute(edit)
         except EditRefused as refusal:
@@ -181,31 +182,52 @@ class ClickController(QObject):
             return
         finally:
             self._own = False
-        volume = np.count_nonzero(proposal.mask) * float(np.prod(proposal.spacing)) / 1000
+        name = self._label_name(mask)
         self._forget()
         if edit is None:
             self.said.emit("Nothing new: all of it has this label already")
         else:
-            self.said.emit(f"Accepted: {_millilitres(volume)} more in {self._label_name(mask)}")
+            self.said.emit(f"Accepted: {millilitres(proposal)} in {name}")
 
     def drop(self) -> None:
         """Esc: throw the proposal away."""
-        if self._proposal is None:
-            return
-        self._withdraw()
-        self.said.emit("The proposal was thrown away")
+        if self._steps:
+            self._withdraw()
+            self.said.emit("The proposal was thrown away")
 
     def _undo(self) -> bool:
-        """Undo takes back what was done last: an open proposal, before any edit."""
-        if self._proposal is None:
+        """Undo takes back what was done last: the newest hint of an open proposal."""
+        if not self._steps:
             return False
-        self.drop()
+        self._undone.append(self._steps.pop())
+        if not self._steps:
+            self._withdraw()
+            self.said.emit("The proposal was taken back with its first hint")
+            return True
+        self._step_shown("Last hint taken back")
         return True
+
+    def _redo(self) -> bool:
+        """Redo gives the hint again that was taken back."""
+        if not self._undone:
+            return False
+        self._steps.append(self._undone.pop())
+        self._step_shown("Hint given again")
+        return True
+
+    def _step_shown(self, what: str) -> None:
+        """Show the step that is the newest now; look again where nobody has answered it."""
+        self.engines.forget()
+        step = self._steps[-1]
+        if step.made_by is None and self._volume is not None:
+            self._note = f"{what}. "
+            self.engines.look(step.proposal, self._volume)
+        elif self._show():
+            self.said.emit(f"{what} (Ctrl+Z, Ctrl+Shift+Z): Enter accepts, Esc throws away")
 
     def close(self) -> None:
         """Ask nobody any more."""
-        self._stop_asking()
-        self._patience.stop()
+        self.engines.close()
 
     # --- where -------------------------------------------------------------------------------
     def _target(self, cell_id: str) -> tuple[Volume, Segmentation] | None:
@@ -214,7 +236,7 @@ class ClickController(QObject):
         volume = case.items.get(cell.volume_id if cell else "")
         if not isinstance(volume, Volume):
             return None
-        if self._proposal is not None and self._volume is not None:
+        if self._steps and self._volume is not None:
             if volume.id != self._volume.id and not _same_place(volume, self._volume):
                 raise EditRefused(
                     "The proposal lies on another image", self._volume.name,
@@ -229,7 +251,11 @@ class ClickController(QObject):
             )  # fmt: skip
         if reason := self._why_not_whole(volume.id):
             raise EditRefused(reason)
-        return volume, self._tools.mask_on(volume)
+        mask = self._tools.mask_on(volume)
+        segment = mask.segment(display.brush.label)
+        if segment is not None and segment.locked and mask.id == display.brush.segmentation_id:
+            raise EditRefused("The label is locked", segment.name, "Unlock it first")
+        return volume, mask
 
     def _mask(self) -> Segmentation | None:
         found = self._workspace.case.items.get(self._mask_id)
@@ -239,7 +265,7 @@ class ClickController(QObject):
         from imaging.analysis.proposal import Proposal
 
         geometry = volume.geometry
-        proposal = self._proposal or Proposal(geometry.shape, geometry.spacing)
+        proposal = self.proposal or Proposal(geometry.shape, geometry.spacing)
         if pointed.kind == "box":
             box = pointed.box_in(geometry)
             if box.empty:
@@ -251,217 +277,70 @@ class ClickController(QObject):
         if not points:
             self.said.emit("The place clicked lies outside the image")
             return None
-        if self._proposal is None and not pointed.wanted:
+        if not self._steps and not pointed.wanted:
             self.said.emit("Click the thing first; what does not belong to it comes after")
             return None
         return proposal.pointed(points, pointed.wanted)
 
-    # --- looking -----------------------------------------------------------------------------
-    def _look(self) -> None:
-        """Ask the chosen engine; whoever was asked before need not answer any more."""
-        ours = self._run is not None and not self._run.ended
-        self._stop_asking()
-        self._question += 1
-        if self.engine == NETWORK:
-            why_not = self._ask(ours)
-            if not why_not:
-                return
-            self._look_classic(why_not)
-        else:
-            self._look_classic("")
-
-    def _ask(self, ours: bool) -> str:
-        """Ask the network; returns why that is not possible now.
-
-        ``ours``: what keeps the worker busy is an earlier question of ours, which ends at once.
-        """
-        asked = self._ask_network()
-        if isinstance(asked, str):
-            return asked
-        client, model = asked
-        if not self._is_warm(client):
-            self._warm_up()
-            return "The network is starting"
-        if client.busy and not ours:
-            return "The worker is busy"
-        proposal, question = self._proposal, self._question
-        assert proposal is not None
-        view = proposal.view
-        hints = proposal.hints
-        points = [(*p, 1) for p in hints.wanted] + [(*p, -1) for p in hints.unwanted]
-        try:
-            self._run = client.click(
-                self._volume,
-                model,
-                view,
-                points,
-                box=hints.box,
-                previous=proposal.before(view),
-                on_end=lambda end: self._tasks.post(lambda: self._answered(question, view, end)),
-            )
-        except ImagingError as error:
-            return sentence(error)
-        self._patience.start()
-        return ""
-
-    def _answered(self, question: int, view: Box, end: Any) -> None:
-        if question != self._question or self._proposal is None:
-            if self._warm is None:
-                # What was too slow has ended: only now can its worker be made ready again.
-                self._warm_up()
+    def _take(self, answer: Answer) -> None:
+        """What an engine has found becomes the proposal."""
+        if not self._steps:
             return
-        self._run = None
-        self._patience.stop()
-        if not hasattr(end, "mask"):
-            self._warm = None
-            self._look_classic(getattr(end, "sentence", "The network gave no answer"))
-            return
-        source = end.provenance
-        self._made_by = (source.algorithm, source.version)
-        self._take(view, end.mask, "network", "")
-
-    def _too_slow(self) -> None:
-        if self._run is not None:
-            self._stop_asking()
-            self._question += 1
-            # A worker that does not stop is killed: the next one has to load before it is asked.
-            self._warm = None
-            self._look_classic("The network took too long")
-            self._warm_up()
-
-    def _look_classic(self, because: str) -> None:
-        """The classic engine, in a thread."""
-        from imaging.analysis.click import classic_mask
-
-        proposal, volume, question = self._proposal, self._volume, self._question
-        assert proposal is not None
-        assert volume is not None
-        view = proposal.view
-        hints: Hints = proposal.hints.moved(view.start, view.shape)
-        before = proposal.before(view)
-
-        def work(_ticket: Ticket) -> np.ndarray:
-            values = _real(volume, view)
-            return classic_mask(values, proposal.spacing, hints, before)
-
-        def then(found: np.ndarray) -> None:
-            if question == self._question and self._proposal is not None:
-                self._ticket = None
-                self._made_by = (_CLASSIC_NAME, "1")
-                self._take(view, found, "classic engine", because)
-
-        self._ticket = self._tasks.run(work, then, self._failed)
-
-    def _failed(self, error: BaseException) -> None:
-        self._ticket = None
-        self.said.emit(sentence(error))
-
-    def _take(self, view: Box, found: np.ndarray, engine: str, because: str) -> None:
-        assert self._proposal is not None
-        self._proposal = self._proposal.found(view, found)
-        if not self._show() or self._proposal is None:
-            return
-        lead = f"{because.rstrip('.')}; the {engine} answered. " if because else ""
-        if self._proposal.empty:
-            self.said.emit(f"{lead}Nothing was found here ({engine}): click again, or press Esc")
-            return
-        size = np.count_nonzero(self._proposal.mask) * float(np.prod(self._proposal.spacing))
-        what = f"{lead}Proposal of {_millilitres(size / 1000)} ({engine}, {_said(self._proposal)})"
-        if _cut_off(found):
-            self.said.emit(
-                f"{what} ends at the edge of the part looked at, so it probably leaked: Esc throws "
-                "it away, Ctrl+click excludes, a box keeps it together, Enter accepts it anyway"
-            )
-            return
-        self.said.emit(f"{what}: Enter accepts, Esc throws away, Ctrl+click excludes")
-
-    def _warm_up(self) -> None:
-        """Have the network loaded before it is needed."""
-        if self.engine != NETWORK:
-            return
-        asked = self._ask_network()
-        if isinstance(asked, str):
-            return
-        client, model = asked
-        if self._is_warm(client) or client.busy:
-            return
-
-        def loaded(answer: Any) -> None:
-            self._warm = (client, client.worker_pid) if _loaded(answer) else None
-
-        def end(answer: Any) -> None:
-            self._tasks.post(lambda: loaded(answer))
-
-        try:
-            client.load(model, on_end=end)
-        except ImagingError as error:
-            self.said.emit(sentence(error))
-
-    def _is_warm(self, client: Any) -> bool:
-        """Whether the worker that loaded the network is the one that would be asked now."""
-        return self._warm is not None and self._warm == (client, client.worker_pid)
-
-    def _stop_asking(self) -> None:
-        run, self._run = self._run, None
-        ticket, self._ticket = self._ticket, None
-        if run is not None:
-            run.cancel()
-        if ticket is not None:
-            ticket.cancel()
+        found = self._steps[-1].proposal.found(answer.view, answer.found)
+        self._steps[-1] = _Step(found, answer.made_by)
+        note, self._note = self._note, ""
+        if self._show():
+            words = proposal_words(found, answer.found, answer.engine, answer.because)
+            self.said.emit(f"{note}{words}")
 
     # --- showing -----------------------------------------------------------------------------
-    def _edit(self, mask: Segmentation, proposal: Proposal, name: str) -> Edit | None:
+    def _edit(self, mask: Segmentation, proposal: Proposal) -> Edit | None:
         from imaging.edits.proposal import proposal_edit
 
-        algorithm, version = self._made_by
+        algorithm, version = self._steps[-1].made_by or ("", "")
         return proposal_edit(
-            mask, self._label, proposal.box, proposal.mask, name, algorithm, version
+            mask, self._label, proposal.box, proposal.mask, "Point at a thing", algorithm, version
         )
 
     def _show(self) -> bool:
-        """Rehearse what Enter would do; what cannot be shown is let go (then False)."""
-        mask, proposal = self._mask(), self._proposal
-        if mask is None or proposal is None:
+        """Show the proposal as a layer of its own; what has no mask any more is let go."""
+        from app.controllers.click_layer import layer_edit, with_layer_look
+
+        mask, proposal, volume = self._mask(), self.proposal, self._volume
+        if mask is None or proposal is None or volume is None:
             return False
         self._own = True
         try:
-            self._workspace.rehearse(
-                lambda: None if proposal.empty else self._edit(mask, proposal, "Proposal")
-            )
-        except EditRefused as refusal:
-            self._forget()
-            self.said.emit(f"The proposal was let go. {refusal}")
-            return False
+            self._workspace.show(with_layer_look(self._workspace.display))
+            self._workspace.rehearse(lambda: layer_edit(volume, proposal))
         finally:
             self._own = False
         return True
 
     def _refused(self, refusal: EditRefused) -> None:
-        """Enter was refused: the proposal is seen again and waits, or goes."""
+        """Enter was refused: the proposal is seen again and waits."""
         if self._show():
             self.said.emit(f"Not accepted, the proposal still waits. {refusal}")
 
+    def _reveal(self, mask: Segmentation) -> str:
+        """Show the label that Enter would paint where it is hidden; returns what was done."""
+        from app.controllers.click_layer import revealed
+
+        shown = revealed(self._workspace.display, mask.id, self._label)
+        if shown == self._workspace.display:
+            return ""
+        self._workspace.show(shown)
+        return f"{self._label_name(mask)} was hidden and is shown now. "
+
     def _show_frame(self, pointed: Pointed, mask: Segmentation) -> None:
         """Draw the box that the hand is opening."""
-        from viewer.tools.tool import Preview
+        from app.controllers.click_layer import frame
 
         box = pointed.box_in(mask.geometry)
-        if box.empty:
-            return
-        labels = mask.labels[box.slices].copy()
-        frame = np.ones(box.shape, bool)
-        thickness = [n > 2 for n in box.shape]
-        # Edges of the block, so that the plane shows a rectangle: border in two axes at least.
-        rims = np.zeros(box.shape, np.uint8)
-        for axis, thick in enumerate(thickness):
-            rim = np.zeros(box.shape[axis], np.uint8)
-            rim[[0, -1]] = 1
-            if thick and axis != _across(pointed.normal, mask):
-                rims += rim.reshape([-1 if a == axis else 1 for a in range(3)])
-        frame &= rims > 0
-        labels[frame] = self._workspace.display.brush.label
-        self._framed = True
-        self._tools.preview(Preview(mask.id, box, labels, box))
+        if not box.empty:
+            self._framed = True
+            label = self._workspace.display.brush.label
+            self._tools.preview(frame(mask, box, pointed.normal, label))
 
     def _take_frame_away(self) -> None:
         if self._framed:
@@ -477,9 +356,9 @@ class ClickController(QObject):
         self._forget()
 
     def _forget(self) -> None:
-        self._stop_asking()
-        self._question += 1
-        self._proposal, self._volume = None, None
+        self.engines.forget()
+        self._steps, self._volume, self._note = [], None, ""
+        self._undone.clear()
         self.changed.emit()
 
     def _label_name(self, mask: Segmentation | None) -> str:
@@ -488,7 +367,7 @@ class ClickController(QObject):
 
     # --- what happens around it --------------------------------------------------------------
     def _case_changed(self, changes, origin: str) -> None:
-        if self._own or self._proposal is None:
+        if self._own or not self._steps:
             return
         if origin == "rehearsal":
             # Saving takes every rehearsal back for a moment; ours is shown again after it.
@@ -504,27 +383,20 @@ class ClickController(QObject):
                 self.said.emit("The proposal was let go because the case was changed")
 
     def _show_again(self) -> None:
-        if self._proposal is not None and not self._workspace.rehearsing:
+        if self._steps and not self._workspace.rehearsing:
             self._show()
 
     def _display_changed(self, old, new) -> None:
         if old.tool != new.tool:
             if new.tool == TOOL:
-                if not self.engine:
-                    self.engine = self.default_engine()
-                    self.changed.emit()
-                self._warm_up()
+                self.engines.choose_default()
+                self.engines.warm_up()
             else:
                 # Other tools paint on what they see, and must not see what is only rehearsed.
                 self.drop()
-
-
-def _said(proposal: Proposal) -> str:
-    """How much was pointed at: "box and 2 points"."""
-    hints = proposal.hints
-    count = len(hints.wanted) + len(hints.unwanted)
-    points = f"{count} point{'' if count == 1 else 's'}" if count else ""
-    return " and ".join(part for part in ("box" if hints.box else "", points) if part)
+        elif self._steps and new.brush.segmentation_id == self._mask_id:
+            # Q and W choose where Enter puts it, also while it waits.
+            self._label = new.brush.label
 
 
 def _same_place(one: Volume, other: Volume) -> bool:
@@ -537,10 +409,6 @@ def _same_place(one: Volume, other: Volume) -> bool:
     return known or one.geometry.same_grid(other.geometry)
 
 
-def _loaded(answer: Any) -> bool:
-    return hasattr(answer, "words")
-
-
 def _index(values: np.ndarray) -> tuple[float, float, float]:
     k, j, i = (float(v) for v in values)
     return k, j, i
@@ -548,26 +416,3 @@ def _index(values: np.ndarray) -> tuple[float, float, float]:
 
 def _inside(point: tuple[float, float, float], geometry) -> bool:
     return all(-0.5 <= x < n - 0.5 for x, n in zip(point, geometry.shape, strict=True))
-
-
-def _across(normal: np.ndarray, mask: Segmentation) -> int:
-    """The axis of the grid that runs most along a plane's normal."""
-    return int(np.abs(mask.geometry.directions.T @ np.asarray(normal)).argmax())
-
-
-def _real(volume: Volume, view: Box) -> np.ndarray:
-    """Real values of a part of an image, padding counted as no signal."""
-    from imaging.volume import filled_padding
-
-    stored = filled_padding(volume.voxels[view.slices], volume.padding, volume.inverted)
-    return np.asarray(stored, np.float32) * np.float32(volume.slope) + np.float32(volume.intercept)
-
-
-def _millilitres(amount: float) -> str:
-    return f"{amount:.2f} ml" if amount < 10 else f"{amount:.0f} ml"
-
-
-def _cut_off(found: np.ndarray) -> bool:
-    """Whether a mask fills a good part of a face of its block, where a thing would have ended."""
-    faces = [np.take(found, at, axis) for axis in range(3) for at in (0, -1)]
-    return any(float(np.mean(face)) > _LEAK_SHARE for face in faces if face.size)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from panel_cases import GRID, SHAPE, by_hand, draft, probability
 
-from app.controllers.clicks import CLASSIC, NETWORK, ClickController
+from app.controllers.click_engines import CLASSIC, NETWORK
+from app.controllers.clicks import ClickController
 from app.controllers.tools import ToolController
 from app.tasks import Tasks
 from app.windows.segments_panel import SegmentsPanel
@@ -17,7 +18,15 @@ from app.workspace import Workspace
 from imaging.edits.edit import AddItem, RemoveItem
 from imaging.errors import EditRefused
 from imaging.geometry import Geometry
-from imaging.segmentation import BODY_PARTS, SEMIAUTOMATIC, Code, Provenance, Segment, Segmentation
+from imaging.segmentation import (
+    BODY_PARTS,
+    PROPOSED_ID,
+    SEMIAUTOMATIC,
+    Code,
+    Provenance,
+    Segment,
+    Segmentation,
+)
 from imaging.volume import Repeats, Source, Volume
 from viewer.state.display import Cell, DisplayState, Plane
 from viewer.tools.brush import brush as brush_gesture
@@ -93,9 +102,16 @@ def desk(qtbot):
     made = SimpleNamespace(**locals())
     made.settle = lambda: qtbot.waitUntil(lambda: not clicks.busy, timeout=20000)
     made.labels = lambda: workspace.case.segmentation("hand").labels
+    made.shown = lambda: _shown(workspace)
     yield made
     clicks.close()
     tasks.close()
+
+
+def _shown(workspace: Workspace) -> np.ndarray:
+    """The proposal as it is drawn; nothing where there is none."""
+    layer = workspace.case.items.get(PROPOSED_ID)
+    return layer.labels > 0 if isinstance(layer, Segmentation) else np.zeros(SHAPE, bool)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -110,9 +126,11 @@ def test_the_classic_engine_proposes_and_enter_is_one_step(desk) -> None:
     assert desk.clicks.pending
     assert "classic engine, 1 point" in desk.heard[-1]
     assert desk.workspace.revision == steps, "a proposal is no edit"
-    assert dice(desk.labels() > 0, thing()) > 0.85, "but it is shown"
+    assert dice(desk.shown(), thing()) > 0.85, "but it is shown"
+    assert not desk.labels().any(), "and in no label before Enter"
     desk.clicks.accept()
     assert not desk.clicks.pending
+    assert not desk.shown().any()
     assert desk.workspace.revision == steps + 1
     assert dice(desk.labels() == 1, thing()) > 0.85
     segment = desk.workspace.case.segmentation("hand").segments[0]
@@ -128,6 +146,7 @@ def test_escape_throws_it_away(desk) -> None:
     desk.settle()
     desk.clicks.drop()
     assert not desk.clicks.pending
+    assert not desk.shown().any()
     assert not desk.labels().any()
     assert desk.heard[-1] == "The proposal was thrown away"
     desk.clicks.accept()
@@ -156,7 +175,7 @@ def test_a_box_is_framed_while_it_opens_and_then_found(desk) -> None:
     desk.settle()
     assert frames[-1] is None
     assert "(classic engine, box)" in desk.heard[-1]
-    assert dice(desk.labels() > 0, thing()) > 0.8
+    assert dice(desk.shown(), thing()) > 0.8
 
 
 def test_the_network_is_asked_once_it_is_loaded(desk) -> None:
@@ -173,7 +192,7 @@ def test_the_network_is_asked_once_it_is_loaded(desk) -> None:
     assert asked.previous is None
     with desk.qtbot.waitSignal(desk.clicks.said):
         desk.worker.answer(thing())
-    assert dice(desk.labels() > 0, thing()) == 1
+    assert dice(desk.shown(), thing()) == 1
     desk.clicks.point_out(pointed((10, 20, 23), wanted=False))
     assert desk.worker.asked[-1].previous.sum() == thing().sum()
     assert [p[3] for p in desk.worker.asked[-1].points] == [1, -1]
@@ -210,7 +229,7 @@ def test_without_the_network_the_classic_engine_answers_at_once(desk, why) -> No
     desk.settle()
     assert not desk.worker.asked
     assert "the classic engine answered" in desk.heard[-1]
-    assert dice(desk.labels() > 0, thing()) > 0.85
+    assert dice(desk.shown(), thing()) > 0.85
 
 
 def test_a_worker_that_fails_leaves_the_classic_engine(desk) -> None:
@@ -227,11 +246,11 @@ def test_another_edit_lets_the_proposal_go_and_saving_does_not(desk) -> None:
     desk.clicks.point_out(pointed())
     desk.settle()
     desk.workspace.rehearse(None)
-    assert not desk.labels().any(), "a file that is written now holds no proposal"
-    desk.qtbot.waitUntil(lambda: desk.labels().any(), timeout=2000)
+    assert not desk.shown().any(), "a file that is written now holds no proposal"
+    desk.qtbot.waitUntil(lambda: desk.shown().any(), timeout=2000)
     desk.workspace.execute(AddItem(probability(), "Add map"))
     assert not desk.clicks.pending
-    assert not desk.labels().any()
+    assert not desk.shown().any()
     assert desk.heard[-1] == "The proposal was let go because the case was changed"
 
 
@@ -248,9 +267,8 @@ def test_a_locked_label_refuses_in_words(desk) -> None:
     desk.tools.step_label(1)
     desk.clicks.point_out(pointed())
     desk.settle()
-    assert desk.heard[-1].startswith("The proposal was let go. The label is locked")
-    assert not desk.clicks.pending, "what cannot be seen does not wait"
-    assert not desk.labels().any()
+    assert desk.heard[-1].startswith("The label is locked")
+    assert not desk.clicks.pending
 
 
 def test_leaving_edit_mode_throws_the_proposal_away(desk) -> None:
@@ -259,16 +277,16 @@ def test_leaving_edit_mode_throws_the_proposal_away(desk) -> None:
     desk.settle()
     desk.tools.toggle_mode()
     assert not desk.clicks.pending
-    assert not desk.labels().any()
+    assert not desk.shown().any()
 
 
 def proposed(desk) -> None:
-    """A proposal of the classic engine, seen in the mask."""
+    """A proposal of the classic engine, seen beside the masks."""
     desk.clicks.choose_engine(CLASSIC)
     desk.clicks.point_out(pointed())
     desk.settle()
     assert desk.clicks.pending
-    assert desk.labels().any()
+    assert desk.shown().any()
 
 
 @pytest.mark.parametrize("tool", ["brush", "eraser", "window"])
@@ -276,7 +294,7 @@ def test_another_tool_throws_the_proposal_away(desk, tool) -> None:
     proposed(desk)
     desk.tools.choose(tool)
     assert not desk.clicks.pending
-    assert not desk.labels().any()
+    assert not desk.shown().any()
 
 
 def test_a_stroke_after_a_proposal_is_taken(desk) -> None:
@@ -308,7 +326,7 @@ def test_renaming_and_deleting_a_label_with_an_open_proposal_is_done(desk) -> No
     assert mask.segments[0].algorithm == "", "nothing of the proposal has stayed"
     assert not desk.clicks.pending
     desk.workspace.undo()
-    assert not desk.labels().any()
+    assert not desk.shown().any()
     proposed(desk)
     row = panel.tree.topLevelItem(0)
     label = row.child(0) if row else None
@@ -325,7 +343,7 @@ def test_a_network_that_was_too_slow_loads_again_before_it_is_asked(desk) -> Non
     desk.qtbot.wait(50)
     desk.clicks.point_out(pointed())
     desk.worker.busy = True  # it does not stop at once
-    desk.clicks._patience.timeout.emit()
+    desk.clicks.engines.patience.timeout.emit()
     desk.settle()
     assert desk.heard[-1].startswith("The network took too long; the classic engine answered")
     loads = len(desk.worker.loads)
@@ -381,7 +399,7 @@ def test_voxels_that_come_in_let_the_proposal_go_but_only_under_it(desk) -> None
     assert desk.clicks.pending
     desk.workspace.volume_whole(flair)
     assert not desk.clicks.pending
-    assert not desk.labels().any()
+    assert not desk.shown().any()
     assert desk.heard[-1].startswith("The proposal was let go because its image")
 
 
@@ -395,7 +413,7 @@ def test_another_image_of_the_series_lets_the_proposal_go(desk) -> None:
     proposed(desk)
     desk.workspace.show_repeat("flair", 1)
     assert not desk.clicks.pending
-    assert not desk.labels().any()
+    assert not desk.shown().any()
 
 
 @pytest.mark.parametrize(
@@ -461,7 +479,7 @@ def test_a_draft_takes_what_is_found_only_where_somebody_chose_it(desk) -> None:
 
 def test_a_proposal_that_cannot_be_accepted_is_seen_again(desk, monkeypatch) -> None:
     proposed(desk)
-    seen = desk.labels().copy()
+    seen = desk.shown().copy()
 
     def full(_edit) -> None:
         raise EditRefused("The journal cannot be written")
@@ -470,7 +488,7 @@ def test_a_proposal_that_cannot_be_accepted_is_seen_again(desk, monkeypatch) -> 
     desk.clicks.accept()
     assert desk.clicks.pending
     assert desk.heard[-1].startswith("Not accepted, the proposal still waits. The journal")
-    np.testing.assert_array_equal(desk.labels(), seen)
+    np.testing.assert_array_equal(desk.shown(), seen)
     monkeypatch.undo()
     desk.clicks.accept()
     assert desk.workspace.history.undo_name == "Point at a thing"
@@ -487,3 +505,114 @@ def test_a_proposal_that_was_cut_off_is_said_to_have_leaked(desk) -> None:
     with desk.qtbot.waitSignal(desk.clicks.said):
         desk.worker.answer(thing())
     assert "leaked" not in desk.heard[-1]
+
+
+# --- one hint back, and what is hidden ------------------------------------------------------
+
+
+def test_undo_takes_back_the_last_hint_and_redo_gives_it_again(desk) -> None:
+    proposed(desk)
+    first = desk.shown().copy()
+    desk.clicks.point_out(pointed((10, 20, 26), wanted=False))
+    desk.settle()
+    second = desk.shown().copy()
+    assert not second[10, 20, 26]
+    desk.tools.undo()
+    assert desk.clicks.pending
+    assert desk.clicks.proposal.hints.unwanted == ()
+    np.testing.assert_array_equal(desk.shown(), first)
+    desk.tools.redo()
+    assert len(desk.clicks.proposal.hints.unwanted) == 1
+    np.testing.assert_array_equal(desk.shown(), second)
+    desk.tools.undo()
+    desk.tools.undo()
+    assert not desk.clicks.pending
+    assert not desk.shown().any()
+    desk.tools.undo()
+    assert desk.workspace.history.undo_name is None, "after the proposal come the edits"
+
+
+def test_a_new_hint_ends_what_could_be_given_again(desk) -> None:
+    proposed(desk)
+    desk.clicks.point_out(pointed((2, 3, 3), wanted=False))
+    desk.settle()
+    desk.tools.undo()
+    assert desk.clicks.redoable
+    desk.clicks.point_out(pointed((11, 20, 20)))
+    desk.settle()
+    assert not desk.clicks.redoable
+    assert desk.clicks.proposal.hints.unwanted == ()
+
+
+def test_a_hint_back_before_its_answer_shows_the_answer_before(desk) -> None:
+    proposed(desk)
+    first = desk.shown().copy()
+    desk.clicks.point_out(pointed((10, 20, 26), wanted=False))
+    desk.tools.undo()
+    assert not desk.clicks.busy
+    np.testing.assert_array_equal(desk.shown(), first)
+    desk.tools.redo()
+    desk.settle()
+    assert not desk.shown()[10, 20, 26], "nobody had answered, so it was asked again"
+
+
+@pytest.mark.parametrize("how", ["label", "mask", "clear", "all"])
+def test_a_hidden_label_is_shown_with_the_first_click(desk, how) -> None:
+    hide(desk, how)
+    proposed(desk)
+    assert seen(desk)
+    assert "was hidden and is shown now" in desk.heard[-1]
+
+
+@pytest.mark.parametrize("how", ["label", "mask", "clear", "all"])
+def test_enter_never_paints_into_what_is_hidden(desk, how) -> None:
+    proposed(desk)
+    hide(desk, how)
+    desk.clicks.accept()
+    assert not desk.labels().any()
+    assert seen(desk)
+    assert desk.heard[-1].endswith("press Enter again to accept")
+    desk.clicks.accept()
+    assert desk.labels().any()
+
+
+def hide(desk, how: str) -> None:
+    """Hide the label, its mask, make it clear as glass, or hide everything."""
+    display = desk.workspace.display
+    settings = {
+        "label": {"hidden_segments": frozenset({1})},
+        "mask": {"visible": False},
+        "clear": {"opacity": 0.0},
+    }
+    if how == "all":
+        desk.workspace.show(display.but(overlays_shown=False))
+    else:
+        desk.workspace.show(display.with_overlay("hand", **settings[how]))
+
+
+def seen(desk) -> bool:
+    """Whether label 1 of the mask by hand is drawn."""
+    display = desk.workspace.display
+    look = display.overlay("hand")
+    drawn = display.overlays_shown and look.visible and look.opacity > 0
+    return drawn and 1 not in look.hidden_segments
+
+
+def test_q_and_w_choose_where_a_waiting_proposal_goes(desk) -> None:
+    mask = desk.workspace.case.segmentation("hand")
+    other = next(s.number for s in mask.segments if s.number != 1)
+    proposed(desk)
+    brush = replace(desk.workspace.display.brush, label=other)
+    desk.workspace.show(desk.workspace.display.but(brush=brush))
+    desk.clicks.accept()
+    assert not (desk.labels() == 1).any()
+    assert "The label is locked" in desk.heard[-1], "the panel's second label is locked"
+
+
+def test_no_list_counts_a_proposal(desk) -> None:
+    panel = SegmentsPanel(desk.workspace)
+    desk.qtbot.addWidget(panel)
+    proposed(desk)
+    panel.refresh()
+    assert panel.tree.topLevelItemCount() == 1
+    assert [m.id for m in desk.workspace.case.kept_segmentations] == ["hand"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QPoint, Qt
 
-from app.controllers.clicks import CLASSIC
+from app.controllers.click_engines import CLASSIC
 
 
 def brightest(hand) -> np.ndarray:
