@@ -1,37 +1,43 @@
-"""A click becomes a mask without a network: half-maximum growing and the random walker.
+"""A click becomes a mask without a network: the sharpest outline, mended by a random walker.
 
-Large, evenly lit things are grown from the click down to half of their contrast; small ones, where
-growing leaks, are found by a random walker (Grady 2006, doi 10.1109/TPAMI.2006.233): the chance
-that a walker starting in a voxel reaches a "this" click before a "not this" click, when bright
-steps are hard to cross. Corrections always go through the walker, with the mask so far as what is
-believed where no click is near. Any sequence, bright or dark, any voxel size.
+What was meant is the outline with the sharpest edge among those that agree with every click
+(`imaging.analysis.outlines`), from one voxel up to the whole block. A "not this" click on what has
+leaked chooses anew among smaller ones; one that only mends goes through a random walker, with the
+mask so far as what is believed where no click is near. Any sequence, bright or dark, any voxel
+size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from imaging.analysis.hints import (
+    Hints,
+    Point,
+    around,
+    point_of,
+    steps_for,
+    triple,
+    view_box,
+    voxels,
+)
+from imaging.analysis.outlines import sharpest
+from imaging.analysis.walker import walk
 from imaging.geometry import Box
 
 __all__ = ["Hints", "classic_mask", "cleaned", "view_box", "walk"]
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Point = tuple[float, float, float]
 
-#: Edge of the cube around the last click that is looked at (mm).
-VIEW_MM = 64.0
-#: The walker looks this far around a small thing (mm).
-NEAR_MM = 16.0
-#: Things larger than this are grown to half their contrast (mm3).
+#: A mask has leaked where such a share of it is nearer to "not this" than to what is wanted.
+LEAKED = 0.7
+#: Corrections of things larger than this believe more in grey values and the mask (mm3).
 LARGE_MM3 = 300.0
-#: How hard a step over the whole local range is to cross (exponent).
-STEEPNESS = 600.0
 #: How strongly grey value and mask so far are believed, where a free step counts 1: of small
 #: things, and of those larger than `LARGE_MM3`.
 BELIEF = (0.01, 0.15)
@@ -43,81 +49,8 @@ CLICK_SHARE = 0.97
 SHARPNESS = 8.0
 #: Part of the belief that the mask so far has against the grey values.
 MASK_SHARE = 0.3
-#: A region that leaked still counts as large where it is so thick at the click (radius, mm).
-THICK_MM = 4.5
-#: A region with a smaller part away from its surface has leaked along sheets or threads.
-CORE = 0.25
-#: When the walker's equations count as solved, and after how many rounds at the latest.
-PRECISION, MOST_ROUNDS = 5e-3, 120
 #: The walker solves for at most so many voxels; finer grids are walked in larger steps.
 MOST_VOXELS = 48_000
-
-
-@dataclass(frozen=True)
-class Hints:
-    """What a person has said about the thing meant.
-
-    Parameters
-    ----------
-    wanted, unwanted : tuple of (k, j, i)
-        Voxels that belong to it and that do not, in the order they were given; a scribble is
-        many points.
-    box : Box or None
-        A block that holds the thing.
-    """
-
-    wanted: tuple[Point, ...] = ()
-    unwanted: tuple[Point, ...] = ()
-    box: Box | None = field(default=None)
-
-    def moved(self, start: Sequence[int], shape: Sequence[int]) -> Hints:
-        """The same hints in indices of a block that begins at ``start``; what is outside goes."""
-
-        def inside(points: tuple[Point, ...]) -> tuple[Point, ...]:
-            shifted = (_point(np.subtract(p, start)) for p in points)
-            return tuple(
-                p
-                for p in shifted
-                if all(-0.5 <= x < n - 0.5 for x, n in zip(p, shape, strict=True))
-            )
-
-        box = None
-        if self.box is not None:
-            first, last = (np.subtract(end, start) for end in self.box)
-            box = Box(_triple(first), _triple(last)).clipped(shape)
-        return Hints(inside(self.wanted), inside(self.unwanted), box)
-
-    @property
-    def empty(self) -> bool:
-        """True where nothing says what is meant."""
-        return not self.wanted and (self.box is None or self.box.empty)
-
-
-def view_box(
-    shape: Sequence[int], spacing: Sequence[float], hints: Hints, last: Point | None = None
-) -> Box:
-    """The block to look at: a cube of `VIEW_MM` around the last click, and all of a drawn box.
-
-    Parameters
-    ----------
-    shape, spacing : sequence
-        Of the volume, ``(k, j, i)``, mm.
-    last : (k, j, i), optional
-        The newest click; the middle of the box, or the last "this", where it is not given.
-    """
-    reach = np.array([VIEW_MM / 2 / s for s in spacing])
-    at = last or (hints.wanted[-1] if hints.wanted else None)
-    box = hints.box
-    if at is None:
-        assert box is not None, "nothing says where to look"
-        at = _point((np.array(box.start) + np.array(box.stop) - 1) / 2)
-    start, stop = np.floor(np.array(at) - reach), np.ceil(np.array(at) + reach) + 1
-    view = Box(_triple(start), _triple(stop))
-    if box is not None:
-        margin = np.array([max(2.0, 6.0 / s) for s in spacing])
-        first, past = np.array(box.start) - margin, np.array(box.stop) + margin
-        view = view.union(Box(_triple(np.floor(first)), _triple(np.ceil(past))))
-    return view.clipped(shape)
 
 
 def classic_mask(
@@ -147,12 +80,13 @@ def classic_mask(
     if hints.empty and (previous is None or not previous.any()):
         return np.zeros(image.shape, bool)
     values = _ranged(image)
-    if previous is not None and previous.any():
-        found = _corrected(values, spacing, hints, previous)
-    elif hints.wanted and not hints.unwanted and hints.box is None and len(hints.wanted) == 1:
-        found = _from_one_click(values, spacing, hints)
+    if previous is None or not previous.any():
+        outline = sharpest(values, spacing, hints) if hints.wanted else None
+        found = _corrected(values, spacing, hints, None) if outline is None else outline
     else:
-        found = _corrected(values, spacing, hints, None)
+        found = _part_meant(values, spacing, hints, previous)
+        if found is None:
+            found = _corrected(values, spacing, hints, previous)
     return cleaned(found, hints)
 
 
@@ -165,7 +99,7 @@ def cleaned(found: Mask, hints: Hints) -> Mask:
     from scipy import ndimage
 
     result = found.copy()
-    wanted, unwanted = _voxels(hints.wanted, found.shape), _voxels(hints.unwanted, found.shape)
+    wanted, unwanted = voxels(hints.wanted, found.shape), voxels(hints.unwanted, found.shape)
     if len(wanted):
         result[tuple(wanted.T)] = True
     if len(unwanted):
@@ -190,80 +124,36 @@ def cleaned(found: Mask, hints: Hints) -> Mask:
     return result
 
 
-# --- one click ------------------------------------------------------------------------------
+def _part_meant(
+    values: Array, spacing: Sequence[float], hints: Hints, previous: Mask
+) -> Mask | None:
+    """A smaller outline inside the mask so far, where "not this" clicks say that it leaked.
 
-
-def _from_one_click(values: Array, spacing: Sequence[float], hints: Hints) -> Mask:
-    """Small: the walker in a small box. Large: half-maximum growing, or where that leaks the
-    walker in the whole block, guided by grey values.
+    It leaked where most of it lies nearer to a "not this" click in it than to what is wanted. None
+    where the clicks only mend the mask.
     """
-    grown = half_maximum(values, spacing, hints.wanted[0])
-    large = np.count_nonzero(grown) * float(np.prod(spacing)) >= LARGE_MM3
-    if large and not _leaks(grown, spacing):
-        return grown
-    if large and _radius(grown, spacing, hints.wanted[0]) >= THICK_MM:
-        return _walked_wide(values, spacing, hints, None, Box.whole(values.shape), BELIEF[1])
-    return _walked_near(values, spacing, hints)
+    away = voxels(hints.unwanted, previous.shape)
+    away = away[previous[tuple(away.T)]]
+    wanted = voxels(hints.wanted, previous.shape)
+    if not len(away) or not len(wanted):
+        return None
+    marked = np.argwhere(previous)
+    nearer = _squared(marked, away, spacing) < _squared(marked, wanted, spacing)
+    if np.mean(nearer) < LEAKED:
+        return None
+    outline = sharpest(values, spacing, hints)
+    inside = outline is not None and 2 * np.count_nonzero(outline & previous)
+    return outline if inside and inside > np.count_nonzero(outline) else None
 
 
-def _radius(mask: Mask, spacing: Sequence[float], click: Point) -> float:
-    """How thick the region is where it was clicked: the largest ball within 2 mm of it, mm."""
-    from scipy import ndimage
-
-    at = _voxels((click,), mask.shape)[0]
-    box = _around(at, [max(2, round(12.0 / s)) for s in spacing], mask.shape)
-    depth = np.asarray(ndimage.distance_transform_edt(mask[box.slices], spacing))
-    near = _around(at - box.start, [max(1, round(2.0 / s)) for s in spacing], depth.shape)
-    return float(depth[near.slices].max())
-
-
-def half_maximum(values: Array, spacing: Sequence[float], click: Point) -> Mask:
-    """All that is connected with the click and differs from the surroundings by half as much.
-
-    Parameters
-    ----------
-    values : ndarray, shape (k, j, i)
-        Any unit.
-    click : (k, j, i)
-        Inside the thing; the median of its 27 neighbours is the thing's level.
-    """
-    at = _voxels((click,), values.shape)[0]
-    thing = float(np.median(values[_around(at, (1, 1, 1), values.shape).slices]))
-    background = _background(values, spacing, at, thing)
-    level = (thing + background) / 2
-    above = values > level if thing > background else values < level
-    above[tuple(at)] = True
-    labels, _ = _labelled(above, diagonal=False)
-    return np.asarray(labels == labels[tuple(at)])
-
-
-def _background(values: Array, spacing: Sequence[float], at: np.ndarray, thing: float) -> float:
-    """Level of what is around: the commonest kind of voxel that is not like the thing."""
-    reach = [max(2, round(NEAR_MM / s)) for s in spacing]
-    near = values[_around(at, reach, values.shape).slices]
-    middle = float(np.median(near))
-    spread = float(np.median(np.abs(near - middle))) + 1e-6
-    if abs(thing - middle) > 2 * spread:
-        return middle
-    # The thing fills most of what is near: compare with what differs most from it.
-    far = near[np.abs(near - thing) > 2 * spread]
-    return float(np.median(far)) if far.size > 0.02 * near.size else middle
-
-
-def _leaks(grown: Mask, spacing: Sequence[float]) -> bool:
-    """Whether the region runs out of the block, or is mostly thin threads."""
-    faces = sum(
-        int(np.count_nonzero(np.take(grown, place, axis)))
-        for axis in range(3)
-        for place in (0, -1)
-        if grown.shape[axis] > 2
-    )
-    return bool(faces > 0.01 * np.count_nonzero(grown) or _core_share(grown) < CORE)
-
-
-def _core_share(mask: Mask) -> float:
-    """Part of a mask that is not at its surface; little in sheets and threads."""
-    return np.count_nonzero(_eroded(mask)) / max(1, np.count_nonzero(mask))
+def _squared(
+    voxels_at: npt.NDArray[np.int64], points: npt.NDArray[np.int64], spacing: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Squared distance to the nearest point, mm2."""
+    nearest = np.full(len(voxels_at), np.inf)
+    for point in points:
+        np.minimum(nearest, (((voxels_at - point) * spacing) ** 2).sum(axis=1), out=nearest)
+    return nearest
 
 
 def _eroded(mask: Mask) -> Mask:
@@ -278,23 +168,6 @@ def _eroded(mask: Mask) -> Mask:
                 rows[axis] = side
                 cross[tuple(rows)] = False
     return np.asarray(ndimage.binary_erosion(mask, cross), bool)
-
-
-def _walked_near(values: Array, spacing: Sequence[float], hints: Hints) -> Mask:
-    """Random walker in a small box: the click against the faces and what looks otherwise."""
-    at = _voxels(hints.wanted[:1], values.shape)[0]
-    reach = [max(2, round(NEAR_MM / s)) for s in spacing]
-    box = _around(at, reach, values.shape)
-    near = values[box.slices]
-    inside = hints.moved(box.start, near.shape)
-    thing = float(np.median(near[_around(at - box.start, (1, 1, 1), near.shape).slices]))
-    background = _background(near, spacing, at - box.start, thing)
-    seeds = _seeds(near.shape, inside)
-    _faces(seeds)
-    belief = likeness(near, thing, background) * _nearness(near.shape, spacing, inside.wanted)
-    found = np.zeros(values.shape, bool)
-    found[box.slices] = walk(near, spacing, seeds, belief, BELIEF[0]) > 0.5
-    return found
 
 
 def _nearness(shape: Sequence[int], spacing: Sequence[float], points: Sequence[Point]) -> Array:
@@ -343,12 +216,12 @@ def _walked_wide(
     """The walker in a block, in steps where that is large."""
     inside = hints.moved(box.start, box.shape)
     near = values[box.slices]
-    step = _step(box.shape, spacing)
+    step = steps_for(box.shape, spacing, MOST_VOXELS)
     strides = tuple(slice(None, None, s) for s in step)
     small = near[strides]
     small_spacing = [s * n for s, n in zip(spacing, step, strict=True)]
     coarse = _coarser(inside, step)
-    seeds = _seeds(small.shape, coarse)
+    seeds = _seeds(small, coarse)
     if inside.box is not None:
         outside = np.ones(near.shape, bool)
         outside[inside.box.slices] = False
@@ -404,7 +277,7 @@ def _work_box(
     shape: Sequence[int], spacing: Sequence[float], hints: Hints, previous: Mask | None
 ) -> Box:
     """Around the newest hint, as far as the mask so far reaches, within reason."""
-    marks = [Box(_triple(p), _triple(np.add(p, 1))) for p in _rounded(hints)]
+    marks = [Box(triple(p), triple(np.add(p, 1))) for p in _rounded(hints)]
     box = hints.box or Box((0, 0, 0), (0, 0, 0))
     for mark in marks:
         box = box.union(mark)
@@ -412,7 +285,7 @@ def _work_box(
         box = box.union(Box.around(previous))
     margin = np.array([max(2, round(8.0 / s)) for s in spacing])
     start, stop = np.array(box.start) - margin, np.array(box.stop) + margin
-    return Box(_triple(start), _triple(stop)).clipped(shape)
+    return Box(triple(start), triple(stop)).clipped(shape)
 
 
 def _rounded(hints: Hints) -> list[np.ndarray]:
@@ -438,21 +311,9 @@ def _likely_core(values: Array, seeds: npt.NDArray[np.int8]) -> Mask:
     return np.asarray(core & (unlike >= np.quantile(unlike[core], 0.7)))
 
 
-def _step(shape: Sequence[int], spacing: Sequence[float]) -> tuple[int, int, int]:
-    """How many voxels the walker takes at once: the finest axis first."""
-    steps = [1, 1, 1]
-
-    def voxels() -> float:
-        return float(np.prod([-(-n // s) for n, s in zip(shape, steps, strict=True)]))
-
-    while voxels() > MOST_VOXELS:
-        steps[int(np.argmin([s * n for s, n in zip(spacing, steps, strict=True)]))] += 1
-    return _triple(steps)
-
-
 def _coarser(hints: Hints, step: tuple[int, int, int]) -> Hints:
     def scaled(points: tuple[Point, ...]) -> tuple[Point, ...]:
-        return tuple(_point(np.array(p) / step) for p in points)
+        return tuple(point_of(np.array(p) / step) for p in points)
 
     return Hints(scaled(hints.wanted), scaled(hints.unwanted))
 
@@ -470,94 +331,27 @@ def _stretched(array: Array, axis: int, step: int, size: int) -> Array:
 # --- the walker -----------------------------------------------------------------------------
 
 
-def walk(
-    values: npt.NDArray[Any],
-    spacing: Sequence[float],
-    seeds: npt.NDArray[np.int8],
-    belief: Array | None = None,
-    weight: float | Array = BELIEF[0],
-) -> Array:
-    """Chance of reaching a "this" seed before a "not this" seed.
-
-    Parameters
-    ----------
-    values : ndarray, shape (k, j, i)
-        About 0 to 1 over the local range.
-    spacing : sequence of float
-        mm, ``(k, j, i)``: far neighbours are harder to reach.
-    seeds : ndarray of int8
-        +1 this, -1 not this, 0 not known.
-    belief : ndarray, optional
-        Chance believed beforehand, 0 to 1.
-    weight : float or ndarray
-        How strongly it is believed; a step between equal neighbours counts 1.
-
-    Returns
-    -------
-    ndarray
-        float32 in [0, 1]; 0 everywhere where no seed says "this" and nothing is believed.
+def _seeds(values: Array, hints: Hints) -> npt.NDArray[np.int8]:
+    """+1 and -1 where clicks lie. A "not this" click holds for its neighbours too where these are
+    more like it than like what is wanted: alone, noise would fence it in.
     """
-    from scipy import sparse
-    from scipy.sparse.linalg import cg
-
-    if not (seeds > 0).any() and belief is None:
-        return np.zeros(values.shape, np.float32)
-    edges = _edges(np.asarray(values, np.float32), spacing)
-    size = int(np.prod(values.shape))
-    total = np.zeros(values.shape, np.float64)
-    offsets: list[int] = []
-    bands: list[np.ndarray] = []
-    for axis, ease in edges.items():
-        head, tail = _halves(axis)
-        total[head] += ease
-        total[tail] += ease
-        band = np.zeros(values.shape, np.float64)
-        band[head] = -ease
-        offsets.append(int(np.prod(values.shape[axis + 1 :])))
-        bands.append(band.ravel())
-    fixed = 1e3 * (seeds != 0)
-    pull = fixed * (seeds > 0)
-    if belief is not None:
-        total += weight
-        pull = pull + weight * belief
-    diagonal = (total + fixed + 1e-9).ravel()
-    if not bands:
-        return (pull / (total + fixed + 1e-9)).astype(np.float32)
-    rows = [b[: size - o] for b, o in zip(bands, offsets, strict=True)]
-    upper: Any = sparse.diags(rows, np.array(offsets), (size, size))  # type: ignore[arg-type]
-    matrix = (upper + upper.T + sparse.diags(diagonal)).tocsr()
-    easier = sparse.diags(1 / diagonal).tocsr()
-    begin = np.where(seeds != 0, seeds > 0, 0.5 if belief is None else belief).ravel()
-    # Solved for what is to be added, so that the tolerance is one of chance and not of seeds.
-    rest = pull.ravel() - matrix @ begin
-    more, _ = cg(matrix, rest, rtol=PRECISION, maxiter=MOST_ROUNDS, M=easier)
-    return np.clip(begin + more, 0, 1).reshape(values.shape).astype(np.float32)
-
-
-def _edges(values: Array, spacing: Sequence[float]) -> dict[int, np.ndarray]:
-    """How easily a walker steps to the next voxel along each axis that has one."""
-    finest = min(spacing)
-    result = {}
-    for axis in range(3):
-        if values.shape[axis] == 1:
-            continue
-        jump = np.diff(values, axis=axis).astype(np.float64)
-        result[axis] = np.exp(-STEEPNESS * jump**2) * (finest / spacing[axis]) ** 2 + 1e-5
-    return result
-
-
-def _halves(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    head, tail = [slice(None)] * 3, [slice(None)] * 3
-    head[axis], tail[axis] = slice(None, -1), slice(1, None)
-    return tuple(head), tuple(tail)
-
-
-def _seeds(shape: Sequence[int], hints: Hints) -> npt.NDArray[np.int8]:
-    seeds = np.zeros(tuple(shape), np.int8)
-    for points, sign in ((hints.wanted, 1), (hints.unwanted, -1)):
-        at = _voxels(points, shape)
-        if len(at):
-            seeds[tuple(at.T)] = sign
+    seeds = np.zeros(values.shape, np.int8)
+    wanted, unwanted = voxels(hints.wanted, seeds.shape), voxels(hints.unwanted, seeds.shape)
+    level = float(np.median(values[tuple(wanted.T)])) if len(wanted) else None
+    for point in unwanted:
+        near = around(point, (1, 1, 1), seeds.shape).slices
+        own = float(np.median(values[near]))
+        like = np.ones(values[near].shape, bool)
+        if level is not None:
+            closest = float(np.abs(wanted - point).max(axis=1).min())
+            like = np.abs(values[near] - own) < np.abs(values[near] - level)
+            like |= closest > 3
+        seeds[near] = np.where(like, -1, seeds[near])
+    for points, sign in ((unwanted, -1), (wanted, 1)):
+        if len(points):
+            seeds[tuple(points.T)] = sign
+    if len(unwanted):
+        seeds[tuple(unwanted.T)] = -1
     return seeds
 
 
@@ -589,27 +383,3 @@ def _labelled(mask: Mask, diagonal: bool = True) -> tuple[npt.NDArray[np.int32],
 
     found: Any = ndimage.label(mask, np.ones((3, 3, 3)) if diagonal else None)
     return found
-
-
-def _voxels(points: Sequence[Point], shape: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Nearest voxels, clipped into the array, shape ``(n, 3)``."""
-    if not points:
-        return np.zeros((0, 3), np.int64)
-    nearest = np.floor(np.asarray(points, np.float64) + 0.5).astype(np.int64)
-    return np.clip(nearest, 0, np.array(shape) - 1)
-
-
-def _around(at: npt.ArrayLike, reach: Sequence[int], shape: Sequence[int]) -> Box:
-    middle = np.asarray(at)
-    box = Box(_triple(middle - reach), _triple(middle + reach + np.array(1)))
-    return box.clipped(shape)
-
-
-def _point(values: npt.ArrayLike) -> Point:
-    a, b, c = (float(v) for v in np.asarray(values))
-    return a, b, c
-
-
-def _triple(values: npt.ArrayLike) -> tuple[int, int, int]:
-    a, b, c = (int(v) for v in np.asarray(values))
-    return a, b, c
