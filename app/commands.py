@@ -134,7 +134,7 @@ def _rows() -> list[Command]:
     ]
     edit = [
         row("edit.undo", "Undo", "Edit", lambda p: p.tools.undo(), ("Ctrl+Z",), why_not=lambda p: "" if p.clicks.pending or p.workspace.history.undo_name else "Nothing to undo"),
-        row("edit.redo", "Redo", "Edit", lambda p: p.tools.redo(), ("Ctrl+Shift+Z", "Ctrl+Y"), why_not=lambda p: "" if p.workspace.history.redo_name else "Nothing to redo"),
+        row("edit.redo", "Redo", "Edit", lambda p: p.tools.redo(), ("Ctrl+Shift+Z", "Ctrl+Y"), why_not=lambda p: "" if p.clicks.redoable or p.workspace.history.redo_name else "Nothing to redo"),
         row("edit.mode", "Read / edit mode", "Edit", lambda p: p.tools.toggle_mode(), ("B",), why_not=needs_volume),
         row("edit.eraser", "Eraser", "Edit", lambda p: p.tools.choose("eraser"), ("E",), why_not=needs_volume),
         row("edit.swap", "Last two tools", "Edit", lambda p: p.tools.swap(), ("X",), why_not=needs_volume),

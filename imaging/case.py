@@ -10,7 +10,7 @@ from typing import TypeVar
 from imaging.errors import EditRefused
 from imaging.geometry import Box
 from imaging.heatmap import Heatmap
-from imaging.segmentation import Segmentation
+from imaging.segmentation import PROPOSED_ID, Segmentation
 from imaging.volume import Volume
 
 Item = Volume | Segmentation | Heatmap
@@ -68,6 +68,11 @@ class Case:
     def segmentations(self) -> list[Segmentation]:
         """All masks."""
         return [item for item in self if isinstance(item, Segmentation)]
+
+    @property
+    def kept_segmentations(self) -> list[Segmentation]:
+        """All masks but the layer of a proposal that waits to be accepted."""
+        return [mask for mask in self.segmentations if mask.id != PROPOSED_ID]
 
     @property
     def heatmaps(self) -> list[Heatmap]:

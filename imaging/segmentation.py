@@ -78,6 +78,8 @@ class Provenance:
 
 #: Ids of masks that were read from a file, and are no proposals, begin like this.
 OPENED_ID = "opened-"
+#: Id of the layer that shows what was pointed at, until it is accepted; no work of anybody.
+PROPOSED_ID = "proposed"
 AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 
 

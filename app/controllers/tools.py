@@ -41,6 +41,7 @@ class ToolController(QObject):
         self._point_out: Callable[[Pointed | None], None] = lambda _pointed: None
         self._needs_even: Callable[[str, Callable[[str], None]], bool] = lambda _id, _then: False
         self._undo_first: Callable[[], bool] = lambda: False
+        self._redo_first: Callable[[], bool] = lambda: False
         #: The mask that a tool took because nobody had chosen one.
         self._unasked = ""
         workspace.case_changed.connect(self._keep_target)
@@ -92,9 +93,9 @@ class ToolController(QObject):
         """Who asks before something is painted on slices at uneven distances."""
         self._needs_even = function
 
-    def undo_first_with(self, function: Callable[[], bool]) -> None:
-        """Who has something to take back before the last edit; true where it was taken back."""
-        self._undo_first = function
+    def undo_first_with(self, undo: Callable[[], bool], redo: Callable[[], bool]) -> None:
+        """Who takes back, or does again, something before the last edit; true where it did."""
+        self._undo_first, self._redo_first = undo, redo
 
     # --- tools -------------------------------------------------------------------------------
     def choose(self, id: str) -> None:
@@ -166,7 +167,9 @@ class ToolController(QObject):
         self._step(self._workspace.undo, "Undone", "Nothing to undo")
 
     def redo(self) -> None:
-        """Do it again and say which."""
+        """Do it again and say which; a hint that was taken back goes first."""
+        if self._redo_first():
+            return
         self._step(self._workspace.redo, "Done again", "Nothing to redo")
 
     def _step(self, verb: Callable[[], str | None], done: str, nothing: str) -> None:
@@ -238,7 +241,7 @@ class ToolController(QObject):
     def _new_mask(self, volume) -> Segmentation:
         mask = Segmentation(
             self._new_id("mask"),
-            "My mask",
+            self.case.free_name("My mask"),
             volume.geometry,
             volume.id,
             segments=(Segment(1, "Lesion", next_colour(())),),

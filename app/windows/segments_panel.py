@@ -93,7 +93,7 @@ class SegmentsPanel(QWidget):
     # --- reading -----------------------------------------------------------------------------
     def refresh(self) -> None:
         """Read the case and the display again."""
-        masks = self._workspace.case.segmentations
+        masks = self._workspace.case.kept_segmentations
         self.tree.show_masks(masks, self._workspace.display)
         self.tree.setVisible(bool(masks))
         self.empty.setVisible(not masks)
@@ -181,7 +181,8 @@ class SegmentsPanel(QWidget):
         if number:
             self._execute(lambda: rename_segment(mask, number, text))
         else:
-            self._execute(lambda: rename_segmentation(mask, text))
+            name = self._workspace.case.free_name(" ".join(text.split()), but=mask_id)
+            self._execute(lambda: rename_segmentation(mask, name))
 
     def _toggle_lock(self, mask_id: str, number: int) -> None:
         from imaging.edits.operations import lock_segment
@@ -274,10 +275,10 @@ class SegmentsPanel(QWidget):
                 f"{why_one_plane(volume)} A mask needs an even volume: View › Make an even volume."
             )
             return
-        count = len(self._workspace.case.segmentations) + 1
         first = Segment(1, "Label 1", next_colour(()))
+        name = self._workspace.case.free_name("Mask 1")
         mask = Segmentation(
-            f"mask-{secrets.token_hex(6)}", f"Mask {count}", volume.geometry, volume.id, (first,)
+            f"mask-{secrets.token_hex(6)}", name, volume.geometry, volume.id, (first,)
         )
         if self._execute(lambda: AddItem(mask, "Add mask")):
             self._paint_with(mask.id, first.number)

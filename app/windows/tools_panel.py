@@ -40,7 +40,7 @@ MIN_MM, MAX_MM = 0.5, 40.0
 NEW_MASK = "New mask at the first stroke"
 POINTING = (
     "Click: this. Ctrl+click: not this. Drag: a box. Shift or Ctrl+drag: a scribble. "
-    "Enter accepts, Esc throws away."
+    "Enter accepts, Esc throws away, Ctrl+Z takes the last hint back."
 )
 
 
@@ -93,8 +93,10 @@ class ToolsPanel(QWidget):
             self.engine.addItem(words, engine)
         self.engine.setToolTip(
             "What finds the thing pointed at: the click network (in the worker) or the classic\n"
-            "engine (growing and random walker, always there). Click: this. Ctrl+click: not this.\n"
-            "Drag: a box. Shift+drag or Ctrl+drag: a scribble. Enter accepts, Esc throws away."
+            "engine (sharpest outline and random walker, always there).\n"
+            "Click: this. Ctrl+click: not this. Drag: a box. Shift+drag or Ctrl+drag: a scribble.\n"
+            "Enter accepts, Esc throws away, Ctrl+Z takes the last hint back.\n"
+            "Until Enter it is an outline that no list counts."
         )
         self.engine.activated.connect(
             lambda _row: self.engine_chosen.emit(str(self.engine.currentData()))
@@ -208,7 +210,7 @@ class ToolsPanel(QWidget):
         self._targets.clear()
         with QSignalBlocker(self.label):
             self.label.clear()
-            masks = self._workspace.case.segmentations
+            masks = self._workspace.case.kept_segmentations
             names = Counter(segment.name for mask in masks for segment in mask.segments)
             for mask in masks:
                 for segment in mask.segments:
