@@ -13,6 +13,14 @@ from imaging.segmentation import Provenance
 PROBABILITY, GRAD_CAM, UNCERTAINTY = "probability", "grad-cam", "uncertainty"
 #: How far a place is from what a model expects there, and the picture it expects (grey, 0 to 1).
 DEVIATION, PICTURE = "deviation", "picture"
+#: What each kind of map is called in lists and legends.
+NAMES = {
+    PROBABILITY: "Probability",
+    GRAD_CAM: "Grad-CAM",
+    UNCERTAINTY: "Uncertainty",
+    DEVIATION: "Deviation from normal",
+    PICTURE: "Guess of normal",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,12 @@ class Heatmap:
     volume_id: str
     provenance: Provenance = Provenance()
     about: str = ""
+
+    @property
+    def title(self) -> str:
+        """A short name: ``"Probability"`` or ``"Grad-CAM · lesion 3"``."""
+        name = NAMES.get(self.meaning, self.meaning)
+        return f"{name} · {self.about}" if self.about else name
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, dtype=np.float32)

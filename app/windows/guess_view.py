@@ -81,13 +81,14 @@ class GuessPicture(QWidget):
 
     @property
     def room(self) -> QRect:
-        """Where the pictures lie, their aspect kept."""
+        """Where the pictures lie, their aspect kept, below what says which is which."""
         image = self._pictures.get("image")
         if image is None:
             return self.rect()
-        size = image.size().scaled(self.size(), Qt.AspectRatioMode.KeepAspectRatio)
-        at = QPoint((self.width() - size.width()) // 2, (self.height() - size.height()) // 2)
-        return QRect(at, size)
+        free = self.rect().adjusted(0, self.fontMetrics().height() + 10, 0, 0)
+        size = image.size().scaled(free.size(), Qt.AspectRatioMode.KeepAspectRatio)
+        at = QPoint((free.width() - size.width()) // 2, (free.height() - size.height()) // 2)
+        return QRect(free.topLeft() + at, size)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Black ground, the pictures, the line, and what is what."""
@@ -121,7 +122,7 @@ class GuessPicture(QWidget):
     def _paint_difference(self, painter: QPainter, room: QRect) -> None:
         painter.drawImage(room, self._pictures[DIFFERENCE])
         self._tell(painter, "Brighter than the guess", left=True, colour=QColor(*BRIGHTER))
-        self._tell(painter, "Darker", left=False, colour=QColor(*DARKER))
+        self._tell(painter, "Darker than it", left=False, colour=QColor(*DARKER))
 
     def _tell(
         self, painter: QPainter, words: str, left: bool, colour: QColor | None = None

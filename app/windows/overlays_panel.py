@@ -25,6 +25,7 @@ from app.windows.controls import (
 )
 from app.windows.listening import listen
 from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
+from app.windows.tools_panel import middle_cut
 from app.workspace import Workspace
 from imaging.edits.edit import RemoveItem
 from imaging.errors import EditRefused
@@ -40,13 +41,6 @@ MEANINGS = {
     DEVIATION: "Bright = unlike what the model expects at this place; it does not say “ill”",
     PICTURE: "A guess, not a measurement: what the model would expect in a head without findings",
 }
-NAMES = {
-    PROBABILITY: "Probability",
-    GRAD_CAM: "Grad-CAM",
-    UNCERTAINTY: "Uncertainty",
-    DEVIATION: "Deviation from normal",
-    PICTURE: "Guess of normal",
-}
 #: What the two ends of a legend stand for.
 ENDS = {
     UNCERTAINTY: ("sure", "unsure"),
@@ -54,12 +48,7 @@ ENDS = {
     PICTURE: ("dark", "bright"),
 }
 SMALLEST_RANGE = 0.01
-
-
-def title_of(heatmap: Heatmap) -> str:
-    """A short name: ``"Probability"`` or ``"Grad-CAM · lesion 3"``."""
-    name = NAMES.get(heatmap.meaning, heatmap.meaning)
-    return f"{name} · {heatmap.about}" if heatmap.about else name
+LONGEST_NAME = 36  #: letters; what tells maps of the same kind apart stands at the end
 
 
 class Legend(QWidget):
@@ -113,7 +102,8 @@ class MapCard(QFrame):
         super().__init__()
         self._workspace, self.map_id = workspace, heatmap.id
         set_role(self, "card")
-        self.visible = check_box(title_of(heatmap))
+        self.visible = check_box(heatmap.title)
+        self.visible.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.visible.setToolTip(f"{heatmap.name}: lay this map over the images")
         self.visible.clicked.connect(lambda on: self._change(visible=on))
         self.remove = flat_button("bin", "Take this map out of the case (can be undone)")
@@ -129,7 +119,9 @@ class MapCard(QFrame):
         self.high = self._slider("Values above have the last colour", "high")
         self.provenance = sentence(heatmap.provenance.sentence)
         layout = column(self, gap=SMALL_GAP)
-        layout.addLayout(row(self.visible, 1, self.remove))
+        head = row(self.visible, self.remove)
+        head.setStretch(0, 1)
+        layout.addLayout(head)
         layout.addWidget(sentence(about))
         layout.addWidget(self.legend)
         for words, control in (
@@ -140,6 +132,10 @@ class MapCard(QFrame):
         ):
             layout.addLayout(field(words, control, 56))
         layout.addWidget(self.provenance)
+
+    def name(self, words: str) -> None:
+        """Bear this name."""
+        self.visible.setText(words.replace("&", "&&"))
 
     def refresh(self) -> None:
         """Read the display again."""
@@ -278,6 +274,7 @@ class OverlaysPanel(QWidget):
     def refresh(self) -> None:
         """Read the case and the display again."""
         maps = {item.id: item for item in self._workspace.case.heatmaps}
+        titles = [item.title for item in maps.values()]
         for gone in [key for key in self.cards if key not in maps]:
             card = self.cards.pop(gone)
             self._list.removeWidget(card)
@@ -287,6 +284,8 @@ class OverlaysPanel(QWidget):
             if key not in self.cards:
                 self.cards[key] = MapCard(self._workspace, item)
                 self._list.insertWidget(self._list.count() - 1, self.cards[key])
+            alone = titles.count(item.title) == 1
+            self.cards[key].name(item.title if alone else middle_cut(item.name, LONGEST_NAME))
             self.cards[key].refresh()
         self.empty.setVisible(not maps)
         self.drawings.refresh()

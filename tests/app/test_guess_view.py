@@ -122,3 +122,11 @@ def test_every_kind_of_map_says_what_it_means(qtbot, workspace) -> None:
     ):  # fmt: skip
         workspace.execute(AddItem(guess(meaning, meaning), "Add"))
         assert panel.cards[meaning].visible.text() == words
+
+
+@pytest.mark.parametrize("size", [(320, 320), (200, 420), (500, 200)])
+def test_what_says_which_is_which_lies_beside_the_picture(view, size) -> None:
+    picture = view.picture
+    picture.resize(*size)
+    assert picture.room.top() >= picture.fontMetrics().height() + 6
+    assert picture.rect().contains(picture.room)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from panel_cases import add_answer, open_workspace
+from panel_cases import add_answer, open_workspace, probability
 from PySide6.QtCore import Qt
 
 from app.windows.overlays_panel import Legend, MapCard, OverlaysPanel
 from app.workspace import Workspace
+from imaging.edits.edit import AddItem
 from viewer.state.colour_tables import colours
 from viewer.state.display import Overlay
 
@@ -129,3 +132,14 @@ def test_the_legend_paints_the_table_between_low_and_high(qtbot) -> None:
 def test_cards_fit_a_narrow_panel(panel, card) -> None:
     panel.resize(320, 800)
     assert card.minimumSizeHint().width() <= panel.scroll_area.viewport().width()
+
+
+def test_maps_of_the_same_kind_are_told_apart_by_their_names(panel, workspace) -> None:
+    add_answer(workspace)
+    assert panel.cards["prob"].visible.text() == "Probability"
+    second = replace(probability(), id="prob2", name="Probability of lesions 2")
+    workspace.execute(AddItem(second, "Add"))
+    words = [panel.cards[id].visible.text() for id in ("prob", "prob2")]
+    assert words == ["Probability of lesions", "Probability of lesions 2"]
+    workspace.undo()
+    assert panel.cards["prob"].visible.text() == "Probability"

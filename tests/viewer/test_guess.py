@@ -11,7 +11,7 @@ from imaging.geometry import Geometry
 from imaging.heatmap import PICTURE, Heatmap
 from imaging.volume import Volume, Window
 from viewer.state.display import Plane
-from viewer.state.guess import BRIGHTER, DARKER, Scale, guess_plane, guess_scale
+from viewer.state.guess import BRIGHTER, DARKER, GuessPlane, Scale, guess_plane, guess_scale
 
 #: Sagittal slices, 3 mm apart: i runs forward, j down, k to the left.
 AFFINE = np.array([[0, 0, 3, -30], [-1, 0, 0, 20], [0, -1, 0, 25], [0, 0, 0, 1]], float)[
@@ -84,3 +84,11 @@ def test_brighter_and_darker_have_their_own_colours() -> None:
     assert tuple(both.difference()[where]) == BRIGHTER
     turned = type(both)(both.guess, both.image, both.mm_per_pixel)
     assert tuple(turned.difference()[where]) == DARKER
+
+
+@pytest.mark.parametrize("change", [0.1, -0.1])
+def test_a_guess_that_is_nearly_right_tints_nothing(change) -> None:
+    image = np.linspace(0.2, 0.8, 12, dtype=np.float32).reshape(3, 4)
+    picture = GuessPlane(image, image - np.float32(change), 1.0).difference()
+    assert (np.ptp(picture.astype(int), axis=2) == 0).all()
+    assert (np.diff(picture[..., 0].astype(int).ravel()) > 0).all()

@@ -13,7 +13,7 @@ from imaging.case import Case
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
 from imaging.orientation import direction_letters
-from imaging.segmentation import Segmentation
+from imaging.segmentation import Code, Segment, Segmentation
 from imaging.volume import Patient, Source, Volume, Window
 from viewer.state.cameras import flipped, panned, rotated, zoomed
 from viewer.state.display import Camera, Cell, DisplayState, Layout, Plane
@@ -253,10 +253,35 @@ def test_masks_and_maps_of_another_frame_are_not_laid_over():
     made = slice_plan(Case(items), DisplayState(cells=(cell,)), cell, SIZE)
     assert [layer.item_id for layer in made.masks] == ["near"]
     assert made.legend is not None
-    assert made.legend.name == "map"
+    assert made.legend.name == "Probability"
     hidden = slice_plan(Case(items), DisplayState(cells=(cell,), overlays_shown=False), cell, SIZE)
     assert hidden.masks == hidden.maps == ()
     assert hidden.legend is None
+
+
+def test_tissues_lie_below_findings_whatever_came_first():
+    grid = stored((2, 1, 0), (1, 1, 1))
+    tissue = Segment(1, "Grey matter", (1, 2, 3), category=Code("85756007", "SCT", "Tissue"))
+    items = {
+        "v": Volume("v", "x", np.zeros(grid.shape, np.int16), grid),
+        "lesions": Segmentation("lesions", "Lesions", grid, "v", (Segment(1, "L", (9, 9, 9)),)),
+        "tissue": Segmentation("tissue", "Brain", grid, "v", (tissue,)),
+        "hand": Segmentation("hand", "My mask", grid, "v", (Segment(1, "L", (9, 9, 9)),)),
+    }
+    cell = Cell("a", Plane.AXIAL, "v")
+    made = slice_plan(Case(items), DisplayState(cells=(cell,)), cell, SIZE)
+    assert [layer.item_id for layer in made.masks] == ["tissue", "lesions", "hand"]
+
+
+def test_two_maps_of_one_kind_are_told_apart_in_the_legend():
+    grid = stored((2, 1, 0), (1, 1, 1))
+    items = {"v": Volume("v", "x", np.zeros(grid.shape, np.int16), grid)}
+    for name in ("a: probability", "b: probability"):
+        items[name] = Heatmap(name, name, np.zeros(grid.shape), "probability", grid, "v")
+    cell = Cell("a", Plane.AXIAL, "v")
+    made = slice_plan(Case(items), DisplayState(cells=(cell,)), cell, SIZE)
+    assert made.legend is not None
+    assert made.legend.name == "b: probability"
 
 
 def test_window_of_the_user_comes_before_header_and_automatic():

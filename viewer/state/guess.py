@@ -21,8 +21,11 @@ from viewer.state.planes import PATIENT_PLANES
 _SAMPLE = 60_000
 #: Twice the line is drawn anew without the worst tenth: where image and guess really differ.
 _ROUNDS, _KEPT = 2, 0.9
-#: A difference of this share of the window is shown in full colour.
-FULL_DIFFERENCE = 0.5
+#: Differences of so much of the window have no colour, and full colour: a guess is never exact, and
+#: without the first all of the head would be tinted.
+NO_DIFFERENCE, FULL_DIFFERENCE = 0.15, 0.45
+#: The image steps back to so much of its brightness, so that the colours are what is seen.
+BACKGROUND = 0.7
 #: Brighter than the guess, darker than the guess: told apart by people who see no red or green.
 BRIGHTER, DARKER = (230, 159, 0), (86, 180, 233)
 
@@ -61,8 +64,9 @@ class GuessPlane:
         ndarray, shape (rows, columns, 3)
         """
         change = self.image - self.guess
-        share = np.clip(np.abs(change) / FULL_DIFFERENCE, 0, 1)[..., None]
-        grey = 255 * self.image[..., None] * np.ones(3, np.float32)
+        beyond = (np.abs(change) - NO_DIFFERENCE) / (FULL_DIFFERENCE - NO_DIFFERENCE)
+        share = np.clip(beyond, 0, 1)[..., None]
+        grey = 255 * BACKGROUND * self.image[..., None] * np.ones(3, np.float32)
         colour = np.where(
             change[..., None] > 0, np.array(BRIGHTER, np.float32), np.array(DARKER, np.float32)
         )

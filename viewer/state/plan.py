@@ -289,10 +289,11 @@ def _layer_cut(geometry: Geometry, volume: Volume, cut: ArrayCut | None) -> Arra
 def _masks(
     case: Case, display: DisplayState, volume: Volume, cut: ArrayCut | None
 ) -> tuple[MaskLayer, ...]:
+    """From below to above: tissues under findings, whatever came first, so that these stand out."""
+    drawn = (item for item in case.segmentations if _drawn(item, display, volume))
     return tuple(
         _mask_layer(item, display, _layer_cut(item.geometry, volume, cut))
-        for item in case.segmentations
-        if _drawn(item, display, volume)
+        for item in sorted(drawn, key=lambda item: not item.anatomical)
     )
 
 
@@ -342,7 +343,10 @@ def _legend(case: Case, maps: tuple[MapLayer, ...]) -> Legend | None:
     if not maps:
         return None
     top = maps[-1]
-    return Legend(case.heatmap(top.item_id).name, top.colour_table, top.low, top.high)
+    titles = [case.heatmap(layer.item_id).title for layer in maps]
+    alone = titles.count(titles[-1]) == 1
+    name = titles[-1] if alone else case.heatmap(top.item_id).name
+    return Legend(name, top.colour_table, top.low, top.high)
 
 
 def _lines_of(
