@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from imaging.analysis.click import Hints, Point, cleaned, view_box
+from imaging.analysis.click import cleaned
+from imaging.analysis.hints import Hints, Point, view_box
 from imaging.geometry import Box
 
 __all__ = ["Engine", "Proposal", "window_of"]
