@@ -6,20 +6,16 @@ import contextlib
 import os
 import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Sequence
 
 from app.training_events import Event, read_event
-from imaging.errors import WorldFailed
-from inference.process import worker_environment
+from inference.process import LineProcess
 
 NICE = 10  #: the reader's own work always comes first
-KEPT_LINES = 40  #: of standard error, for the log
 STOP = "stop"  #: the line that asks the child to write its checkpoint and end
 
 
-class TrainingChild:
+class TrainingChild(LineProcess):
     """A running training.
 
     Parameters
@@ -44,34 +40,8 @@ class TrainingChild:
         ended: Callable[[int], None],
     ) -> None:
         self._heard, self._ended = heard, ended
-        self._errors: deque[str] = deque(maxlen=KEPT_LINES)
-        try:
-            self._process = subprocess.Popen(
-                list(command),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                bufsize=1,
-                env=worker_environment(),
-                **_platform_arguments(),
-            )
-        except OSError as error:
-            raise WorldFailed(
-                "The training could not be started", advice="Run the self test"
-            ) from error
-        _be_nice(self._process.pid)
-        self._listener = threading.Thread(target=self._listen, name="training-out", daemon=True)
-        self._keeper = threading.Thread(target=self._keep_errors, name="training-err", daemon=True)
-        self._listener.start()
-        self._keeper.start()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
+        super().__init__(command, "The training", "training")
+        _be_nice(self.pid)
 
     @property
     def alive(self) -> bool:
@@ -80,11 +50,7 @@ class TrainingChild:
 
     def stop(self) -> None:
         """Ask it to write its checkpoint and end."""
-        stdin = self._process.stdin
-        assert stdin is not None
-        with contextlib.suppress(OSError, ValueError):
-            stdin.write(f"{STOP}\n")
-            stdin.flush()
+        self._say(STOP)
 
     def wait(self, seconds: float) -> bool:
         """Wait for its end; True where it has ended."""
@@ -92,32 +58,13 @@ class TrainingChild:
             self._process.wait(seconds)
         return not self.alive
 
-    def kill(self) -> None:
-        """End it now; the last checkpoint it wrote stays whole."""
-        self._process.kill()
-        self._process.wait()
+    def _line(self, line: str) -> None:
+        event = read_event(line)
+        if event is not None:
+            self._heard(event)
 
-    def last_words(self) -> str:
-        """The end of its standard error, for the log."""
-        self._keeper.join(0.5)
-        return "\n".join(self._errors)
-
-    def _listen(self) -> None:
-        stdout = self._process.stdout
-        assert stdout is not None
-        with contextlib.suppress(ValueError, OSError):
-            for line in stdout:
-                event = read_event(line)
-                if event is not None:
-                    self._heard(event)
+    def _silent(self) -> None:
         self._ended(self._process.wait())
-
-    def _keep_errors(self) -> None:
-        stderr = self._process.stderr
-        assert stderr is not None
-        with contextlib.suppress(ValueError, OSError):
-            for line in stderr:
-                self._errors.append(line.rstrip())
 
 
 def _be_nice(pid: int) -> None:
@@ -125,11 +72,3 @@ def _be_nice(pid: int) -> None:
     if sys.platform != "win32":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, pid, NICE)
-
-
-def _platform_arguments() -> dict:
-    """On Windows the priority is set here and no console opens; else Ctrl-C is for us alone."""
-    if sys.platform == "win32":
-        flags = subprocess.BELOW_NORMAL_PRIORITY_CLASS | subprocess.CREATE_NO_WINDOW
-        return {"creationflags": flags}
-    return {"start_new_session": True}

@@ -22,10 +22,11 @@ import numpy as np
 
 from imaging.geometry import Box, Geometry
 from imaging.volume import Source, Volume
+from inference.card_reading import load_card
 from inference.client import Run, WorkerClient
 from inference.devices import cores
 from inference.messages import ClickAnswer, ExplainAnswer, SegmentAnswer
-from inference.model import CARD_NAME, CLICK, LESIONS, PRESENCE, load_card
+from inference.model import CARD_NAME, CLICK, LESIONS, PRESENCE
 from inference.registry import InstalledModel, find_model, installed_models
 
 REAL_HEAD = (

@@ -19,6 +19,7 @@ import numpy as np
 from imaging.errors import BadInput, ImagingError
 from imaging.geometry import Box
 from inference import devices, pipeline
+from inference.card_reading import load_card
 from inference.messages import (
     Cancelled,
     ClickRequest,
@@ -41,7 +42,6 @@ from inference.model import (
     RunCancelled,
     Runner,
     SourceImage,
-    load_card,
 )
 from inference.pipeline import SHARES
 from inference.registry import plugin_name

@@ -1,4 +1,4 @@
-"""The worker as a child process: started politely, spoken to in lines, killed without mercy."""
+"""Child processes: started politely, spoken to and heard in lines, killed without mercy."""
 
 from __future__ import annotations
 
@@ -16,11 +16,103 @@ from imaging.errors import WorldFailed
 from inference.devices import cores
 from inference.messages import Message, decode, encode
 
-#: So many of the last lines of a worker's standard error are kept for the log.
+#: So many of the last lines of a child's standard error are kept for the log.
 KEPT_LINES = 40
 
 
-class WorkerProcess:
+class LineProcess:
+    """A child process that is spoken to and heard in lines; the end of its errors is kept.
+
+    Who inherits says what a line (:meth:`_line`) and the end of all lines (:meth:`_silent`) mean,
+    and has what it needs for that before it calls this.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Program and arguments.
+    what : str
+        What is started, for the sentence where it cannot be: ``"The training"``.
+    threads : str
+        First word of the names of the threads that listen.
+
+    Raises
+    ------
+    WorldFailed
+        Where the process cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], what: str, threads: str) -> None:
+        self._errors: deque[str] = deque(maxlen=KEPT_LINES)
+        try:
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                bufsize=1,
+                env=worker_environment(),
+                **_platform_arguments(),
+            )
+        except OSError as error:
+            raise WorldFailed(f"{what} could not be started", advice="Run the self test") from error
+        self._listener = threading.Thread(target=self._listen, name=f"{threads}-out", daemon=True)
+        self._keeper = threading.Thread(
+            target=self._keep_errors, name=f"{threads}-err", daemon=True
+        )
+        self._listener.start()
+        self._keeper.start()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End it now, whatever it does, and reap it."""
+        self._process.kill()
+        self._process.wait()
+
+    def last_words(self) -> str:
+        """The end of its standard error, for the log."""
+        self._keeper.join(0.5)
+        return "\n".join(self._errors)
+
+    def _say(self, line: str) -> None:
+        """Write one line; a dead child is noticed by the listener, not here."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        with contextlib.suppress(OSError, ValueError):
+            stdin.write(line + "\n")
+            stdin.flush()
+
+    def _line(self, line: str) -> None:
+        """What it said, on the listener's thread."""
+        raise NotImplementedError
+
+    def _silent(self) -> None:
+        """It has closed its output; called once, on the listener's thread."""
+        raise NotImplementedError
+
+    def _listen(self) -> None:
+        stdout = self._process.stdout
+        assert stdout is not None
+        with contextlib.suppress(ValueError, OSError):  # closed by whoever killed it
+            for line in stdout:
+                self._line(line)
+        self._silent()
+
+    def _keep_errors(self) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        with contextlib.suppress(ValueError, OSError):
+            for line in stderr:
+                self._errors.append(line.rstrip())
+
+
+class WorkerProcess(LineProcess):
     """A running worker.
 
     Parameters
@@ -47,54 +139,18 @@ class WorkerProcess:
     ) -> None:
         self._heard, self._ended = heard, ended
         self._killed = False
-        self._errors: deque[str] = deque(maxlen=KEPT_LINES)
-        arguments = list(command or [sys.executable, "-m", "inference.worker"])
-        try:
-            self._process = subprocess.Popen(
-                arguments,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                bufsize=1,
-                env=worker_environment(),
-                **_platform_arguments(),
-            )
-        except OSError as error:
-            raise WorldFailed(
-                "The AI worker could not be started", advice="Run the self test"
-            ) from error
-        self._listener = threading.Thread(target=self._listen, name="ai-worker-out", daemon=True)
-        self._keeper = threading.Thread(target=self._keep_errors, name="ai-worker-err", daemon=True)
-        self._listener.start()
-        self._keeper.start()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
+        arguments = command or [sys.executable, "-m", "inference.worker"]
+        super().__init__(arguments, "The AI worker", "ai-worker")
 
     def send(self, message: Message) -> None:
-        """Write one line; a dead worker is noticed by the listener, not here."""
-        stdin = self._process.stdin
-        assert stdin is not None
-        with contextlib.suppress(OSError, ValueError):
-            stdin.write(encode(message) + "\n")
-            stdin.flush()
+        """Write one message; a dead worker is noticed by the listener, not here."""
+        self._say(encode(message))
 
     def kill(self) -> None:
         """End it now, whatever it does, and reap it."""
         self._killed = True
-        self._process.kill()
-        self._process.wait()
+        super().kill()
         self._close_pipes()
-
-    def last_words(self) -> str:
-        """The end of its standard error."""
-        self._keeper.join(0.5)
-        return "\n".join(self._errors)
 
     def how_it_ended(self) -> str:
         """In words, for example ``"signal SIGKILL"``."""
@@ -110,13 +166,11 @@ class WorkerProcess:
         hint = ", perhaps the system ran out of memory" if name == "SIGKILL" else ""
         return f"signal {name}{hint}"
 
-    def _listen(self) -> None:
-        stdout = self._process.stdout
-        assert stdout is not None
-        with contextlib.suppress(ValueError, OSError):  # closed by kill()
-            for line in stdout:
-                with contextlib.suppress(ValueError):  # not ours: some library's chatter
-                    self._heard(self, decode(line))
+    def _line(self, line: str) -> None:
+        with contextlib.suppress(ValueError):  # not ours: some library's chatter
+            self._heard(self, decode(line))
+
+    def _silent(self) -> None:
         if not self._killed:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(1.0)
@@ -125,13 +179,6 @@ class WorkerProcess:
                 self._process.wait()
             self._ended(self)
             self._close_pipes()
-
-    def _keep_errors(self) -> None:
-        stderr = self._process.stderr
-        assert stderr is not None
-        with contextlib.suppress(ValueError, OSError):
-            for line in stderr:
-                self._errors.append(line.rstrip())
 
     def _close_pipes(self) -> None:
         with contextlib.suppress(OSError, ValueError):

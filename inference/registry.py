@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imaging.errors import BadInput
-from inference.model import CARD_NAME, ModelCard, availability, load_card
+from inference.card_reading import load_card
+from inference.model import CARD_NAME, ModelCard
 from inference.suitability import suitable
+from inference.weights import availability
 
 __all__ = [
     "PLUGINS",

@@ -27,15 +27,10 @@ import numpy as np
 from imaging.analysis.morphology import draft_mask
 from imaging.errors import BadInput
 from inference.devices import Device
-from inference.model import (
-    Found,
-    ModelCard,
-    Prepared,
-    Report,
-    SourceImage,
-    member_folder,
-)
+from inference.model import Found, ModelCard, Prepared, Report, SourceImage
 from inference.plugins.whole_head import prepare_images, sigmoid
+from inference.reports import Part
+from inference.weights import member_folder
 
 __all__ = ["Ensemble", "calibrated", "case_facts", "doubt", "logit", "soft_dice_confidence"]
 
@@ -51,8 +46,9 @@ class Ensemble:
     def __init__(self, card: ModelCard, folder: Path, device: Device) -> None:
         from importlib import import_module
 
-        from inference.model import check_all_weights, load_card
+        from inference.card_reading import load_card
         from inference.registry import plugin_name
+        from inference.weights import check_all_weights
 
         if not card.members:
             raise BadInput(f"The card of '{card.name}' names no members")
@@ -91,7 +87,7 @@ class Ensemble:
         passes.sort(key=lambda p: self.members.index(p[0]))
         answers: list[np.ndarray] = []
         for number, (member, flip) in enumerate(passes):
-            part = _Part(report, number / len(passes), 1 / len(passes))
+            part = Part(report, number / len(passes), 1 / len(passes))
             seen = mirrored(prepared) if flip else prepared
             answer = member.find(seen, part).probability
             answers.append(answer[..., ::-1] if flip else answer)
@@ -106,24 +102,6 @@ class Ensemble:
         """Evidence as the first member, the network of volumes, sees it."""
         report.note(f"Shown is the evidence of one member, '{self.members[0].card.name}'.")
         return self.members[0].heat(prepared, target, layer, report)
-
-
-class _Part:
-    """Progress of one pass as a part of the whole run."""
-
-    def __init__(self, report: Report, begin: float, share: float) -> None:
-        self._report, self._begin, self._share = report, begin, share
-
-    def stage(self, words: str, share: float) -> None:
-        """A member's own stages are not shown."""
-
-    def step(self, fraction: float) -> None:
-        """So much of this pass is done."""
-        self._report.step(self._begin + self._share * fraction)
-
-    def note(self, sentence: str) -> None:
-        """Handed on."""
-        self._report.note(sentence)
 
 
 def mirrored(prepared: Prepared) -> Prepared:

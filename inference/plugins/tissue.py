@@ -28,6 +28,7 @@ from inference.plugins.atlas import Atlas, bright_brain, lay_over, moved
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.plugins.whole_head import WholeHead, softmax
 from inference.preprocess import normalise, to_model_grid
+from inference.reports import Part
 
 __all__ = [
     "AtlasAndNetwork",
@@ -296,7 +297,7 @@ def brain_and_tissue(model: BrainTissue, prepared: Prepared, report: Report) -> 
         From ``model.prepare``.
     """
     light = prepared.array + np.float32(1)
-    inside = _atlas_brain(model, light, prepared.grid.affine, _Share(report, 0.0, 0.5))
+    inside = _atlas_brain(model, light, prepared.grid.affine, Part(report, 0.0, 0.5))
     shares = np.zeros((3, *inside.shape), np.float32)
     if inside.sum() < LEAST_VOXELS:
         return Tissues(shares, np.zeros(inside.shape, bool), False)
@@ -305,7 +306,7 @@ def brain_and_tissue(model: BrainTissue, prepared: Prepared, report: Report) -> 
     block, guess = light[box.slices], chance[box.slices]
     classes = fitted_classes(block, guess > 0.5, model.card.spacing_mm)
     channels = class_channels(torch.from_numpy(block), torch.from_numpy(guess), classes)
-    output = model.logits(channels.numpy(), _Share(report, 0.5, 0.5))
+    output = model.logits(channels.numpy(), Part(report, 0.5, 0.5))
     chances = softmax(output)
     near = ndimage.binary_dilation(guess > 0.5, iterations=REACH)
     brain = np.zeros(chance.shape, bool)
@@ -367,21 +368,3 @@ def _cut(brain: np.ndarray, prepared: Prepared) -> bool:
     at_end = (outward < 0.25 * step + 0.5).any(axis=1)
     high = where[:, 0] > np.percentile(where[:, 0], 25)
     return bool((at_end & high).mean() > 0.01)
-
-
-class _Share:
-    """Hands progress on as a share of the stage."""
-
-    def __init__(self, report: Report, begin: float, share: float) -> None:
-        self._report, self._begin, self._share = report, begin, share
-
-    def stage(self, words: str, share: float) -> None:
-        """Stages are told by the caller."""
-
-    def step(self, fraction: float) -> None:
-        """So much of this pass is done."""
-        self._report.step(self._begin + self._share * fraction)
-
-    def note(self, sentence: str) -> None:
-        """Handed on."""
-        self._report.note(sentence)

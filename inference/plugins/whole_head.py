@@ -27,7 +27,7 @@ from inference.devices import (
     climb_down,
     ladder,
 )
-from inference.model import PICTURE, Found, ModelCard, Prepared, Report, SourceImage, check_weights
+from inference.model import PICTURE, Found, ModelCard, Prepared, Report, SourceImage
 from inference.plugins.forward import as_image, logits, price
 from inference.plugins.gradcam import grad_cam
 from inference.plugins.unet import load_unet
@@ -38,6 +38,7 @@ from inference.preprocess import (
     other_to_model,
     to_model_grid,
 )
+from inference.weights import check_weights
 
 #: What the user may ask for -> submodule: places of 4 mm, and of 16 mm.
 LAYERS = {"fine": "decoder.1", "coarse": "bottleneck"}

@@ -25,7 +25,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tiny_folder: Path) -> InstalledModel:
     """The tiny model as the registry lists it."""
-    from inference.model import load_card
+    from inference.card_reading import load_card
 
     return InstalledModel(load_card(tiny_folder), tiny_folder)
 

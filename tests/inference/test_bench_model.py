@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from benchmarks.bench_model import Cost, write_cost
-from inference.model import load_card
+from inference.card_reading import load_card
 from inference.registry import InstalledModel
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from tiny_models import make_head
 
 from imaging.geometry import Box
+from inference.card_reading import load_card
 from inference.click_input import CHANNELS, alike, local_scale, spots, stacked
 from inference.messages import ClickAnswer
-from inference.model import Clicks, SourceImage, load_card
+from inference.model import Clicks, SourceImage
 from inference.registry import InstalledModel
 from inference.training.clicks.hand import first_click, next_click
 from inference.training.clicks.synthesis import Room, Thing, Things, patients
@@ -167,9 +168,9 @@ def package(run, tmp_path) -> InstalledModel:
 
 def test_the_package_answers_on_the_grid_of_any_cut_out(package) -> None:
     from inference.engine import load_runner
-    from inference.training.clicks.evaluate import _Quiet
+    from inference.reports import Quiet
 
-    runner = load_runner(package.folder, "cpu", _Quiet())  # type: ignore[arg-type]
+    runner = load_runner(package.folder, "cpu", Quiet())  # type: ignore[arg-type]
     for shape, spacing in (
         ((9, 40, 38), (4.0, 0.7, 0.7)),
         ((1, 50, 44), (5, 1, 1)),
@@ -182,10 +183,10 @@ def test_the_package_answers_on_the_grid_of_any_cut_out(package) -> None:
         previous = np.ones(shape, bool)
         scribble = np.zeros(shape, np.int8)
         scribble[0, 1, 1] = -1
-        found = runner.click(Clicks(image, ((*point, 1),), box, scribble, previous), _Quiet())
+        found = runner.click(Clicks(image, ((*point, 1),), box, scribble, previous), Quiet())
         assert found.shape == shape
         assert 0 <= found.min() <= found.max() <= 1
-        again = runner.click(Clicks(image, ((*point, 1),), box, scribble, previous), _Quiet())
+        again = runner.click(Clicks(image, ((*point, 1),), box, scribble, previous), Quiet())
         assert np.array_equal(found, again)
 
 

@@ -260,7 +260,7 @@ sys.path.insert(0, {here!r})
 from pathlib import Path
 from tiny_models import make_head
 from inference.client import WorkerClient
-from inference.model import load_card
+from inference.card_reading import load_card
 from inference.postprocess import as_items
 from inference.registry import InstalledModel, installed_models, suitable
 import inference.selftest

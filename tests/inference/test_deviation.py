@@ -11,8 +11,9 @@ from scipy import ndimage
 from small_heads import SHAPE, ListPool, make_head_at_2mm
 
 from imaging.errors import BadInput
+from inference.card_reading import load_card
 from inference.devices import CPU, choose_device
-from inference.model import DEVIATION, SourceImage, load_card
+from inference.model import DEVIATION, SourceImage
 from inference.plugins.deviation import (
     PASSES,
     SCALE,

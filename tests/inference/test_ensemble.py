@@ -15,9 +15,10 @@ from tiny_models import ARGUMENTS, dice, make_head, seeing_state, write_model
 
 torch = pytest.importorskip("torch")
 from imaging.errors import BadInput  # noqa: E402
+from inference.card_reading import load_card  # noqa: E402
 from inference.devices import choose_device  # noqa: E402
 from inference.messages import SegmentAnswer  # noqa: E402
-from inference.model import RunCancelled, SourceImage, load_card  # noqa: E402
+from inference.model import RunCancelled, SourceImage  # noqa: E402
 from inference.plugins.ensemble import (  # noqa: E402
     Ensemble,
     calibrated,

@@ -139,8 +139,8 @@ def test_impossible_questions_are_refused(seeing):
 
 @pytest.fixture
 def runner(tiny_folder):
+    from inference.card_reading import load_card
     from inference.devices import choose_device
-    from inference.model import load_card
 
     return FlairLesions(load_card(tiny_folder), tiny_folder, choose_device("cpu"))
 

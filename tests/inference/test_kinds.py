@@ -16,9 +16,10 @@ from tiny_models import make_head
 from imaging.errors import BadInput
 from imaging.geometry import Box, Geometry
 from imaging.volume import Source
+from inference.card_reading import load_card
 from inference.client import WorkerClient
 from inference.messages import Cancelled, ClickAnswer, Failed, LoadAnswer, SegmentAnswer
-from inference.model import InputNeed, load_card
+from inference.model import InputNeed
 from inference.registry import InstalledModel
 
 WAIT_S = 120

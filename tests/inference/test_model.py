@@ -7,7 +7,8 @@ import pytest
 from tiny_models import card_text
 
 from imaging.errors import BadInput
-from inference.model import availability, card_from_table, check_weights, load_card
+from inference.card_reading import card_from_table, load_card
+from inference.weights import availability, check_weights
 
 
 def table(**changes):

@@ -18,7 +18,7 @@ pytest.importorskip("monai")
 
 from imaging.analysis.probability_metrics import chance_table  # noqa: E402
 from imaging.errors import BadInput  # noqa: E402
-from inference.model import load_card  # noqa: E402
+from inference.card_reading import load_card  # noqa: E402
 from inference.training.own.bases import model_base  # noqa: E402
 from inference.training.own.choices import Choices  # noqa: E402
 from inference.training.own.few_shot import (  # noqa: E402

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("monai")
 
 from imaging.errors import BadInput  # noqa: E402
-from inference.model import load_card  # noqa: E402
+from inference.card_reading import load_card  # noqa: E402
 from inference.registry import InstalledModel, find_model  # noqa: E402
 from inference.training.own.case_check import open_case  # noqa: E402
 from inference.training.own.case_list import read_cases  # noqa: E402
@@ -269,7 +269,7 @@ def test_every_network_becomes_a_package_that_answers(
 def test_planes_explain_themselves_where_they_were_asked(cases, tmp_path):
     from inference.devices import choose_device
     from inference.plugins.monai_runner import make_runner
-    from inference.training.own.judge import _Silent
+    from inference.reports import Quiet
 
     train(choices(cases, tmp_path / "run", dims="2.5", steps=2), quiet()[0])
     package = tmp_path / "run" / "package"
@@ -277,7 +277,7 @@ def test_planes_explain_themselves_where_they_were_asked(cases, tmp_path):
     prepared = runner.prepare(open_case(read_cases(cases)[0]).images("FLAIR"))
     target = np.zeros(prepared.array.shape, bool)
     target[10:12, 20:24, 20:24] = True
-    heat, first = runner.heat(prepared, target, "coarse", _Silent())
+    heat, first = runner.heat(prepared, target, "coarse", Quiet())
     assert first == (10, 0, 0)
     assert heat.shape == (2, *prepared.array.shape[1:])
     assert np.isfinite(heat).all()

@@ -11,9 +11,11 @@ from scipy import ndimage
 torch = pytest.importorskip("torch")
 from PIL import Image  # noqa: E402
 
+from inference.card_reading import load_card  # noqa: E402
 from inference.devices import choose_device  # noqa: E402
-from inference.model import SourceImage, load_card  # noqa: E402
+from inference.model import SourceImage  # noqa: E402
 from inference.plugins.planes import Planes  # noqa: E402
+from inference.reports import Quiet  # noqa: E402
 from inference.training.planes import infarct_probe, package  # noqa: E402
 from inference.training.planes.calibration import Calibration, Case, fit, uncertainty_report  # noqa: E402
 from inference.training.planes.data import (  # noqa: E402
@@ -25,7 +27,6 @@ from inference.training.planes.data import (  # noqa: E402
     to_units,
     volume_plane,
 )
-from inference.training.planes.evaluate import Quiet  # noqa: E402
 from inference.training.planes.synthesis import (  # noqa: E402
     INFARCT_BRIGHT,
     PlaneSynthesiser,

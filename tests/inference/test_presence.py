@@ -12,8 +12,9 @@ from small_heads import ListPool, make_head_at_2mm
 
 from imaging.geometry import Geometry
 from imaging.volume import Source, Volume
+from inference.card_reading import load_card
 from inference.devices import CPU, choose_device
-from inference.model import PRESENCE, SourceImage, load_card
+from inference.model import PRESENCE, SourceImage
 from inference.plugins.monai_nets import store
 from inference.plugins.presence import SURE, Presence, SoftMaximum, Sorter, verdict
 from inference.registry import suitable

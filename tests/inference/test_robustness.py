@@ -8,8 +8,8 @@ import tomllib
 import numpy as np
 import pytest
 
+from inference.card_reading import load_card
 from inference.engine import load_runner
-from inference.model import load_card
 from inference.training.lesions.robustness import (
     STORED_ORDERS,
     Head,

@@ -9,8 +9,9 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from imaging.errors import BadInput  # noqa: E402
+from inference.card_reading import load_card  # noqa: E402
 from inference.devices import choose_device  # noqa: E402
-from inference.model import RunCancelled, SourceImage, load_card  # noqa: E402
+from inference.model import RunCancelled, SourceImage  # noqa: E402
 from inference.plugins.atlas import Atlas, bright_brain, lay_over, moved  # noqa: E402
 from inference.plugins.tissue import (  # noqa: E402
     BrainTissue,

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 torch = pytest.importorskip("torch")
 from imaging.errors import BadInput  # noqa: E402
-from inference.model import availability, load_card  # noqa: E402
+from inference.card_reading import load_card  # noqa: E402
 from inference.training.lesions import evaluate, package  # noqa: E402
 from inference.training.lesions.channels import dropped  # noqa: E402
 from inference.training.lesions.evaluate import (  # noqa: E402
@@ -45,6 +45,7 @@ from inference.training.shared.cases import (  # noqa: E402
     inpaint,
     match_moments,
 )
+from inference.weights import availability  # noqa: E402
 
 SHAPE = (48, 56, 48)
 PATCH = (32, 32, 32)

@@ -8,12 +8,12 @@ from scipy import ndimage
 from small_heads import make_head_at_2mm
 
 from inference.training.shared import whole_heads
+from inference.training.shared.fields import smooth_field
 from inference.training.shared.whole_heads import (
     BANK,
     LEFT_OUT,
     fitted_to_bank,
     load_pool,
-    smooth_field,
     through_slices,
     warped_points,
     write_pool,

@@ -73,7 +73,7 @@ def test_chatter_on_standard_output_does_not_disturb(faulty, tiny_model):
 
 
 def test_changed_weights_never_reach_the_network(model_copy):
-    from inference.model import load_card
+    from inference.card_reading import load_card
     from inference.registry import InstalledModel
 
     card = load_card(model_copy)

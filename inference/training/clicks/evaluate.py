@@ -23,6 +23,7 @@ from imaging.analysis.proposal import Proposal, window_of
 from imaging.geometry import Box
 from inference.click_input import CHANNELS
 from inference.model import Clicks, ModelCard, SourceImage
+from inference.reports import Quiet
 from inference.training.clicks.hand import first_click, next_click
 from inference.training.shared.cases import components, load_labelled, read_nifti, t1_tissues
 
@@ -69,19 +70,6 @@ def classic_engine(
     return classic_mask(values, [float(s) for s in spacing], hints, before)
 
 
-class _Quiet:
-    """A report nobody reads."""
-
-    def stage(self, words: str, share: float) -> None:
-        """Nothing."""
-
-    def step(self, fraction: float) -> None:
-        """Nothing."""
-
-    def note(self, sentence: str) -> None:
-        """Nothing."""
-
-
 def network_engine(runner: Any, threshold: float = 0.5) -> Find:
     """An engine that asks a click runner, as the worker does."""
 
@@ -90,7 +78,7 @@ def network_engine(runner: Any, threshold: float = 0.5) -> Find:
     ) -> Mask:
         points = [(*p, 1) for p in hints.wanted] + [(*p, -1) for p in hints.unwanted]
         clicks = Clicks(SourceImage(values, affine), tuple(points), hints.box, None, before)
-        return runner.click(clicks, _Quiet()) >= threshold
+        return runner.click(clicks, Quiet()) >= threshold
 
     return find
 

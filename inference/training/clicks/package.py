@@ -7,7 +7,6 @@ writes ``resources/models/click``; ``--picture FILE`` draws clicks and answers o
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,16 @@ from imaging.geometry import Box
 from inference.click_input import CHANNELS
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.training.clicks.synthesis import JUDGES, VALIDATION
-from inference.training.shared.card_text import as_toml
+from inference.training.shared.package_files import (
+    CREDIT,
+    MODELS,
+    WEIGHTS_NAME,
+    as_float16,
+    write_card,
+    write_weights,
+)
 
-FOLDER = Path(__file__).resolve().parents[3] / "resources" / "models" / "click"
+FOLDER = MODELS / "click"
 VERSION = "1.0.0"
 
 
@@ -41,29 +47,13 @@ def write_package(checkpoint: Path, figures: dict[str, Any], folder: Path = FOLD
     path
         The card.
     """
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
     state = torch.load(checkpoint, weights_only=True)
     settings = json.loads(state["settings"])
     network = UNet(CHANNELS, 1, settings["channels"], settings["thin"])
     network.load_state_dict(state["averaged"])
     fold_batchnorm(network)
-    file = folder / "model.safetensors"
-    save_file({k: v.half().contiguous() for k, v in network.state_dict().items()}, str(file))
-    file.chmod(0o644)
-    card = folder / "card.toml"
-    content = file.read_bytes()
-    table = _table(figures, network) | {
-        "weights": {
-            "file": file.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "dtype": "float16",
-        }
-    }
-    card.write_text(as_toml(table), encoding="utf-8")
-    return card
+    weights = write_weights(as_float16(network.state_dict()), folder / WEIGHTS_NAME)
+    return write_card(_table(figures, network) | {"weights": weights}, folder)
 
 
 def _table(figures: dict[str, Any], network: UNet) -> dict[str, Any]:
@@ -146,8 +136,7 @@ _CREDIT = [
     "(CC-BY): Lesjak et al., Neuroinformatics (2016).",
     "Stroke masks: SOOP (Absher et al., Scientific Data 2024, doi 10.1038/s41597-024-03667-5) "
     "and LESYMAP (Pustina et al.).",
-    "Tissue maps: MNI152 templates, (C) 1993-2004 Louis Collins, McConnell Brain Imaging Centre, "
-    "Montreal Neurological Institute, McGill University.",
+    CREDIT["template"],
 ]
 
 

@@ -29,6 +29,7 @@ from inference.training.shared.cases import (
     read_nifti,
     template_tissues,
 )
+from inference.training.shared.fields import looked_up
 
 __all__ = ["Room", "Thing", "Things", "banks", "rooms"]
 
@@ -238,7 +239,7 @@ class Things:
         points = _points(rng, edge, centre, 0.75, 1.4)
         image = _picture(rng, room, points)
         if known:
-            share = _look(room.things[known].view(np.uint8), points)
+            share = looked_up(room.things[known].view(np.uint8), points)
             others = np.zeros_like(share)
         else:
             share, others = self._planted(edge)
@@ -268,7 +269,7 @@ class Things:
         points = _points(rng, edge, bank.spot(rng) + rng.uniform(-3, 3, 3), *limits)
         for axis in range(3):
             points[axis] += noise(rng, edge, 5) * np.float32(rng.uniform(0, 1.2))
-        all_of_it = _look(bank.mask, points)
+        all_of_it = looked_up(bank.mask, points)
         meant = _meant(all_of_it > 0.45)
         if meant is None:
             return np.zeros_like(all_of_it), all_of_it
@@ -353,20 +354,13 @@ def _points(
     return points
 
 
-def _look(array: npt.NDArray[Any], points: Array) -> Array:
-    result = ndimage.map_coordinates(
-        array, points, np.float32, order=1, mode="constant", prefilter=False
-    )
-    return np.asarray(result, np.float32)
-
-
 def _picture(rng: np.random.Generator, room: Room, points: Array) -> Array:
     """What is there before anything is planted, about 0 to 1."""
     edge = points.shape[1]
     if room.image is not None:
-        return _look(room.image, points)
+        return looked_up(room.image, points)
     assert room.tissues is not None
-    fluid, grey, white = (_look(t, points) / np.float32(255) for t in room.tissues)
+    fluid, grey, white = (looked_up(t, points) / np.float32(255) for t in room.tissues)
     choice = rng.random()
     if choice < 0.55:
         levels = (rng.uniform(0.05, 0.3), rng.uniform(0.5, 0.7), rng.uniform(0.45, 0.6))

@@ -29,7 +29,16 @@ from inference.click_input import CHANNELS, stacked
 from inference.plugins.unet import UNet
 from inference.training.clicks.hand import Click, first_click, next_click
 from inference.training.clicks.synthesis import Room, Thing, Things, banks, rooms
-from inference.training.shared.averaging import average, hold_statistics, settle, write_checkpoint
+from inference.training.shared.learning import (
+    average,
+    descend,
+    hold_statistics,
+    learning_state,
+    set_rate,
+    settle,
+    take_learning_state,
+    write_checkpoint,
+)
 
 __all__ = ["Example", "Settings", "Trainer", "click_loss"]
 
@@ -140,17 +149,11 @@ class Trainer:
         settings = self.settings
         examples = self._examples()
         image, truth = tensors(examples)
-        rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup)
-        rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = max(rate, 1e-6)
+        set_rate(self.optimiser, settings.rate, settings.warmup, self.steps, progress)
         self._normalisation()
         logits = self.network(image)
         loss = click_loss(logits, truth)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        self.optimiser.step()
+        descend(loss, self.network, self.optimiser, settings.clip)
         self.steps += 1
         average(self.averaged, self.network, self.steps, self.settings.average)
         answers = torch.sigmoid(logits.detach())[:, 0].numpy()
@@ -195,9 +198,7 @@ class Trainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""
         state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
+            **learning_state(self.network, self.averaged, self.optimiser),
             "settings": json.dumps(asdict(self.settings)),
             "steps": self.steps,
             "seconds": self.seconds,
@@ -207,9 +208,7 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""
         state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.averaged = state["averaged"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.averaged = take_learning_state(state, self.network, self.optimiser)
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.source.rng = np.random.default_rng([self.settings.seed, self.steps])
 

@@ -34,6 +34,7 @@ from inference.training.deviation.train import load_restorer, plant
 from inference.training.lesions.synthesis import lesion_free_brain
 from inference.training.shared import cases
 from inference.training.shared.lesion_load import lit, thinned
+from inference.training.shared.package_files import as_float16, write_weights
 from inference.training.shared.whole_heads import LEFT_OUT, Pool, load_pool
 
 Array = npt.NDArray[Any]
@@ -250,11 +251,7 @@ def _dice(found: npt.NDArray[Any], gold: npt.NDArray[Any]) -> float:
 
 def save_weights(network: Restored, file: Path) -> None:
     """Weights as float16 tensors."""
-    from safetensors.torch import save_file
-
-    state = {k: v.half().contiguous() for k, v in network.net.state_dict().items()}
-    save_file(state, str(file), metadata={"format": "pt"})
-    file.chmod(0o644)
+    write_weights(as_float16(network.net.state_dict()), file)
 
 
 def evaluate(run: Path, pool: Pool) -> tuple[dict[str, Any], Restored]:

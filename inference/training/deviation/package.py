@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,16 @@ from inference.plugins.deviation import SCALE, Restored, halved
 from inference.preprocess import resample_to_model
 from inference.training.deviation.evaluate import Answer, unmarked_heads
 from inference.training.shared import cases
-from inference.training.shared.card_text import as_toml
+from inference.training.shared.package_files import (
+    CREDIT,
+    MODELS,
+    WEIGHTS_NAME,
+    weights_row,
+    write_card,
+)
 from inference.training.shared.whole_heads import BANK, LEFT_OUT
 
-FOLDER = Path(__file__).resolve().parents[3] / "resources" / "models" / "deviation"
+FOLDER = MODELS / "deviation"
 VERSION = "1.0.0"
 
 
@@ -35,11 +40,10 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         What `inference.training.deviation.evaluate` wrote.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "model.safetensors"
+    file = folder / WEIGHTS_NAME
     file.write_bytes(weights.read_bytes())
     file.chmod(0o644)
     arguments = figures["run"]["arguments"]
-    content = file.read_bytes()
     threshold = figures["made_up"]["threshold_spreads"] / SCALE
     card = {
         "id": "deviation",
@@ -61,10 +65,8 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         "licence": "Apache-2.0 (weights and code); training images CC-BY, attribution required",
         "authors": ["Isocenter contributors"],
         "credit": [
-            "Lesion masks (CC-BY): Lesjak et al., Neuroinformatics (2017), doi "
-            "10.1007/s12021-017-9348-7. Raw heads (CC-BY): Lesjak et al., Neuroinformatics (2016).",
-            "Tissue maps: MNI152 templates, (C) 1993-2004 Louis Collins, McConnell Brain Imaging "
-            "Centre, Montreal Neurological Institute, McGill University.",
+            CREDIT["masks and heads"],
+            CREDIT["template"],
             "Method after Kascenas, Pugeault and O'Neil, MIDL 2022 (denoising for unsupervised "
             "anomaly detection).",
         ],
@@ -98,12 +100,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
             "intensity": "inference.preprocess.normalise at 1 mm, then averaged to 2 mm",
         },
         "network": {"architecture": "deviation", "arguments": arguments},
-        "weights": {
-            "file": file.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "dtype": "float16",
-        },
+        "weights": weights_row(file),
         "training": {
             "data": (
                 "MNI152 tissue maps in made-up contrasts; raw FLAIR heads of patients 01 and 03 "
@@ -124,9 +121,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         },
         "figures": _card_figures(figures),
     }
-    path = folder / "card.toml"
-    path.write_text(as_toml(card), encoding="utf-8")
-    return path
+    return write_card(card, folder)
 
 
 def _limits(figures: dict[str, Any]) -> list[str]:

@@ -25,12 +25,12 @@ from torch import nn
 from torch.nn import functional
 
 from inference.plugins.unet import UNet, fold_batchnorm
+from inference.training.shared.fields import smooth_field
 from inference.training.shared.small_run import CHECKPOINT, Plan, SmallRun
 from inference.training.shared.whole_heads import (
     Head,
     Pool,
     load_pool,
-    smooth_field,
     through_slices,
 )
 

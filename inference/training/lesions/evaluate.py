@@ -34,6 +34,7 @@ from inference.preprocess import (
 from inference.training.lesions.channels import CHANNELS
 from inference.training.shared import cases
 from inference.training.shared.cases import FOLDS, load_labelled
+from inference.training.shared.package_files import MODELS
 
 __all__ = [
     "Figures",
@@ -55,7 +56,7 @@ THRESHOLD = 0.9
 """Kept from version 1. The rule is the demo head (`behaviour.demo_thresholds`), which no training
 picture comes from: of the tenths, every network does best there at the largest."""
 MIN_VOLUME_MM3 = 5.0
-MODEL = Path(__file__).resolve().parents[3] / "resources" / "models" / "flair-wml"
+MODEL = MODELS / "flair-wml"
 
 
 @dataclass(frozen=True)

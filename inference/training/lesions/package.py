@@ -10,24 +10,29 @@ refused. ``--keep`` writes the card anew around the weights that are there.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
 from imaging.errors import BadInput
 from inference.plugins.unet import UNet
 from inference.training.lesions.evaluate import MIN_VOLUME_MM3, THRESHOLD, load_run
-from inference.training.shared.card_text import as_toml
 from inference.training.shared.cases import MASK_PATIENTS
+from inference.training.shared.package_files import (
+    CREDIT,
+    LESION,
+    MODELS,
+    WEIGHTS_NAME,
+    as_float16,
+    run_facts,
+    write_card,
+    write_weights,
+)
 
 __all__ = ["check_better", "rewrite_card", "write_model"]
 
-FOLDER = Path(__file__).resolve().parents[3] / "resources" / "models" / "flair-wml"
+FOLDER = MODELS / "flair-wml"
 VERSION = "2.0.0"
 KEPT_VERSION = "1.0.1"
 """The weights of version 1 with its figures measured anew."""
@@ -53,11 +58,8 @@ HEADER = {
         "A Novel Public MR Image Dataset of Multiple Sclerosis Patients With Lesion "
         "Segmentations Based on Multi-rater Consensus, Neuroinformatics (2017), "
         "doi 10.1007/s12021-017-9348-7.",
-        "Raw heads (CC-BY): Lesjak Z, Pernus F, Likar B, Spiclin Z. Validation of White-Matter "
-        "Lesion Change Detection Methods on a Novel Publicly Available MRI Image Database. "
-        "Neuroinformatics (2016).",
-        "Tissue maps: MNI152 templates, (C) 1993-2004 Louis Collins, McConnell Brain Imaging "
-        "Centre, Montreal Neurological Institute, McGill University.",
+        CREDIT["heads"],
+        CREDIT["template"],
     ],
     "limits": [
         "Measured on two patients only, each left out in turn: no confidence interval, no claim "
@@ -95,12 +97,6 @@ INPUTS = [
         "description": "T2w of the same session, where there is one.",
     },
 ]
-LABEL = {
-    "number": 1,
-    "name": "White-matter lesion",
-    "category": ["49755003", "SCT", "Morphologically Abnormal Structure"],
-    "type": ["301766008", "SCT", "Lesion of brain"],
-}
 TRAINING = {
     "data": (
         "FLAIR, T1w, T2w and masks of patients 07 and 19, masks of patients "
@@ -170,8 +166,7 @@ def rewrite_card(folder: Path, figures: Path, attempt: str = "") -> Path:
     attempt : str
         What was tried since and refused, for those who go on.
     """
-    path = folder / "card.toml"
-    card = tomllib.loads(path.read_text(encoding="utf-8"))
+    card = tomllib.loads((folder / "card.toml").read_text(encoding="utf-8"))
     results = json.loads(figures.read_text(encoding="utf-8"))
     card |= {**HEADER, "kind": "lesions", "version": KEPT_VERSION}
     card["inputs"] = INPUTS[: card["network"]["arguments"]["inputs"]]
@@ -179,8 +174,7 @@ def rewrite_card(folder: Path, figures: Path, attempt: str = "") -> Path:
     if attempt:
         card["training"]["refused"] = attempt
     card["figures"] = [_figure(result) for result in results]
-    path.write_text(as_toml(card), encoding="utf-8")
-    return path
+    return write_card(card, folder)
 
 
 def write_model(
@@ -220,7 +214,7 @@ def write_model(
     (folder / "folds").mkdir(parents=True, exist_ok=True)
     inputs = 1 if flair_only else None
     network = load_run(runs / "all", inputs)
-    weights = _write_weights(network, folder / "model.safetensors")
+    weights = _stored(network, folder / WEIGHTS_NAME)
     folds = []
     for name in ("07", "19"):
         file = folder / "folds" / f"without-{name}.safetensors"
@@ -228,8 +222,8 @@ def write_model(
             {
                 "left_out": name,
                 "file": f"folds/{file.name}",
-                "sha256": _write_weights(load_run(runs / name, inputs), file)["sha256"],
-                **_run_facts(runs / name),
+                "sha256": _stored(load_run(runs / name, inputs), file)["sha256"],
+                **run_facts(runs / name),
             }
         )
     card: dict[str, Any] = {
@@ -240,7 +234,7 @@ def write_model(
             "threshold": THRESHOLD,
             "min_component_voxels": int(MIN_VOLUME_MM3),
             "min_volume_mm3": MIN_VOLUME_MM3,
-            "labels": [LABEL],
+            "labels": [LESION],
         },
         "preprocess": {
             "spacing_mm": 1.0,
@@ -254,34 +248,14 @@ def write_model(
         "network": {"name": "unet", "architecture": "unet", "arguments": network.arguments},
         "weights": weights,
         **({"cost": cost} if cost else {}),
-        "training": {**TRAINING, **_run_facts(runs / "all"), "folds": folds},
+        "training": {**TRAINING, **run_facts(runs / "all"), "folds": folds},
         "figures": [_figure(result) for result in results],
     }
-    path = folder / "card.toml"
-    path.write_text(as_toml(card), encoding="utf-8")
-    return path
+    return write_card(card, folder)
 
 
-def _write_weights(network: UNet, file: Path) -> dict[str, Any]:
-    state = {k: v.half().contiguous() for k, v in network.state_dict().items()}
-    save_file(state, str(file), metadata={"format": "pt"})
-    file.chmod(0o644)
-    content = file.read_bytes()
-    return {
-        "file": file.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "dtype": "float16",
-    }
-
-
-def _run_facts(run: Path) -> dict[str, Any]:
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    return {
-        "steps": state["steps"],
-        "cpu_minutes": round(state["cpu_seconds"] / 60, 1),
-        "seed": json.loads(state["settings"])["seed"],
-    }
+def _stored(network: UNet, file: Path) -> dict[str, Any]:
+    return write_weights(as_float16(network.state_dict()), file)
 
 
 def _figure(result: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from inference.devices import CPU
 from inference.engine import load_runner
 from inference.model import CARD_NAME, LESIONS
 from inference.registry import find_model, suitable
+from inference.reports import Quiet
 from inference.suitability import seen_in_pixels
 from inference.training.lesions.evaluate import compare
 from inference.training.shared import cases
@@ -61,23 +62,6 @@ class Alteration:
     group: str
     name: str
     change: Callable[[Head], Head]
-
-
-class _Silent:
-    """A report nobody reads, but its notes are kept."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def stage(self, words: str, share: float) -> None:
-        """Nothing to be told."""
-
-    def step(self, fraction: float) -> None:
-        """Nothing to be told."""
-
-    def note(self, sentence: str) -> None:
-        """Keep it."""
-        self.notes.append(sentence)
 
 
 # What is done to a head ---------------------------------------------------------------------------
@@ -203,7 +187,7 @@ def alterations(orders: int = STORED_ORDERS) -> list[Alteration]:
 
 def mark(runner: Any, head: Head) -> Mask:
     """The mask that the application would show."""
-    report = _Silent()
+    report = Quiet()
     name = runner.card.required[0].name
     prepared = pipeline.prepare(runner, {name: (head.voxels, head.affine, 1.0, 0.0)}, report)
     wanted = pipeline.Wanted(
@@ -262,7 +246,7 @@ def robustness(folder: Path, patient: str, orders: int = STORED_ORDERS) -> dict[
     case = cases.load_labelled(patient)
     plain = Head(case.flair, case.gold, case.affine)
     with fold_model(folder, patient) as (place, words):
-        runner = load_runner(place, CPU, _Silent())
+        runner = load_runner(place, CPU, Quiet())
         rows = []
         for way in alterations(orders):
             head = way.change(plain)

@@ -31,8 +31,15 @@ from inference.training.lesions.channels import CHANNELS, dropped
 from inference.training.lesions.shapes import large_shapes
 from inference.training.lesions.synthesis import TISSUES, Patch, Synthesiser
 from inference.training.lesions.taught import read_taught, taught_heads
-from inference.training.shared.averaging import average, write_checkpoint
 from inference.training.shared.cases import FOLDS, NO_PICTURE, anatomies, components, lesion_bank
+from inference.training.shared.learning import (
+    average,
+    descend,
+    learning_state,
+    set_rate,
+    take_learning_state,
+    write_checkpoint,
+)
 
 __all__ = ["Settings", "Trainer", "lesion_loss", "tissue_loss", "warm_network"]
 
@@ -190,19 +197,13 @@ class Trainer:
         image, label, weight, tissue = _stack(
             patches, self.source.rng, settings.inputs, progress >= settings.plain_from
         )
-        rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup)
-        rate *= 0.5 + 0.5 * float(np.cos(np.pi * progress))
-        for group in self.optimiser.param_groups:
-            group["lr"] = max(rate, 1e-6)
+        set_rate(self.optimiser, settings.rate, settings.warmup, self.steps, progress)
         self._features.clear()
         loss = lesion_loss(self.network(image), label, weight)
         if settings.tissue:
             (features,) = self._features
             loss = loss + settings.tissue * tissue_loss(self.tissue(features), tissue)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        self.optimiser.step()
+        descend(loss, self.network, self.optimiser, settings.clip)
         self.steps += 1
         average(self.averaged, self.network, self.steps, self.settings.average)
         return float(loss.detach())
@@ -261,10 +262,8 @@ class Trainer:
     def save(self, path: Path, **more: Any) -> None:
         """Write a checkpoint that is whole or not there."""
         state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
+            **learning_state(self.network, self.averaged, self.optimiser),
             "tissue": self.tissue.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
             "settings": json.dumps(asdict(self.settings)),
             "steps": self.steps,
             "seconds": self.seconds,
@@ -276,10 +275,8 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""
         state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.averaged = state["averaged"]
+        self.averaged = take_learning_state(state, self.network, self.optimiser)
         self.tissue.load_state_dict(state["tissue"])
-        self.optimiser.load_state_dict(state["optimiser"])
         self.steps = state["steps"]
         self.seconds = state["seconds"]
         self.cpu_seconds = state["cpu_seconds"]

@@ -11,8 +11,10 @@ from typing import Any
 from torch import nn
 
 from imaging.errors import BadInput
-from inference.model import CARD_NAME, LESIONS, ModelCard, check_weights, load_card
+from inference.card_reading import load_card
+from inference.model import CARD_NAME, LESIONS, ModelCard
 from inference.training.own.choices import RECIPES, Choices
+from inference.weights import check_weights
 
 __all__ = ["PRETRAINING", "Base", "fitted", "load_pretrained", "model_base"]
 

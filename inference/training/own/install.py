@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 from imaging.errors import BadInput, WorldFailed
-from inference.model import CARD_NAME, check_weights, load_card
+from inference.card_reading import load_card
+from inference.model import CARD_NAME
 from inference.registry import InstalledModel, installed_models, user_folder
+from inference.weights import check_weights
 
 __all__ = ["install_package"]
 

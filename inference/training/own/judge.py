@@ -20,6 +20,7 @@ from imaging.analysis.segmentation_metrics import agreement
 from imaging.errors import WorldFailed
 from imaging.geometry import Geometry
 from inference.model import PRESENCE, TISSUE, ModelCard
+from inference.reports import Quiet
 from inference.training.own.case_check import OpenCase
 
 if TYPE_CHECKING:
@@ -102,30 +103,13 @@ def from_plain(values: dict[str, Any]) -> Judged:
 # --- the answer -------------------------------------------------------------------------------
 
 
-class _Silent:
-    """Nobody listens to this run."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def stage(self, words: str, share: float) -> None:
-        """Not told."""
-
-    def step(self, fraction: float) -> None:
-        """Not told."""
-
-    def note(self, sentence: str) -> None:
-        """Kept."""
-        self.notes.append(sentence)
-
-
 def answer_here(folder: Path, cases: Sequence[OpenCase], device: str = "auto") -> list[Answer]:
     """A package's answers, by the steps of the worker, in this process."""
     from importlib import import_module
 
     from inference import pipeline
+    from inference.card_reading import load_card
     from inference.devices import choose_device
-    from inference.model import load_card
     from inference.registry import plugin_name
 
     card = load_card(folder)
@@ -133,7 +117,7 @@ def answer_here(folder: Path, cases: Sequence[OpenCase], device: str = "auto") -
     runner = getattr(import_module(module), name)(card, folder, choose_device(device))
     answers = []
     for case in cases:
-        report = _Silent()
+        report = Quiet()
         known = {need.name for need in card.inputs}
         images = case.images(card.required[0].name)
         prepared = runner.prepare({n: i for n, i in images.items() if n in known})

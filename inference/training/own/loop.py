@@ -24,7 +24,7 @@ from imaging.errors import BadInput
 from inference.training.own.choices import Choices
 from inference.training.own.losses import Loss, make_loss
 from inference.training.own.progress import Speaker, Stopped
-from inference.training.shared.averaging import average, write_checkpoint
+from inference.training.shared.learning import average, write_checkpoint
 
 __all__ = ["Batches", "Run", "Until"]
 

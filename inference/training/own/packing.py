@@ -12,7 +12,8 @@ from typing import Any
 from torch import nn
 
 from imaging.errors import BadInput, WorldFailed
-from inference.model import CARD_NAME, LESIONS, PRESENCE, ModelCard, card_from_table
+from inference.card_reading import card_from_table
+from inference.model import CARD_NAME, LESIONS, PRESENCE, ModelCard
 from inference.training.own.choices import Choices
 from inference.training.shared.card_text import as_toml
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from imaging.errors import BadInput
-from inference.model import load_card
+from inference.card_reading import load_card
 from inference.training.own.bases import Base, fitted, load_pretrained, model_base
 from inference.training.own.case_check import CaseNote, Summary, check_cases, open_case, summary
 from inference.training.own.case_list import CaseFiles, read_cases

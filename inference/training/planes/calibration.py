@@ -33,6 +33,7 @@ from inference.plugins.ensemble import calibrated, doubt, logit, soft_dice_confi
 from inference.plugins.planes import DIRECTIONS, plane_probability
 from inference.plugins.unet import UNet
 from inference.preprocess import normalise, to_model_grid, to_source_grid
+from inference.reports import Quiet
 from inference.training.lesions.evaluate import (
     MIN_VOLUME_MM3,
     compare,
@@ -42,7 +43,7 @@ from inference.training.lesions.evaluate import (
 )
 from inference.training.lesions.synthesis import Patch, Synthesiser
 from inference.training.planes.data import BANK_PATIENTS, plane_volumes
-from inference.training.planes.evaluate import THRESHOLD, Quiet, shipped_planes
+from inference.training.planes.evaluate import THRESHOLD, shipped_planes
 from inference.training.shared import cases
 from inference.training.shared.cases import FOLDS, IMAGE_PATIENTS, lesion_bank, load_labelled
 

@@ -24,14 +24,16 @@ from imaging.analysis.segmentation_metrics import agreement
 from inference.plugins.planes import DIRECTIONS, plane_probability
 from inference.plugins.unet import UNet, load_unet
 from inference.preprocess import normalise, to_model_grid, to_source_grid
+from inference.reports import Quiet
 from inference.training.lesions.behaviour import raw_head
 from inference.training.lesions.evaluate import MIN_VOLUME_MM3, compare, drop_small
 from inference.training.lesions.synthesis import lesion_free_brain
 from inference.training.planes.train import load_run
 from inference.training.shared import cases
 from inference.training.shared.cases import IMAGE_PATIENTS, LabelledCase, load_labelled
+from inference.training.shared.package_files import MODELS
 
-__all__ = ["MODELS", "Quiet", "as_slices", "measured", "predict", "shipped_planes"]
+__all__ = ["as_slices", "measured", "predict", "shipped_planes"]
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -39,25 +41,11 @@ Segment = Callable[[npt.NDArray[Any], npt.ArrayLike], Mask]
 
 THRESHOLD = 0.5
 """Fixed before any training; never chosen on a patient."""
-MODELS = Path(__file__).resolve().parents[3] / "resources" / "models"
-
-
-class Quiet:
-    """A report nobody reads."""
-
-    def stage(self, words: str, share: float) -> None:
-        """Nothing is shown."""
-
-    def step(self, fraction: float) -> None:
-        """Nothing is shown."""
-
-    def note(self, sentence: str) -> None:
-        """Nothing is shown."""
 
 
 def shipped_planes(id: str = "flair-planes") -> UNet:
     """A plane network that ships."""
-    from inference.model import load_card
+    from inference.card_reading import load_card
 
     card = load_card(MODELS / id)
     arguments = {k: v for k, v in card.arguments.items() if k != "directions"}

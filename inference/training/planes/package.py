@@ -13,58 +13,51 @@ Each call takes a run or none, and a JSON of figures made by another script; not
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import save_file
-
-from inference.model import load_card
+from inference.card_reading import load_card
+from inference.model import CARD_NAME
 from inference.plugins.planes import DIRECTIONS
 from inference.training.lesions.evaluate import MIN_VOLUME_MM3
-from inference.training.planes.evaluate import MODELS, THRESHOLD
+from inference.training.planes.evaluate import THRESHOLD
 from inference.training.planes.train import load_run
-from inference.training.shared.card_text import as_toml
+from inference.training.shared.package_files import (
+    CREDIT,
+    LESION,
+    MODELS,
+    WEIGHTS_NAME,
+    as_float16,
+    run_facts,
+    write_card,
+    write_weights,
+)
 
 __all__ = ["write_infarct", "write_planes", "write_thorough"]
 
-CREDIT = {
-    "lesions": (
+CREDITS = [
+    (
         "Lesion masks (CC-BY): Lesjak, Ziga, Franjo Pernus, Bostjan Likar, and Ziga Spiclin. A "
         "Novel Public MR Image Dataset of Multiple Sclerosis Patients With Lesion Segmentations "
         "Based on Multi-rater Consensus, Neuroinformatics (2017), doi 10.1007/s12021-017-9348-7."
     ),
-    "heads": (
-        "Raw heads (CC-BY): Lesjak Z, Pernus F, Likar B, Spiclin Z. Validation of White-Matter "
-        "Lesion Change Detection Methods on a Novel Publicly Available MRI Image Database. "
-        "Neuroinformatics (2016)."
-    ),
-    "planes": (
+    CREDIT["heads"],
+    (
         "Planes and infarcts (CC0, OpenNeuro ds004889; derived): Absher J, Goncher S, "
         "Newman-Norlund R, et al. The stroke outcome optimization project: Acute ischemic strokes "
         "from a comprehensive stroke center. Scientific Data 2024;11:839, "
         "doi 10.1038/s41597-024-03667-5."
     ),
-    "template": (
-        "Tissue maps: MNI152 templates, (C) 1993-2004 Louis Collins, McConnell Brain Imaging "
-        "Centre, Montreal Neurological Institute, McGill University."
-    ),
-}
+    CREDIT["template"],
+]
 LICENCE = "Apache-2.0 (weights and code); training images CC-BY and CC0, attribution required"
 FLAIR = {
     "name": "FLAIR",
     "sequence": "FLAIR",
     "required": True,
     "description": "Brain FLAIR, 2-D or 3-D, whole head or stripped, any orientation.",
-}
-LESION = {
-    "number": 1,
-    "name": "White-matter lesion",
-    "category": ["49755003", "SCT", "Morphologically Abnormal Structure"],
-    "type": ["301766008", "SCT", "Lesion of brain"],
 }
 INFARCT = {
     "number": 1,
@@ -118,7 +111,7 @@ def write_planes(run: Path, figures: Mapping[str, Any], root: Path = MODELS) -> 
         ),
         "licence": LICENCE,
         "authors": ["Isocenter contributors"],
-        "credit": list(CREDIT.values()),
+        "credit": CREDITS,
         "limits": [
             "Measured on two patients of one laboratory that no training saw: no confidence "
             "interval, no claim about another scanner or hospital.",
@@ -134,7 +127,7 @@ def write_planes(run: Path, figures: Mapping[str, Any], root: Path = MODELS) -> 
         "preprocess": {**PREPROCESS, "multiple": 32},
         "network": {"name": "planes", "architecture": "planes", "arguments": arguments},
         "weights": weights,
-        "training": {**TRAINING, **_run_facts(run)},
+        "training": {**TRAINING, **run_facts(run)},
         "figures": [
             _rounded(f) | {"n": 1, "rule": RULE} for f in figures["patients"]
         ] + [{k: v for k, v in figures.items() if k != "patients"}],
@@ -173,7 +166,7 @@ def write_infarct(run: Path, figures: Mapping[str, Any], root: Path = MODELS) ->
         ),
         "licence": LICENCE,
         "authors": ["Isocenter contributors"],
-        "credit": list(CREDIT.values()),
+        "credit": CREDITS,
         "limits": [
             f"Measured on the planes of {patients} held-back patients of ONE hospital, in three "
             "fixed planes (z +18, x -39, y -18 mm), warped, brain-extracted and DERIVED from "
@@ -192,7 +185,7 @@ def write_infarct(run: Path, figures: Mapping[str, Any], root: Path = MODELS) ->
         "preprocess": {**PREPROCESS, "multiple": 32},
         "network": {"name": "planes", "architecture": "planes", "arguments": arguments},
         "weights": weights,
-        "training": {**TRAINING, **_run_facts(run)},
+        "training": {**TRAINING, **run_facts(run)},
         "figures": [
             *rows,
             {
@@ -239,7 +232,7 @@ def write_thorough(figures: Mapping[str, Any], root: Path = MODELS) -> Path:
         "not_for": members[0].not_for,
         "licence": LICENCE,
         "authors": ["Isocenter contributors"],
-        "credit": list(CREDIT.values()),
+        "credit": CREDITS,
         "limits": [
             "Measured on two patients, each left out in turn: no confidence interval.",
             "Few lesions are over-marked at the threshold of 0.5: on patient 07 the quick choice "
@@ -325,39 +318,20 @@ def _outputs(label: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stored(run: Path, output: int, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Weights of one output in float16, and the arguments that build its network."""
-    folder.mkdir(parents=True, exist_ok=True)
     network = load_run(run)
     state = dict(network.state_dict())
     for name in ("head.weight", "head.bias"):
         state[name] = state[name][output : output + 1]
-    half = {k: v.half().contiguous() for k, v in state.items()}
-    file = folder / "model.safetensors"
-    save_file(half, str(file), metadata={"format": "pt"})
-    file.chmod(0o644)
-    content = file.read_bytes()
-    weights = {"file": file.name, "sha256": hashlib.sha256(content).hexdigest()}
-    weights |= {"bytes": len(content), "dtype": "float16"}
+    weights = write_weights(as_float16(state), folder / WEIGHTS_NAME)
     arguments = {**network.arguments, "outputs": 1, "directions": list(DIRECTIONS)}
     return weights, arguments
 
 
-def _run_facts(run: Path) -> dict[str, Any]:
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    return {
-        "steps": state["steps"],
-        "cpu_minutes": round(state["cpu_seconds"] / 60, 1),
-        "seed": json.loads(state["settings"])["seed"],
-    }
-
-
 def _write(card: dict[str, Any], folder: Path) -> Path:
     """The card; a measured cost that stands in the old one stays."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "card.toml"
-    if path.exists() and (cost := dict(load_card(folder).cost)):
+    if (folder / CARD_NAME).exists() and (cost := dict(load_card(folder).cost)):
         card["cost"] = cost
-    path.write_text(as_toml(card), encoding="utf-8")
-    return path
+    return write_card(card, folder)
 
 
 def main() -> None:

@@ -24,9 +24,10 @@ from inference.training.lesions.evaluate import MIN_VOLUME_MM3, drop_small, ship
 from inference.training.lesions.pictures import HIT, MISSED, WRONG, row
 from inference.training.planes.calibration import Calibration, patient_case
 from inference.training.planes.data import StrokePlanes
-from inference.training.planes.evaluate import MODELS, THRESHOLD, shipped_planes
+from inference.training.planes.evaluate import THRESHOLD, shipped_planes
 from inference.training.planes.infarct_probe import drop_specks, plane_chance
 from inference.training.shared.cases import load_labelled
+from inference.training.shared.package_files import MODELS
 
 __all__ = ["draw_infarcts", "draw_thorough"]
 

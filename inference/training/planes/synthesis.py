@@ -23,6 +23,7 @@ from scipy import ndimage
 from inference.preprocess import SMOOTHING
 from inference.training.planes.data import AXES, Plane, StrokePlanes, volume_plane
 from inference.training.shared.cases import Anatomy
+from inference.training.shared.fields import looked_up
 
 __all__ = ["PlanePatch", "PlaneSynthesiser"]
 
@@ -99,12 +100,12 @@ class PlaneSynthesiser:
         kind = self.kinds[int(rng.choice(len(self.kinds), p=self.chance))]
         plane = self._plane(kind)
         points = warped_points(rng, shape, self._centre(plane))
-        distance = _look(plane.brain, points, 45.0)
-        ventricles = _look(plane.ventricles, points, 45.0)
-        place = _look(plane.place, points)
+        distance = looked_up(plane.brain, points, 45.0)
+        ventricles = looked_up(plane.ventricles, points, 45.0)
+        place = looked_up(plane.place, points)
         image, grey = self._image(plane, points, place, distance)
-        infarct = _look(plane.infarct.view(np.uint8), points) > 0.5
-        unknown = _look(plane.unknown.view(np.uint8), points) > 0.1
+        infarct = looked_up(plane.infarct.view(np.uint8), points) > 0.5
+        unknown = looked_up(plane.unknown.view(np.uint8), points) > 0.1
         clean = rng.random() < (0.35 if kind == "stroke" else 0.15)
         soft = np.zeros(shape, np.float32)
         if not clean:
@@ -155,7 +156,7 @@ class PlaneSynthesiser:
         shape = (points.shape[1], points.shape[2])
         if plane.image is None:
             return template_image(rng, plane, points, place)
-        image = _look(plane.image, points, -1.0)
+        image = looked_up(plane.image, points, -1.0)
         if plane.kind == "stroke":
             # The stored scale is coarse: hide its steps, in and out of the masks alike.
             image = image + rng.uniform(-GREY_STEP, GREY_STEP, shape) * (image > -0.97)
@@ -207,7 +208,7 @@ class PlaneSynthesiser:
         at += rng.normal(0, 1.5, 3).astype(np.float32)[:, None, None]
         for axis in along:
             at[axis] += _field(rng, shape, 6) * np.float32(rng.uniform(0, 2.0))
-        return _look(self.bank[pick], at)
+        return looked_up(self.bank[pick], at)
 
 
 def _labelled(image: Array, soft: Array, infarct: Mask, unknown: Mask) -> PlanePatch:
@@ -258,7 +259,7 @@ def template_image(
 ) -> tuple[Array, float]:
     """FLAIR-like plane of the template, and how much brighter grey matter is."""
     shape = (points.shape[1], points.shape[2])
-    gm, csf = _look(plane.tissues["gm"], points), _look(plane.tissues["csf"], points)
+    gm, csf = looked_up(plane.tissues["gm"], points), looked_up(plane.tissues["csf"], points)
     total = np.clip(place + gm + csf, 0, 1)
     grey, white = float(rng.uniform(-0.03, 0.28)), float(rng.uniform(-0.15, 0.05))
     gm_map = white + grey + _field(rng, shape, 7) * rng.uniform(0, 0.1)
@@ -374,14 +375,6 @@ def _discs(rng: np.random.Generator, place: Array) -> Array:
         a, b = rng.uniform(1.0, 4.0) * rng.uniform(0.6, 1.5, 2)
         soft[((rows - row) / a) ** 2 + ((columns - column) / b) ** 2 < 1] = 1
     return soft
-
-
-def _look(array: npt.NDArray[Any], points: Array, outside: float = 0.0) -> Array:
-    """Linear interpolation at index positions."""
-    result = ndimage.map_coordinates(
-        array, points, np.float32, order=1, mode="constant", cval=outside, prefilter=False
-    )
-    return np.asarray(result, np.float32)
 
 
 def _field(rng: np.random.Generator, shape: Shape, cells: int) -> Array:

@@ -24,8 +24,17 @@ from torch.nn import functional
 from inference.plugins.unet import UNet, fold_batchnorm
 from inference.training.planes.data import BANK_PATIENTS, plane_volumes
 from inference.training.planes.synthesis import PlanePatch, PlaneSynthesiser, varied
-from inference.training.shared.averaging import average, hold_statistics, settle, write_checkpoint
 from inference.training.shared.cases import lesion_bank
+from inference.training.shared.learning import (
+    average,
+    descend,
+    hold_statistics,
+    learning_state,
+    set_rate,
+    settle,
+    take_learning_state,
+    write_checkpoint,
+)
 
 __all__ = ["PlaneTrainer", "Settings", "load_run", "plane_loss"]
 
@@ -98,16 +107,10 @@ class PlaneTrainer:
         """Make a batch, learn from it, return the loss; ``progress`` (0 to 1) sets the rate."""
         settings = self.settings
         image, label, weight = _stack(self._patches())
-        rate = settings.rate * min(1.0, (self.steps + 1) / settings.warmup)
-        rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = max(rate, 1e-6)
+        set_rate(self.optimiser, settings.rate, settings.warmup, self.steps, progress)
         self._normalisation()
         loss = plane_loss(self.network(image), label, weight)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), settings.clip)
-        self.optimiser.step()
+        descend(loss, self.network, self.optimiser, settings.clip)
         self.steps += 1
         average(self.averaged, self.network, self.steps, self.settings.average)
         return float(loss.detach())
@@ -133,9 +136,7 @@ class PlaneTrainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""
         state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
+            **learning_state(self.network, self.averaged, self.optimiser),
             "settings": json.dumps(asdict(self.settings)),
             "steps": self.steps,
             "cpu_seconds": self.cpu_seconds,
@@ -145,9 +146,7 @@ class PlaneTrainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""
         state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.averaged = state["averaged"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.averaged = take_learning_state(state, self.network, self.optimiser)
         self.steps, self.cpu_seconds = state["steps"], state["cpu_seconds"]
         self.source.rng = np.random.default_rng([self.settings.seed, self.steps])
 

@@ -7,16 +7,21 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from inference.training.presence.evaluate import MULTIPLE
-from inference.training.shared.card_text import as_toml
+from inference.training.shared.package_files import (
+    CREDIT,
+    MODELS,
+    WEIGHTS_NAME,
+    weights_row,
+    write_card,
+)
 from inference.training.shared.whole_heads import BANK
 
-FOLDER = Path(__file__).resolve().parents[3] / "resources" / "models" / "lesion-presence"
+FOLDER = MODELS / "lesion-presence"
 VERSION = "1.0.0"
 
 
@@ -29,9 +34,8 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         What `inference.training.presence.evaluate` wrote.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "model.safetensors"
-    content = weights.read_bytes()
-    file.write_bytes(content)
+    file = folder / WEIGHTS_NAME
+    file.write_bytes(weights.read_bytes())
     file.chmod(0o644)
     fitted = figures["calibration"]
     run = figures["run"]
@@ -53,10 +57,8 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         "licence": "Apache-2.0 (weights and code); training images CC-BY, attribution required",
         "authors": ["Isocenter contributors"],
         "credit": [
-            "Lesion masks (CC-BY): Lesjak et al., Neuroinformatics (2017), doi "
-            "10.1007/s12021-017-9348-7. Raw heads (CC-BY): Lesjak et al., Neuroinformatics (2016).",
-            "Tissue maps: MNI152 templates, (C) 1993-2004 Louis Collins, McConnell Brain Imaging "
-            "Centre, Montreal Neurological Institute, McGill University.",
+            CREDIT["masks and heads"],
+            CREDIT["template"],
             "Network: ResNet of MONAI (Apache-2.0), behind the network of the deviation model.",
         ],
         "limits": _limits(figures),
@@ -83,12 +85,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
             "architecture": "presence",
             "arguments": {**arguments, "offset": fitted["offset"]},
         },
-        "weights": {
-            "file": file.name,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "bytes": len(content),
-            "dtype": "float16",
-        },
+        "weights": weights_row(file),
         "training": {
             "data": (
                 "The same head with and without planted lesions: MNI152 tissue maps as FLAIR, raw "
@@ -113,9 +110,7 @@ def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER)
         },
         "figures": _card_figures(figures),
     }
-    path = folder / "card.toml"
-    path.write_text(as_toml(card), encoding="utf-8")
-    return path
+    return write_card(card, folder)
 
 
 def _limits(figures: dict[str, Any]) -> list[str]:

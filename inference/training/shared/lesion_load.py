@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from inference.training.shared.whole_heads import STEP_MM, Head, smooth_field, through_slices
+from inference.training.shared.fields import smooth_field
+from inference.training.shared.whole_heads import STEP_MM, Head, through_slices
 
 __all__ = ["lesion_load", "lit", "thinned"]
 

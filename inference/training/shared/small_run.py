@@ -17,7 +17,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from inference.training.shared.averaging import average, hold_statistics, settle, write_checkpoint
+from inference.training.shared.learning import (
+    average,
+    descend,
+    hold_statistics,
+    learning_state,
+    set_rate,
+    settle,
+    take_learning_state,
+    write_checkpoint,
+)
 
 __all__ = ["Plan", "SmallRun"]
 
@@ -109,16 +118,10 @@ class SmallRun:
 
     def _step(self, learn: Learn, rng: np.random.Generator) -> float:
         plan = self.plan
-        rate = plan.rate * min(1.0, (self.steps + 1) / plan.warmup)
-        rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(self.progress, 1.0)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = max(rate, 1e-6)
+        set_rate(self.optimiser, plan.rate, plan.warmup, self.steps, self.progress)
         self._normalisation()
         loss = learn(self.network, rng)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), plan.clip)
-        self.optimiser.step()
+        descend(loss, self.network, self.optimiser, plan.clip)
         self.steps += 1
         average(self.averaged, self.network, self.steps, self.plan.average)
         return float(loss.detach())
@@ -137,9 +140,7 @@ class SmallRun:
     def save(self) -> None:
         """Write a checkpoint that is whole or not there."""
         state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
+            **learning_state(self.network, self.averaged, self.optimiser),
             "steps": self.steps,
             "cpu_seconds": self.cpu_seconds,
             "settled": self.settled,
@@ -149,8 +150,6 @@ class SmallRun:
 
     def _load(self) -> None:
         state = torch.load(self.out / CHECKPOINT, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.averaged = state["averaged"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.averaged = take_learning_state(state, self.network, self.optimiser)
         self.steps, self.cpu_seconds = state["steps"], state["cpu_seconds"]
         self.settled = state["settled"]

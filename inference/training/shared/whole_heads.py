@@ -23,8 +23,9 @@ from scipy import ndimage
 
 from inference.training.shared import cases
 from inference.training.shared.cases import MASK_PATIENTS, Anatomy
+from inference.training.shared.fields import looked_up, smooth_field
 
-__all__ = ["BANK", "LEFT_OUT", "SHAPE", "STEP_MM", "Head", "HeadMaker", "load_pool", "smooth_field"]
+__all__ = ["BANK", "LEFT_OUT", "SHAPE", "STEP_MM", "Head", "HeadMaker", "load_pool"]
 
 Array = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
@@ -111,12 +112,12 @@ class HeadMaker:
         centre = np.argwhere(anatomy.brain[::4, ::4, ::4] < 0).mean(0) * 4 + rng.uniform(-8, 8, 3)
         size = STEP_MM if real else STEP_MM * 0.95 / scale
         points = warped_points(rng, SHAPE, centre, size)
-        place = _look(anatomy.place, points)
-        distance = _look(anatomy.brain, points, 45.0)
-        known = _look(anatomy.unknown.view(np.uint8), points) < 0.1
+        place = looked_up(anatomy.place, points)
+        distance = looked_up(anatomy.brain, points, 45.0)
+        known = looked_up(anatomy.unknown.view(np.uint8), points) < 0.1
         contrast = str(rng.choice(CONTRASTS, p=_CHANCES))
         if anatomy.image is not None:
-            image = _look(anatomy.image, points, -1.0)
+            image = looked_up(anatomy.image, points, -1.0)
             if contrast != "FLAIR":
                 contrast, image = "free", _recoloured(rng, image)
         else:
@@ -140,7 +141,7 @@ class HeadMaker:
                 at[2] = mask.shape[2] - 1 - at[2]
             for axis in range(3):
                 at[axis] += smooth_field(rng, SHAPE, 7) * np.float32(rng.uniform(0, 2.0))
-            soft = np.maximum(soft, _look(mask, at))
+            soft = np.maximum(soft, looked_up(mask, at))
         return ndimage.gaussian_filter(soft, 0.35)
 
 
@@ -221,29 +222,6 @@ def _cleaned(anatomy: Anatomy, rng: np.random.Generator) -> Anatomy:
     )
 
 
-def _look(array: npt.NDArray[np.generic], points: Array, outside: float = 0.0) -> Array:
-    """Linear interpolation at index positions ``(3, k, j, i)``."""
-    result = ndimage.map_coordinates(
-        array, points, np.float32, order=1, mode="constant", cval=outside, prefilter=False
-    )
-    return np.asarray(result, np.float32)
-
-
-def smooth_field(rng: np.random.Generator, shape: Shape, cells: int) -> Array:
-    """Smooth random field of mean 0 and spread about 1; ``cells`` knots along each axis."""
-    result = rng.standard_normal((cells,) * 3).astype(np.float32)
-    for axis, size in enumerate(shape):
-        at = np.linspace(0, cells - 1, size)
-        first = np.minimum(at.astype(int), cells - 2)
-        share = at - first
-        share = (share * share * (3 - 2 * share)).astype(np.float32)
-        share = share.reshape([-1 if a == axis else 1 for a in range(3)])
-        result = (
-            np.take(result, first, axis) * (1 - share) + np.take(result, first + 1, axis) * share
-        )
-    return result * np.float32(1.6)
-
-
 def warped_points(
     rng: np.random.Generator, shape: Shape, centre: npt.NDArray[np.float64], size: float
 ) -> Array:
@@ -273,7 +251,7 @@ def _painted(
     rng: np.random.Generator, anatomy: Anatomy, points: Array, white: Array, contrast: str
 ) -> Array:
     """Picture of the template in a contrast."""
-    grey, fluid = (_look(anatomy.extra[n], points) for n in ("gm", "csf"))
+    grey, fluid = (looked_up(anatomy.extra[n], points) for n in ("gm", "csf"))
     levels = {
         "FLAIR": ((-0.15, 0.05), (0.0, 0.25), (-0.95, -0.5)),
         "T1w": ((-0.05, 0.05), (-0.45, -0.1), (-0.95, -0.6)),

@@ -20,12 +20,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from inference.card_reading import load_card
 from inference.devices import choose_device
-from inference.model import SourceImage, load_card
+from inference.model import SourceImage
 from inference.plugins.tissue import BrainTissue, Tissues, brain_and_tissue
 from inference.preprocess import to_model_grid, to_source_grid
+from inference.reports import Quiet
 from inference.training.shared import cases
 from inference.training.shared.cases import components, data_root, read_nifti
+from inference.training.shared.package_files import MODELS
 
 __all__ = ["Heads", "dice", "evaluate", "otsu_brain", "raw_flairs", "stripped"]
 
@@ -33,23 +36,10 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
 
-FOLDER = Path(__file__).resolve().parents[3] / "resources" / "models" / "brain-tissue"
+FOLDER = MODELS / "brain-tissue"
 TISSUES = ("csf", "grey", "white")
 SEQUENCES = ("FLAIR", "T1", "T2")
 SLICES_MM = (3, 5)
-
-
-class Quiet:
-    """A report nobody reads."""
-
-    def stage(self, words: str, share: float) -> None:
-        """Nothing."""
-
-    def step(self, fraction: float) -> None:
-        """Nothing."""
-
-    def note(self, sentence: str) -> None:
-        """Nothing."""
 
 
 class Heads:

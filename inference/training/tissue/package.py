@@ -8,17 +8,20 @@ folds the normalisation, stores float16 with the average brain at 2 mm, and writ
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from inference.plugins.atlas import Atlas
 from inference.plugins.unet import UNet, fold_batchnorm
-from inference.training.shared.card_text import as_toml
+from inference.training.shared.package_files import (
+    WEIGHTS_NAME,
+    as_float16,
+    write_card,
+    write_weights,
+)
 from inference.training.tissue.evaluate import FOLDER
 from inference.training.tissue.heads import average_brain
 from inference.training.tissue.synthesis import TISSUE, Stage
@@ -70,26 +73,14 @@ def write_anatomy(
     path
         The card.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     network, facts = load_run(run, stage)
-    state = {f"tissue.{k}": v.half().contiguous() for k, v in network.state_dict().items()}
-    state |= {n: torch.from_numpy(getattr(atlas, n)).half() for n in ("t1", "brain")}
-    state["affine"] = torch.from_numpy(atlas.affine).float()
-    file = folder / "model.safetensors"
-    save_file(state, str(file), metadata={"format": "pt"})
-    file.chmod(0o644)
-    content = file.read_bytes()
-    weights = {
-        "file": file.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "dtype": "float16",
-    }
+    state = {f"tissue.{k}": v for k, v in network.state_dict().items()}
+    state |= {n: torch.from_numpy(getattr(atlas, n)) for n in ("t1", "brain")}
+    affine = torch.from_numpy(atlas.affine).float()
+    weights = write_weights({**as_float16(state), "affine": affine}, folder / WEIGHTS_NAME)
     arguments = {"atlas_shape": list(atlas.brain.shape), "tissue": network.arguments}
     measured = json.loads(figures.read_text(encoding="utf-8")) if figures else {}
-    path = folder / "card.toml"
-    path.write_text(as_toml(_card(arguments, weights, facts, measured)), encoding="utf-8")
-    return path
+    return write_card(_card(arguments, weights, facts, measured), folder)
 
 
 def _card(

@@ -17,7 +17,15 @@ import torch
 from torch.nn import functional
 
 from inference.plugins.unet import UNet
-from inference.training.shared.averaging import average, hold_statistics, write_checkpoint
+from inference.training.shared.learning import (
+    average,
+    descend,
+    hold_statistics,
+    learning_state,
+    set_rate,
+    take_learning_state,
+    write_checkpoint,
+)
 from inference.training.tissue.heads import load_heads
 from inference.training.tissue.synthesis import TISSUE, Example, HeadMaker
 
@@ -85,16 +93,10 @@ class AnatomyTrainer:
         image = torch.stack([e.image for e in batch])
         image = image.contiguous(memory_format=torch.channels_last_3d)
         label = torch.stack([e.label for e in batch])
-        rate = RATE * min(1.0, (self.steps + 1) / WARMUP)
-        rate *= 0.5 + 0.5 * float(np.cos(np.pi * min(progress, 1.0)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = max(rate, 1e-6)
+        set_rate(self.optimiser, RATE, WARMUP, self.steps, progress)
         self._normalisation(progress >= SETTLE)
         loss = anatomy_loss(self.network(image), label)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), CLIP)
-        self.optimiser.step()
+        descend(loss, self.network, self.optimiser, CLIP)
         self.steps += 1
         average(self.averaged, self.network, self.steps, AVERAGE)
         return float(loss.detach())
@@ -120,9 +122,7 @@ class AnatomyTrainer:
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""
         state = {
-            "network": self.network.state_dict(),
-            "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
+            **learning_state(self.network, self.averaged, self.optimiser),
             "steps": self.steps,
             "seconds": self.seconds,
         }
@@ -131,9 +131,7 @@ class AnatomyTrainer:
     def load(self, path: Path) -> None:
         """Go on from a checkpoint (the random numbers start anew from seed and step)."""
         state = torch.load(path, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.averaged = state["averaged"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.averaged = take_learning_state(state, self.network, self.optimiser)
         self.steps, self.seconds = state["steps"], state["seconds"]
         self.source.rng = np.random.default_rng([self.seed, self.steps])
 
