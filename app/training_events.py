@@ -46,6 +46,11 @@ class Checked:
         """How many cases can be used."""
         return sum(case.ok for case in self.cases)
 
+    @property
+    def patients(self) -> int:
+        """How many people the usable cases are of."""
+        return len({case.patient or case.case for case in self.cases if case.ok})
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -65,7 +70,8 @@ class Step:
     step, steps : int
         Of this fold.
     fold, folds : int
-        Counted from 1.
+        Which fold, from 1, of how many; beyond the last one it learns from all cases. A training
+        without folds has 0 of them.
     loss : float
         Mean training loss since the last report.
     validation : float or None
@@ -76,10 +82,15 @@ class Step:
     steps: int
     loss: float
     fold: int = 1
-    folds: int = 1
+    folds: int = 0
     validation: float | None = None
     fraction: float = -1.0
     seconds_left: float | None = None
+
+    @property
+    def run_words(self) -> str:
+        """Which run this belongs to: ``"Fold 1 of 3"`` or ``"All cases"``."""
+        return f"Fold {self.fold} of {self.folds}" if self.fold <= self.folds else "All cases"
 
 
 @dataclass(frozen=True)
@@ -193,7 +204,7 @@ def _step(table: Mapping[str, Any]) -> Step | None:
         steps=_count(table, "steps", 0),
         loss=loss,
         fold=_count(table, "fold", 1),
-        folds=_count(table, "folds", 1),
+        folds=_count(table, "folds", 0),
         validation=_number(table, "validation"),
         fraction=_fraction(table),
         seconds_left=_number(table, "seconds_left"),

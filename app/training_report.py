@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.training_events import Done
+from app.training_wish import holds_training
 from imaging.errors import BadInput
+from inference.model import CARD_NAME
 from inference.training.own.words import WORDS
 
 
@@ -64,6 +67,10 @@ class TrainingReport:
     text: Path | None = None
     warnings: tuple[str, ...] = ()
 
+    def figure(self, words: str) -> Figure | None:
+        """The new model's figure of this name; None where it was not measured."""
+        return next((one.new for one in self.rows if one.words == words), None)
+
 
 def read_report(path: Path) -> TrainingReport:
     """Read ``report.json``.
@@ -90,6 +97,29 @@ def read_report(path: Path) -> TrainingReport:
         picture=_beside(path, table.get("picture")),
         text=_beside(path, "report.md"),
         warnings=tuple(str(one) for one in table.get("warnings") or ()),
+    )
+
+
+def stored_end(out: Path) -> Done | None:
+    """How the training in a folder ended; None where it has not, or nobody can tell."""
+    path = out / "report.json"
+    if not holds_training(out) or not path.is_file():
+        return None
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+        said = _table(table, "verdict")
+    except (OSError, ValueError, AttributeError):
+        return None
+    promoted = said.get("promoted") is not False
+    package = out / "package"
+    if promoted and not (package / CARD_NAME).is_file():
+        return None  # it was stopped between report and package
+    reason = said.get("reason")
+    return Done(
+        str(package) if promoted else "",
+        str(path),
+        promoted,
+        reason if isinstance(reason, str) else "",
     )
 
 

@@ -38,11 +38,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 JOB = "training"
+ENDING = "Stopping: this step is finished, then the checkpoint is written"
 CHECKPOINT_S = 5.0  #: so long a child may take for its checkpoint when the program is gone
 _FRAME = re.compile(r'\s+File "([^"]+\.py)", line (\d+)')
 _KIND = re.compile(r"([A-Za-z_][\w.]*(?:Error|Exception|Interrupt))(?::|$)")
 _OURS = {"app", "inference", "imaging", "viewer"}
-STOPPED = "The training was stopped; it can go on from its checkpoint"
+STOPPED = "Stopped. What was learned is kept in the folder of results; “Resume” goes on from there"
 
 
 class Phase(StrEnum):
@@ -83,12 +84,15 @@ class TrainingController(QObject):
         :attr:`state` says something new.
     installed(str)
         Id of a model that was just put into the user's model folder.
+    not_installed(str)
+        Why it could not be put there.
     said(str), failed(str), job(str, str, float)
         For the status line, as of other controllers.
     """
 
     changed = Signal()
     installed = Signal(str)
+    not_installed = Signal(str)
     said = Signal(str)
     failed = Signal(str)
     job = Signal(str, str, float)
@@ -126,8 +130,10 @@ class TrainingController(QObject):
         if self.state.phase is Phase.CHECKING:
             self._child.kill()
             return
-        self.state.phase, self.state.words = Phase.STOPPING, "Writing the checkpoint"
+        self.state.phase, self.state.words = Phase.STOPPING, ENDING
+        self.state.seconds_left = None
         self._child.stop()
+        self.job.emit(JOB, "Training: stopping", min(self.state.fraction, 0.999))
         self.changed.emit()
 
     def install(self, package: Path) -> None:
@@ -176,7 +182,8 @@ class TrainingController(QObject):
         elif isinstance(event, Note):
             state.notes.append(event.sentence)
         elif isinstance(event, Stage):
-            state.words = event.words
+            if state.phase is not Phase.STOPPING:
+                state.words = event.words
             self._progress(event)
         else:
             state.steps.append(event)
@@ -185,8 +192,10 @@ class TrainingController(QObject):
 
     def _progress(self, event: Stage | Step) -> None:
         state = self.state
-        state.fraction, state.seconds_left = event.fraction, event.seconds_left
-        if state.phase is not Phase.STOPPING and self.running:
+        state.fraction = event.fraction
+        if state.phase is not Phase.STOPPING:
+            state.seconds_left = event.seconds_left
+        if state.phase is Phase.RUNNING:
             share = min(event.fraction, 0.999)
             self.job.emit(JOB, f"Training: {state.words[:1].lower()}{state.words[1:]}", share)
 
@@ -226,6 +235,7 @@ class TrainingController(QObject):
     def _not_installed(self, error: BaseException) -> None:
         if is_ours(error):
             log.error("a trained model could not be installed: %s", frames_of(error))
+        self.not_installed.emit(sentence(error))
         self.failed.emit(sentence(error))
 
 
@@ -251,7 +261,7 @@ def end_words(end: Done | Stopped | Failed) -> str:
     if isinstance(end, Failed):
         return end.sentence.rstrip(".") + "."
     if isinstance(end, Stopped):
-        return (end.sentence or STOPPED).rstrip(".") + "."
+        return f"{STOPPED}."  # what the child says is for a command line
     if end.sentence:
         return end.sentence
     if end.promoted:

@@ -67,6 +67,9 @@ class LossCurve(QWidget):
             loss = QPolygonF([spot(x, s.loss / highest) for x, s in mine])
             painter.setPen(QPen(QColor(DARK.accent), 1.6))
             painter.drawPolyline(loss)
+            if len(mine) == 1:  # a line of one point is not seen
+                painter.setBrush(QColor(DARK.accent))
+                painter.drawEllipse(loss.first(), 2.5, 2.5)
             held = [(x, s.validation) for x, s in mine if s.validation is not None]
             painter.setPen(QPen(QColor(DARK.good), 1.6))
             painter.setBrush(QColor(DARK.good))
@@ -90,25 +93,26 @@ class LossCurve(QWidget):
             painter.drawText(right, Qt.AlignmentFlag.AlignLeft | middle, f"{share:g}")
 
     def _draw_folds(self, painter: QPainter, room: QRectF, at: list[float], last: float) -> None:
-        folds = max(step.folds for step in self._steps)
         below = round(room.bottom()) + 2
         painter.setPen(QColor(DARK.dim))
-        if folds < 2:
+        if not any(step.folds for step in self._steps):
             words = f"{self._steps[-1].step} of {self._steps[-1].steps or '…'} steps"
             line = QRect(round(room.left()), below, round(room.width()), BOTTOM - 2)
             painter.drawText(line, Qt.AlignmentFlag.AlignHCenter, words)
             return
-        for fold in sorted({step.fold for step in self._steps}):
+        runs = sorted({step.fold: step.run_words for step in self._steps}.items())
+        for number, (fold, words) in enumerate(runs):
             mine = [x for x, s in zip(at, self._steps, strict=True) if s.fold == fold]
             start = room.left() + room.width() * mine[0] / last
             stop = room.left() + room.width() * mine[-1] / last
-            if fold > 1:
+            if number:
                 painter.setPen(QPen(QColor(DARK.line), 1, Qt.PenStyle.DashLine))
                 painter.drawLine(
                     round(start), round(room.top()), round(start), round(room.bottom())
                 )
                 painter.setPen(QColor(DARK.dim))
-            words = f"Fold {fold} of {folds}" if stop - start > 90 else str(fold)
+            if stop - start <= painter.fontMetrics().horizontalAdvance(words):
+                words = str(fold) if fold <= self._steps[0].folds else "all"
             line = QRect(round(start), below, max(16, round(stop - start)), BOTTOM - 2)
             painter.drawText(line, Qt.AlignmentFlag.AlignHCenter, words)
 
@@ -134,8 +138,8 @@ def curve_words(steps: Sequence[Step]) -> str:
     last = steps[-1]
     held = [step.validation for step in steps if step.validation is not None]
     dice = f", Dice on cases held back {held[-1]:.2f}" if held else ""
-    fold = f"fold {last.fold} of {last.folds}, " if last.folds > 1 else ""
-    return f"{fold.capitalize()}step {last.step}, training loss {last.loss:.3g}{dice}"
+    where = f"{last.run_words}, step" if last.folds else "Step"
+    return f"{where} {last.step}, training loss {last.loss:.3g}{dice}"
 
 
 def _places(steps: Sequence[Step]) -> list[float]:

@@ -66,7 +66,10 @@ _VIEW_MENU = (
 
 
 _CHECKPOINT = "The training is writing its checkpoint; then the window closes."
-_TRAINING = "A model is being trained. Closing stops it; it can go on later from its checkpoint."
+_TRAINING = (
+    "A model is being trained. Closing stops it; what was learned is kept, and “Resume” in the "
+    "training window goes on from there."
+)
 _NOT_WRITTEN = "The disk refuses your last edits: closing now would lose them."
 
 
@@ -436,6 +439,7 @@ class MainWindow(QMainWindow):
         dialog.study_wanted.connect(lambda folder: self.ask_export("BIDS derivatives", folder))
         work.changed.connect(dialog.show_now)
         work.installed.connect(dialog.show_installed)
+        work.not_installed.connect(dialog.show_not_installed)
         dialog.follow(lambda: work.state)
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.show()

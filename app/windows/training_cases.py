@@ -22,6 +22,9 @@ from app.windows.controls import allow, button, caption, column, row, sentence
 from app.windows.theme import DARK, GAP, SMALL_GAP, set_role
 
 CAPTION = 52
+TITLES = ("Case", "Patient", "Group", "What was found")
+CASE, PATIENT, GROUP, FOUND = range(4)
+NOT_NAMED = "Patients are not named, so each case counts as one."
 FIRST = "“Check the cases” looks at every image and mask and says which can be used."
 STALE = "The cases have changed: check them again."
 
@@ -119,20 +122,23 @@ class TrainingCases(QWidget):
         self.table.setRowCount(len(cases))
         for n, case in enumerate(sorted(cases, key=lambda case: case.ok)):
             self._fill(n, case)
-        patients = len({case.patient or case.case for case in cases if case.ok})
+        self.table.setColumnHidden(GROUP, not any(case.subgroup for case in cases))
         usual = f"{checked.usable} of {counted(len(cases), 'case')} can be used"
-        words = checked.sentence or f"{usual}, from {counted(patients, 'patient')}"
+        words = checked.sentence or f"{usual}, from {counted(checked.patients, 'patient')}"
+        named = any(case.patient not in ("", case.case) for case in cases)
+        words = words.rstrip(".") + "."
         all_good = bool(cases) and checked.usable == len(cases)
         set_role(self.found, "good" if all_good else "warning")
-        self.found.setText(words.rstrip(".") + ".")
+        self.found.setText(words if named or not cases else f"{words} {NOT_NAMED}")
         self.table.setEnabled(True)
 
     def _fill(self, n: int, case: CaseCheck) -> None:
-        texts = (case.case, case.sentence or "Can be used")
+        patient = case.patient or case.case
+        texts = (case.case, patient, case.subgroup, case.sentence or "Can be used")
         for at, text in enumerate(texts):
             item = QTableWidgetItem(text)
             item.setToolTip(text)
-            if at == 1:
+            if at == FOUND:
                 item.setForeground(QColor(DARK.dim if case.ok else DARK.warning))
             self.table.setItem(n, at, item)
 
@@ -167,8 +173,11 @@ def _path(line: QLineEdit) -> Path | None:
 
 
 def _table() -> QTableWidget:
-    table = QTableWidget(0, 2)
-    table.setHorizontalHeaderLabels(["Case", "What was found"])
+    table = QTableWidget(0, len(TITLES))
+    table.setHorizontalHeaderLabels(list(TITLES))
+    table.horizontalHeaderItem(PATIENT).setToolTip(
+        "Cases of one patient are held back together, so that nobody is learned from and judged"
+    )
     table.verticalHeader().hide()
     table.setShowGrid(False)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -177,7 +186,9 @@ def _table() -> QTableWidget:
     table.setEnabled(False)
     header = table.horizontalHeader()
     header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-    header.resizeSection(0, 190)
-    header.setSectionResizeMode(1, QHeaderView.ResizeMode.Stretch)
+    for column_number, width in ((CASE, 150), (PATIENT, 90), (GROUP, 80)):
+        header.setSectionResizeMode(column_number, QHeaderView.ResizeMode.Interactive)
+        header.resizeSection(column_number, width)
+    header.setSectionResizeMode(FOUND, QHeaderView.ResizeMode.Stretch)
+    table.setColumnHidden(GROUP, True)
     return table

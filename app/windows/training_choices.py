@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QSpinBox, QWidget
 from app.training_wish import CLASSIFIERS, DIMENSIONS, FEW, LOSSES, NETWORKS, ONLY_3D
 from app.windows.controls import allow, check_box, column, field, sentence
 from app.windows.theme import GAP, SMALL_GAP, set_role
+from inference.training.own.choices import can_learn_on, few_shot_folds
 
 if TYPE_CHECKING:
     from app.training_wish import TrainingWish
@@ -53,6 +54,8 @@ class TrainingChoices(QWidget):
         self.minutes = _spin(1, 10080, 60, " min", "How long the training may take, all folds "
                              "together; the steps are fitted to it")  # fmt: skip
         self.minutes.setSingleStep(15)
+        self.effort = sentence()
+        self._patients = 0
         self.seed = _spin(0, 999_999, 0, "", "The same seed gives the same weights")
         self._arrange()
         for box in (self.start_from, self.network, self.dimensions, self.loss):
@@ -78,17 +81,18 @@ class TrainingChoices(QWidget):
         layout.addLayout(field("Time", self.minutes, CAPTION))
         layout.addLayout(field("Folds", self.folds, CAPTION))
         layout.addLayout(field("Seed", self.seed, CAPTION))
+        layout.addWidget(self.effort)
         layout.addStretch(1)
 
     def set_models(self, models: Sequence[InstalledModel]) -> None:
-        """Offer these models as a start; the one chosen before stays chosen."""
+        """Offer those that can go on learning as a start; the one chosen before stays chosen."""
         chosen = self.start_from.currentData()
         with QSignalBlocker(self.start_from):
             self.start_from.clear()
             self.start_from.addItem(SCRATCH, "")
             for model in models:
-                if model.available:
-                    card = model.card
+                card = model.card
+                if model.available and can_learn_on(card):
                     self.start_from.addItem(f"{card.name} {card.version}", card.id)
             self.start_from.setCurrentIndex(max(0, self.start_from.findData(chosen)))
         self._refresh()
@@ -110,6 +114,11 @@ class TrainingChoices(QWidget):
         ):
             spin.setValue(value)
 
+    def set_patients(self, patients: int) -> None:
+        """So many people are there to learn from; 0 where nobody has looked yet."""
+        self._patients = patients
+        self._refresh()
+
     def choose_model(self, id: str) -> None:
         """Start from this model, if it is offered."""
         self.start_from.setCurrentIndex(max(0, self.start_from.findData(id)))
@@ -127,13 +136,13 @@ class TrainingChoices(QWidget):
         allow(self.start_from, "The weights that the training begins with")
         allow(
             self.few_shot,
-            f"Minutes instead of hours, for 1 to {FEW} corrected cases; old and new are compared "
+            f"Minutes instead of hours, for 2 to {FEW} corrected cases; old and new are compared "
             "on cases held back, and the new one is refused where it is not better",
             NO_MODEL if scratch else "",
         )
         self.few_about.setText(
-            f"For 1 to {FEW} corrected cases. The new model is offered only where it is better on "
-            "cases held back; the old one stays."
+            f"For 2 to {FEW} corrected cases of at least two patients. The new model is offered "
+            "only where it is better on cases held back; the old one stays."
             if few
             else "All layers learn."
         )
@@ -149,10 +158,37 @@ class TrainingChoices(QWidget):
         allow(self.loss, "What counts as a mistake", ITS_OWN if few else no_loss)
         leave_out = "Few cases are held back one at a time" if few else ""
         allow(self.folds, self.folds.statusTip(), leave_out)
+        self.effort.setText(
+            effort_words(self.folds.value(), self.minutes.value(), self._patients, few)
+        )
         abouts = {key: about for key, _words, about in NETWORKS}
         self.network_about.setText(
             ITS_OWN + "." if few else abouts[self.network.currentData()] + "."
         )
+
+
+def effort_words(folds: int, minutes: int, patients: int = 0, few: bool = False) -> str:
+    """What folds and time come to: how many runs, and how long each may take.
+
+    Parameters
+    ----------
+    patients : int
+        People to learn from, 0 where not known.
+    few : bool
+        An installed model is adapted to few cases.
+    """
+    if few and not patients:
+        return "Each patient is held back once; a last run learns from all cases."
+    if patients:
+        folds = few_shot_folds(patients) if few else min(folds, patients)
+    if folds < 2:
+        return "One patient: nobody can be held back, so there will be no figures."
+    each = minutes / (folds + 1)
+    time = f"{each:.0f} min" if each >= 1 else f"{60 * each:.0f} s"
+    return (
+        f"{folds} folds give the figures, then one run on all cases gives the model: "
+        f"{folds + 1} runs of about {time}."
+    )
 
 
 def _combo(choices: Sequence[tuple[str, str, str]]) -> QComboBox:

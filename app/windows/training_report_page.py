@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, Qt, QUrl, Signal
-from PySide6.QtGui import QColor, QDesktopServices, QPainter, QPixmap, QResizeEvent
+from PySide6.QtCore import QByteArray, QRectF, Qt, QUrl, Signal
+from PySide6.QtGui import QColor, QDesktopServices, QPainter, QPaintEvent
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import (
     QAbstractItemView,
@@ -26,6 +26,7 @@ from imaging.errors import BadInput
 
 FEW_PATIENTS = 10  #: below this an interval says little
 NOT_MEASURED = "–"
+NEXT_TO_NOTHING = 0.1  #: a Dice below this is no draft to correct
 
 
 class TrainingReportPage(QWidget):
@@ -46,15 +47,12 @@ class TrainingReportPage(QWidget):
         super().__init__()
         self._end: Done | None = None
         self._report: TrainingReport | None = None
-        self._picture: QSvgRenderer | None = None
         self.verdict = QLabel()
         self.verdict.setWordWrap(True)
         self.reason = sentence(role="text")
         self.about = sentence()
         self.table = _table()
-        self.picture = QLabel()
-        self.picture.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-        self.picture.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.picture = _Picture()
         self.ended = sentence()
         self.install = button("Install the new model", "", "add", "primary")
         self.open = button("Open the report", "", "report")
@@ -85,8 +83,7 @@ class TrainingReportPage(QWidget):
                 self._report = read_report(Path(end.report))
             except BadInput as error:
                 problem = str(error)
-        compared = self._report is not None and any(one.old for one in self._report.rows)
-        self.verdict.setText(verdict(end, compared))
+        self.verdict.setText(verdict(end, self._report))
         self.reason.setText(end.reason or end.sentence)
         self.reason.setVisible(bool(self.reason.text()))
         self.ended.setText(problem)
@@ -107,7 +104,8 @@ class TrainingReportPage(QWidget):
         rows = list(report.rows) if report else []
         compared = any(one.old is not None for one in rows)
         self.table.setColumnHidden(1, not compared)
-        titles = ["Figure", "Before", "New" if compared else "Mean (95 % interval)"]
+        new = "New" if compared else "Mean (95 % interval)" if _bounded(report) else "Mean"
+        titles = ["Figure", "Before", new]
         self.table.setHorizontalHeaderLabels(titles)
         groups = [(name, part) for name, part in (report.subgroups.items() if report else ())]
         self.table.setRowCount(len(rows) + sum(1 + len(part) for _name, part in groups))
@@ -124,9 +122,7 @@ class TrainingReportPage(QWidget):
         self.table.setVisible(bool(rows))
         self.about.setText(about_words(report) if report else "")
         path = report.picture if report is not None else None
-        self._picture = QSvgRenderer(_dark(path)) if path is not None else None
-        self.picture.setVisible(self._picture is not None and self._picture.isValid())
-        self._scale()
+        self.picture.show_file(path)
 
     def _fill_row(self, at: int, one: Row) -> None:
         figures = (one.old, one.new)
@@ -154,47 +150,62 @@ class TrainingReportPage(QWidget):
         if self._report is not None and self._report.text is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._report.text)))
 
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """The picture follows the window."""
-        super().resizeEvent(event)
-        self._scale()
 
-    def _scale(self) -> None:
-        if self._picture is None or not self._picture.isValid():
+class _Picture(QWidget):
+    """The figure of a report, as large as fits, in the colours of the window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self._drawing: QSvgRenderer | None = None
+
+    def show_file(self, path: Path | None) -> None:
+        """Show this figure; nothing where there is none."""
+        self._drawing = QSvgRenderer(_dark(path)) if path is not None else None
+        self.setVisible(self._drawing is not None and self._drawing.isValid())
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """The whole figure, at the top left."""
+        if self._drawing is None or not self._drawing.isValid():
             return
-        ratio = self.devicePixelRatioF()
         keep = Qt.AspectRatioMode.KeepAspectRatio
-        size = self._picture.defaultSize().scaled(self.picture.size() * ratio, keep)
-        if size.isEmpty():
-            return
-        drawn = QPixmap(size)
-        drawn.fill(QColor(DARK.panel))
-        painter = QPainter(drawn)
-        self._picture.render(painter)
+        size = self._drawing.defaultSize().scaled(self.size(), keep)
+        room = QRectF(0, 0, size.width(), size.height())
+        painter = QPainter(self)
+        painter.fillRect(room, QColor(DARK.panel))  # the figure's own ground fills a part only
+        self._drawing.render(painter, room)
         painter.end()
-        drawn.setDevicePixelRatio(ratio)
-        self.picture.setPixmap(drawn)
 
 
-def verdict(end: Done, compared: bool) -> str:
+def verdict(end: Done, report: TrainingReport | None) -> str:
     """The end in one line."""
     if not end.promoted:
         return "The new model is not better: the old one stays"
-    if compared:
+    if report is not None and any(one.old for one in report.rows):
         return "The new model is better on cases held back"
+    dice = report.figure("Dice") if report is not None else None
+    if dice is not None and dice.value < NEXT_TO_NOTHING:
+        return "The model is trained, but on cases held back it found next to nothing"
     return "The model is trained"
 
 
 def about_words(report: TrainingReport) -> str:
     """What the figures rest on."""
-    words = f"Measured on {counted(report.n, 'patient')} that the network had not seen"
-    bounded = any(one.new is not None and one.new.low is not None for one in report.rows)
-    words += "; in brackets the 95 % interval by bootstrap over patients." if bounded else "."
-    if report.warnings:
-        words = " ".join((words, *report.warnings))
-    elif 0 < report.n < FEW_PATIENTS:
-        words += " So few patients say little about the next one."
-    return words
+    words = [f"Measured on {counted(report.n, 'patient')} that the network had not seen."]
+    if any(warning.startswith("Measured on") for warning in report.warnings):
+        words = []
+    if _bounded(report):
+        words.append("In brackets the 95 % interval by bootstrap over patients.")
+    if not report.warnings and 0 < report.n < FEW_PATIENTS:
+        words.append("So few patients say little about the next one.")
+    return " ".join((*words, *report.warnings))
+
+
+def _bounded(report: TrainingReport | None) -> bool:
+    """Whether the figures have intervals."""
+    rows = report.rows if report is not None else ()
+    return any(one.new is not None and one.new.low is not None for one in rows)
 
 
 def _dark(path: Path) -> QByteArray:

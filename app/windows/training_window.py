@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
 
 from app.controllers.training import Phase, TrainingState, end_words
 from app.training_events import Checked, Done, Failed, Stopped
+from app.training_report import stored_end
 from app.training_wish import FEW, TrainingWish, holds_training, stored_wish
 from app.windows.controls import allow, button, column, row, rule, sentence
 from app.windows.jobs_bar import time_left
@@ -34,11 +35,19 @@ if TYPE_CHECKING:
     from inference.registry import InstalledModel
 
 SHOWN_NOTES = 4
-GOES_ON = "It goes on when this window is closed; closing the program stops it with a checkpoint."
+GOES_ON = (
+    "It goes on when this window is closed. Stop, or closing the program, keeps what was learned; "
+    "“Resume” goes on from there, also after days."
+)
+STOPS = "Finishes the step, keeps what was learned, and can be resumed"
 BY_COMMAND = (
     "The training in this folder was begun on the command line: go on there (isocenter train …"
     " --resume), or choose another folder"
 )
+RESUMES = "Goes on from the checkpoint in the folder of results, as it was begun"
+SHOWS = "Shows how the training in the folder of results ended"
+STOPPED_HERE = "The folder of results holds a stopped training: resume it, or choose another one"
+DONE_HERE = "The folder of results holds a finished training: choose another one for a new one"
 
 
 class TrainingWindow(QDialog):
@@ -67,11 +76,12 @@ class TrainingWindow(QDialog):
         self._source: Callable[[], TrainingState] | None = None
         self._reported: Done | None = None
         self._listed: Checked | None = None
+        self._known_patients = 0
         self.cases = TrainingCases()
         self.choices = TrainingChoices()
         self.state = sentence()
         self.check = button("Check the cases", "", "search")
-        self.resume = button("Go on", "", "redo")
+        self.resume = button("Resume", "", "redo")
         self.start = button("Start", "", "run", "primary")
         self.stage, self.left = QLabel(), QLabel()
         self.bar = QProgressBar()
@@ -80,9 +90,7 @@ class TrainingWindow(QDialog):
         self.curve = LossCurve()
         self.notes = sentence()
         self.goes_on = sentence(GOES_ON)
-        self.stop = button(
-            "Stop", "Writes a checkpoint first; the training can go on later", "stop"
-        )
+        self.stop = button("Stop", STOPS, "stop")
         self.report = TrainingReportPage()
         self.close_button = button("Close", "Close this window (Esc)")
         self.pages = QStackedWidget()
@@ -176,6 +184,10 @@ class TrainingWindow(QDialog):
         """The new model lies in the user's folder now."""
         self.report.show_installed(f"“{id}” is installed: choose it in the AI model panel.")
 
+    def show_not_installed(self, reason: str) -> None:
+        """The new model could not be put there."""
+        self.report.show_installed(reason, "danger")
+
     # --- what is chosen ----------------------------------------------------------------------
     def wish(self) -> TrainingWish:
         """What is chosen now."""
@@ -197,9 +209,9 @@ class TrainingWindow(QDialog):
         if reason := self.cases.why_not_start():
             return reason
         if self.cases.out and holds_training(self.cases.out):
-            if stored_wish(self.cases.out) is None:
-                return BY_COMMAND
-            return "The folder of results holds a training: go on with it, or choose another one"
+            if stored_end(self.cases.out) is not None:
+                return DONE_HERE
+            return BY_COMMAND if stored_wish(self.cases.out) is None else STOPPED_HERE
         checked = self._state.checked
         if not self.cases.fresh or checked is None:
             return "Check the cases first"
@@ -207,13 +219,15 @@ class TrainingWindow(QDialog):
             return "None of these cases can be used"
         if self.choices.few_shot.isChecked() and checked.usable > FEW:
             return f"For more than {FEW} cases train all layers instead"
+        if self.choices.few_shot.isChecked() and checked.patients < 2:
+            return "Adapting needs two patients: one is held back to compare old and new"
         return ""
 
     def _why_not_resume(self) -> str:
         out = self.cases.out
         if out is None:
             return "Choose the folder of results of a training that was stopped"
-        if stored_wish(out):
+        if stored_wish(out) or stored_end(out):
             return ""
         return (
             BY_COMMAND if holds_training(out) else "There is no training in the folder of results"
@@ -242,23 +256,25 @@ class TrainingWindow(QDialog):
 
     def _refresh(self) -> None:
         page, phase = self._page(), self._state.phase
+        self._show_patients()
         self.pages.setCurrentWidget(page)
         preparing = page is self._prepare
         for part in (self.check, self.resume, self.start):
             part.setVisible(preparing)
         checking = phase is Phase.CHECKING
         self.stop.setVisible(checking or page is self._run)
-        stopping = "The checkpoint is being written" if phase is Phase.STOPPING else ""
-        allow(self.stop, "Stop looking at the cases" if checking else "Writes a checkpoint first; "
-              "the training can go on later", stopping)  # fmt: skip
+        stopping = "It is stopping already" if phase is Phase.STOPPING else ""
+        allow(self.stop, "Stop looking at the cases" if checking else STOPS, stopping)
         busy = "The cases are being looked at" if checking else ""
         start = self._why_not_start()
         allow(self.check, "Looks at every image and mask, writes nothing",
               busy or self.cases.why_not_check())  # fmt: skip
         allow(self.start, "Trains in the background, with less of the processor than your reading",
               busy or start)  # fmt: skip
-        allow(self.resume, "Goes on from the checkpoint in the folder of results",
-              busy or self._why_not_resume())  # fmt: skip
+        out = self.cases.out if preparing else None
+        finished = out is not None and stored_end(out) is not None
+        self.resume.setText(" Show its report" if finished else " Resume")
+        allow(self.resume, SHOWS if finished else RESUMES, busy or self._why_not_resume())
         self._say(("Looking at the cases …" if checking else start) if preparing else "")
 
     def _say(self, words: str, role: str = "dim") -> None:
@@ -276,8 +292,21 @@ class TrainingWindow(QDialog):
     def _changed(self) -> None:
         self._refresh()
 
+    def _show_patients(self) -> None:
+        checked = self._state.checked
+        known = checked.patients if checked is not None and self.cases.fresh else 0
+        if known != self._known_patients:
+            self._known_patients = known
+            self.choices.set_patients(known)
+
     def _go_on(self) -> None:
-        """The training in the folder goes on as it was begun, whatever is chosen here now."""
+        """The training in the folder goes on as it was begun, whatever is chosen here now.
+
+        Where it has ended, its end is shown.
+        """
+        if self.cases.out and (end := stored_end(self.cases.out)) is not None:
+            self.show_state(replace(self._state, end=end))
+            return
         wish = stored_wish(self.cases.out) if self.cases.out else None
         if wish is not None:
             self.cases.source.setText(str(wish.cases))

@@ -13,11 +13,23 @@ from PySide6.QtCore import Qt
 from app.controllers.training import Phase, TrainingController, told_frames
 from app.settings import Settings, load, save
 from app.tasks import Tasks
-from app.training_events import Checked, Done, Failed, Note, Stage, Step, Stopped, read_event
-from app.training_report import read_report
+from app.training_events import (
+    CaseCheck,
+    Checked,
+    Done,
+    Failed,
+    Note,
+    Stage,
+    Step,
+    Stopped,
+    read_event,
+)
+from app.training_report import read_report, stored_end
 from app.training_wish import TrainingWish, holds_training, stored_wish
 from app.windows.loss_curve import LossCurve, curve_words
-from app.windows.training_report_page import TrainingReportPage, verdict
+from app.windows.training_cases import FOUND, GROUP, PATIENT, TrainingCases
+from app.windows.training_choices import effort_words
+from app.windows.training_report_page import TrainingReportPage, about_words, verdict
 from app.windows.training_window import TrainingWindow
 from app.workspace import Workspace
 from imaging.errors import BadInput
@@ -43,6 +55,8 @@ def desk(qtbot, qapp, tmp_path):
     said: list[str] = []
     work.said.connect(said.append)
     work.failed.connect(said.append)
+    jobs: list[str] = []
+    work.job.connect(lambda _id, words, _share: jobs.append(words))
 
     def click(button) -> None:
         qtbot.mouseClick(button, LEFT)
@@ -56,8 +70,9 @@ def desk(qtbot, qapp, tmp_path):
         click(window.check)
         idle()
 
-    yield SimpleNamespace(window=window, work=work, mode=mode, said=said, click=click, idle=idle,
-                          checked=checked, out=tmp_path / "out", qtbot=qtbot)  # fmt: skip
+    yield SimpleNamespace(window=window, work=work, mode=mode, said=said, jobs=jobs, click=click,
+                          idle=idle, checked=checked, out=tmp_path / "out",
+                          qtbot=qtbot)  # fmt: skip
     work.close()
     tasks.close()
 
@@ -80,9 +95,24 @@ def test_the_check_names_every_case_and_what_is_wrong(desk) -> None:
     desk.checked()
     table = desk.window.cases.table
     assert [table.item(n, 0).text() for n in range(2)] == ["b", "a"]
-    assert "another grid" in table.item(0, 1).text()
+    assert [table.item(n, PATIENT).text() for n in range(2)] == ["2", "1"]
+    assert table.isColumnHidden(GROUP)
+    assert "another grid" in table.item(0, FOUND).text()
     assert "1 of 2 cases can be used" in desk.window.cases.found.text()
     assert desk.window.start.isEnabled()
+
+
+def test_groups_are_listed_and_patients_nobody_named_are_mentioned(qtbot) -> None:
+    cases = TrainingCases()
+    qtbot.addWidget(cases)
+    both = Checked((CaseCheck("a", True, "", "p1", "3 T"), CaseCheck("b", True, "", "p1")))
+    cases.show_checked(both, Path("x"))
+    assert cases.table.item(0, GROUP).text() == "3 T"
+    assert not cases.table.isColumnHidden(GROUP)
+    assert "from 1 patient." in cases.found.text()
+    cases.show_checked(Checked((CaseCheck("a", True, "", "a"), CaseCheck("b", True))), Path("x"))
+    assert "each case counts as one" in cases.found.text()
+    assert cases.table.isColumnHidden(GROUP)
 
 
 def test_other_cases_have_to_be_checked_again(desk) -> None:
@@ -134,9 +164,13 @@ def test_a_stop_keeps_a_checkpoint_and_the_same_choice_goes_on(desk) -> None:
     desk.click(desk.window.stop)
     assert desk.work.state.phase is Phase.STOPPING
     assert not desk.window.stop.isEnabled()
+    assert desk.window.stage.text().startswith("Stopping")
+    assert not desk.window.left.text()  # nobody waits for the end of a training that is stopped
+    assert desk.jobs[-1] == "Training: stopping"
     desk.idle()
-    assert "can go on" in desk.window.state.text()
-    assert "go on with it" in desk.window.start.toolTip()
+    assert "“Resume” goes on" in desk.window.state.text()
+    assert "--resume" not in desk.window.state.text()
+    assert "resume it" in desk.window.start.toolTip()
     desk.mode["word"] = "good"
     desk.click(desk.window.resume)
     desk.idle()
@@ -144,6 +178,59 @@ def test_a_stop_keeps_a_checkpoint_and_the_same_choice_goes_on(desk) -> None:
     assert "--resume" in words
     assert words[words.index("--network") + 1] == "residual"  # as it was begun
     assert desk.window.choices.folds.value() == 3
+
+
+def test_the_end_of_a_training_can_be_read_again(desk) -> None:
+    desk.checked()
+    desk.click(desk.window.start)
+    desk.idle()
+    desk.click(desk.window.report.again)
+    assert desk.window.resume.text().strip() == "Resume"  # not known yet what lies there
+    (desk.out / "choices.json").write_text("{}")
+    assert stored_end(desk.out) is None  # stopped before the package was written
+    (desk.out / "package").mkdir()
+    (desk.out / "package" / "card.toml").write_text("")
+    desk.window._refresh()
+    assert desk.window.resume.text().strip() == "Show its report"
+    assert "finished" in desk.window.start.toolTip()
+    desk.click(desk.window.resume)
+    assert desk.window.pages.currentWidget() is desk.window.report
+    assert desk.window.report.install.isEnabled()
+    assert not desk.work.running
+
+
+def test_the_end_of_a_refused_adaptation_offers_nothing(tmp_path) -> None:
+    (tmp_path / "choices.json").write_text("{}")
+    for text in ("[]", '{"verdict": 3}', "{"):
+        (tmp_path / "report.json").write_text(text)
+        assert stored_end(tmp_path) is None
+    said = {"verdict": {"promoted": False, "reason": "Too few."}}
+    (tmp_path / "report.json").write_text(json.dumps(said))
+    end = stored_end(tmp_path)
+    assert end is not None
+    assert (end.package, end.promoted, end.reason) == ("", False, "Too few.")
+
+
+@pytest.mark.parametrize(
+    ("folds", "patients", "few", "words"),
+    [
+        (5, 0, False, "5 folds"),
+        (
+            5,
+            3,
+            False,
+            "3 folds give the figures, then one run on all cases gives the model: 4 runs",
+        ),
+        (5, 1, False, "no figures"),
+        (2, 4, True, "4 folds"),
+        (2, 9, True, "5 folds"),
+        (5, 0, True, "Each patient"),
+    ],
+)
+def test_folds_and_time_are_told_as_runs(folds, patients, few, words) -> None:
+    assert words in effort_words(folds, 60, patients, few)
+    assert effort_words(2, 3).endswith("3 runs of about 1 min.")
+    assert effort_words(2, 2).endswith("3 runs of about 40 s.")
 
 
 @pytest.mark.parametrize(("mode", "words"), [("dies", "unexpectedly"), ("fails", "disk is full")])
@@ -250,11 +337,15 @@ def test_adapting_needs_a_model_and_few_cases(desk) -> None:
     choices = desk.window.choices
     assert not choices.few_shot.isEnabled()
     choices.set_models(installed_models())
-    choices.choose_model(installed_models()[0].card.id)
+    offered = [choices.start_from.itemData(n) for n in range(choices.start_from.count())]
+    assert offered == ["", "flair-wml"]  # the others cannot go on learning here
+    choices.choose_model("flair-wml")
     choices.few_shot.setChecked(True)
     assert not choices.network.isEnabled()
+    desk.checked()
+    assert "two patients" in desk.window.start.toolTip()  # only one of both cases can be used
     words = desk.window.wish().arguments()
-    assert words[words.index("--from") + 1] == installed_models()[0].card.id
+    assert words[words.index("--from") + 1] == "flair-wml"
     assert "--few-shot" in words
     assert "--network" not in words
     choices.choose_model("")
@@ -305,14 +396,32 @@ def test_the_picture_of_a_report_is_drawn_for_a_dark_room(qtbot, tmp_path) -> No
     page.show_end(Done(report=str(tmp_path / "report.json")))
     qtbot.wait(10)
     assert page.picture.isVisible()
-    middle = page.picture.pixmap().toImage().pixelColor(20, 10)
+    middle = page.picture.grab().toImage().pixelColor(20, 10)
     assert middle.lightness() < 60
     assert "interval" not in page.about.text()
     assert "One hospital only." in page.about.text()
 
 
+def test_a_refused_install_is_told_beside_its_button(desk) -> None:
+    desk.checked()
+    desk.click(desk.window.start)
+    desk.idle()
+    desk.window.show_not_installed("A model with this id is installed already.")
+    assert "already" in desk.window.report.ended.text()
+    assert desk.window.report.install.isEnabled()
+
+
+def test_a_model_that_finds_nothing_is_not_just_called_trained(tmp_path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"n": 4, "new": {"dice": {"value": 0.02}},
+                                "warnings": ["Measured on 4 patients only."]}))  # fmt: skip
+    report = read_report(path)
+    assert "next to nothing" in verdict(Done(), report)
+    assert about_words(report) == "Measured on 4 patients only."
+
+
 def test_without_an_old_model_nothing_is_called_better() -> None:
-    assert verdict(Done(), compared=False) == "The model is trained"
+    assert verdict(Done(), None) == "The model is trained"
 
 
 def test_the_curve_speaks(qtbot) -> None:
@@ -321,6 +430,11 @@ def test_the_curve_speaks(qtbot) -> None:
     curve.resize(400, 200)
     curve.show_steps([Step(5, 10, 0.8, 1, 2), Step(10, 10, 0.4, 1, 2, 0.5), Step(5, 10, 0.6, 2, 2)])
     assert curve.accessibleName().startswith("Fold 2 of 2, step 5")
+    curve.show_steps([Step(5, 10, 0.8, 1, 2), Step(10, 10, 0.4, 2, 2), Step(5, 10, 0.6, 3, 2)])
+    assert curve.accessibleName().startswith("All cases, step 5")
+    assert not curve.grab().isNull()
+    curve.show_steps([Step(5, 10, 0.8), Step(10, 10, 0.4)])
+    assert curve.accessibleName().startswith("Step 10,")
     assert not curve.grab().isNull()
     assert "first measured step" in curve_words([])
 

@@ -78,7 +78,7 @@ def test_it_tells_where_it_is(trained):
     assert fractions == sorted(fractions)
     steps = [line for line in said if line["kind"] == "step"]
     assert {line["fold"] for line in steps} == {1, 2, 3}
-    assert all(line["folds"] == 3 and line["steps"] == 20 for line in steps)
+    assert all(line["folds"] == 2 and line["steps"] == 20 for line in steps)
     assert any(line["validation"] is not None for line in steps if line["fold"] < 3)
     assert all(line["validation"] is None for line in steps if line["fold"] == 3)
 
@@ -356,6 +356,8 @@ def test_all_of_a_model_may_go_on_learning(cases, tiny_folder, tmp_path):
     ("more", "words"),
     [
         ({"network": "transformer"}, "network must be one of"),
+        ({"id": "My model"}, "small letters"),
+        ({"device": "tpu"}, "auto, cuda or cpu"),
         ({"folds": 1}, "folds"),
         ({"network": "resnet", "dims": "2.5"}, "no form for planes"),
         ({"loss": "hope"}, "loss"),

@@ -12,8 +12,8 @@ from torch import nn
 
 from imaging.errors import BadInput
 from inference.card_reading import load_card
-from inference.model import CARD_NAME, LESIONS, ModelCard
-from inference.training.own.choices import RECIPES, Choices
+from inference.model import CARD_NAME, ModelCard
+from inference.training.own.choices import RECIPES, Choices, can_learn_on
 from inference.weights import check_weights
 
 __all__ = ["PRETRAINING", "Base", "fitted", "load_pretrained", "model_base"]
@@ -76,9 +76,7 @@ def model_base(start: str) -> Base | None:
     if not (folder / CARD_NAME).is_file():
         folder = find_model(start).folder
     card = load_card(folder)
-    family = card.architecture.partition(":")[0]
-    one = len(card.labels) == 1 and int(card.arguments.get("outputs", 1)) == 1
-    if card.kind != LESIONS or family not in ("unet", "monai") or not one or card.members:
+    if not can_learn_on(card):
         raise BadInput(
             f"'{card.name}' cannot go on learning here", card.id,
             "Start from a model with one network that marks one label",

@@ -10,12 +10,24 @@ from pathlib import Path
 from typing import Any
 
 from imaging.errors import BadInput
+from inference.card_reading import ID, ID_WORDS
+from inference.model import LESIONS, ModelCard
 from inference.training.own.files import read_table, write_text
 
-__all__ = ["LOSSES", "OPTIMISERS", "RECIPES", "Choices", "Recipe", "keep_choices"]
+__all__ = [
+    "LOSSES",
+    "OPTIMISERS",
+    "RECIPES",
+    "Choices",
+    "Recipe",
+    "can_learn_on",
+    "few_shot_folds",
+    "keep_choices",
+]
 
 LOSSES = ("dice-ce", "focal", "tversky")
 OPTIMISERS = ("adamw", "sgd")
+DEVICES = ("auto", "cuda", "cpu")
 CHOICES_NAME = "choices.json"
 #: What the main image is taken for where neither headers nor pixels say it.
 USUAL_SEQUENCE = "FLAIR"
@@ -152,6 +164,12 @@ class Choices:
             (self.steps >= 0 and self.minutes >= 0, "Steps and minutes must not be negative"),
             (not self.few_shot or self.start_from, "Adapting needs a model to start from (--from)"),
             (
+                not self.id or ID.fullmatch(self.id),
+                f"The id of the new model must be {ID_WORDS} (--id)",
+            ),
+            (self.device in DEVICES, f"The device must be {', '.join(DEVICES[:-1])} or cpu"),
+            (not self.folder.is_file(), "The results need a folder, this is a file"),
+            (
                 self.dims == "3" or self.architecture_of_planes,
                 f"The network {self.network} has no form for planes (2.5)",
             ),
@@ -191,6 +209,18 @@ class Choices:
         if self.dims == "2.5":
             known |= {"dims": 2, "slices": SLICES}
         return known
+
+
+def can_learn_on(card: ModelCard) -> bool:
+    """Whether a training may start from a model: one network that marks one label."""
+    one = len(card.labels) == 1 and int(card.arguments.get("outputs", 1)) == 1
+    family = card.architecture.partition(":")[0]
+    return card.kind == LESIONS and family in ("unet", "monai") and one and not card.members
+
+
+def few_shot_folds(patients: int) -> int:
+    """Folds of an adaptation: up to six patients each by itself, above that five groups."""
+    return patients if patients <= 6 else 5
 
 
 def keep_choices(choices: Choices, resume: bool) -> None:

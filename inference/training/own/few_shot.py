@@ -29,7 +29,7 @@ from torch.nn.utils import parametrize
 from imaging.errors import BadInput
 from inference.training.own.bases import Base, fitted, model_base
 from inference.training.own.case_list import read_cases
-from inference.training.own.choices import Choices, keep_choices
+from inference.training.own.choices import Choices, few_shot_folds, keep_choices
 from inference.training.own.facts import card_figures, facts_of, limits_of, training_table
 from inference.training.own.figures import figures_of
 from inference.training.own.folds import make_folds
@@ -63,8 +63,6 @@ USUAL_STEPS = 120
 #: Whether pieces of the old task took part, for the report and the card.
 REPLAYED = "replayed: a quarter of the pieces, made up anew and answered by the old model"
 NOT_REPLAYED = "not replayed: only the agreement on these cases kept it"
-#: Up to so many patients each is left out by itself; above, in five groups.
-ALONE = 6
 
 
 @dataclass(frozen=True)
@@ -231,21 +229,20 @@ def adapt(choices: Choices, speaker: Speaker, resume: bool = False) -> dict[str,
     cases = look_at_cases(choices, speaker, base)
     replayed = old_task(base, choices)
     patients = len({case.patient for case in cases.prepared})
-    groups = patients if patients <= ALONE else 5
-    folds = make_folds(cases.prepared, groups, choices.seed)
+    folds = make_folds(cases.prepared, few_shot_folds(patients), choices.seed)
     new: list[Judged] = []
     old: list[Judged] = []
     share = 0.87 / (len(folds) + 1)
     for number, left_out in enumerate(folds, 1):
         begin = 0.1 + share * (number - 1)
-        speaker.stage(f"Without patient group {number} of {len(folds)}", begin, share * 0.7)
+        speaker.stage(f"Fold {number} of {len(folds)}", begin, share * 0.7)
         folder = choices.folder / f"fold-{number}"
         seen = [case for case in cases.prepared if case.patient not in left_out]
         if not any(case.positive for case in seen):
             continue
         run = (number, len(folds) + 1)
         network = _one_run(choices, base, seen, folder, run, device, speaker, replayed)
-        speaker.stage(f"Comparing old and new, {number} of {len(folds)}", begin + share * 0.7,
+        speaker.stage(f"Judging fold {number} of {len(folds)}, old and new", begin + share * 0.7,
                       share * 0.3)  # fmt: skip
         files = cases.files(left_out)
         new += judged(folder, cases, network, files, choices, speaker)

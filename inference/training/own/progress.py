@@ -40,7 +40,7 @@ class Speaker:
         self.as_json, self._stream = as_json, stream or sys.stdout
         self._stop = threading.Event()
         self._begin, self._share, self._words = 0.0, 1.0, ""
-        self._clock = time.monotonic()
+        self._first: tuple[float, float] | None = None  # when, and how much was done then
 
     # --- being asked to stop ---
 
@@ -96,18 +96,33 @@ class Speaker:
 
     def step(self, step: int, steps: int, run: tuple[int, int], loss: float, done: float,
              validation: float | None = None) -> None:  # fmt: skip
-        """How one run goes: ``done`` is its share that is behind."""
+        """How one run goes.
+
+        Parameters
+        ----------
+        run : (int, int)
+            Its number from 1, and how many there are; the last one learns from all cases.
+        done : float
+            Share of the run that is behind.
+        """
         whole = self._begin + self._share * done
-        spent = time.monotonic() - self._clock
-        left = spent * (1 - whole) / whole if whole > 0.02 else None
+        left = self._left(whole)
         text = f"{self._words}: step {step}, loss {loss:.3f}"
         text += "" if validation is None else f", Dice of a left-out case {validation:.2f}"
         text += "" if left is None else f", {left / 60:.0f} min left"
         self._say(
-            "step", text, step=step, steps=steps, fold=run[0], folds=run[1], loss=round(loss, 5),
-            validation=validation, fraction=round(whole, 4),
+            "step", text, step=step, steps=steps, fold=run[0], folds=run[1] - 1,
+            loss=round(loss, 5), validation=validation, fraction=round(whole, 4),
             seconds_left=None if left is None else round(left),
         )  # fmt: skip
+
+    def _left(self, whole: float) -> float | None:
+        """Seconds to go; what an earlier start had done is no measure of speed."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, whole
+        begun, before = self._first
+        return (now - begun) * (1 - whole) / (whole - before) if whole - before > 0.01 else None
 
     def note(self, sentence: str) -> None:
         """Something the user should know."""
