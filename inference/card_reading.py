@@ -24,7 +24,7 @@ from inference.model import (
 
 __all__ = ["card_from_table", "load_card"]
 
-_ID, _ID_WORDS = re.compile(r"[a-z0-9][a-z0-9._-]*"), "small letters, digits and dashes"
+ID, ID_WORDS = re.compile(r"[a-z0-9][a-z0-9._-]*"), "small letters, digits and dashes"
 
 
 def load_card(folder: Path) -> ModelCard:
@@ -93,7 +93,7 @@ def card_from_table(table: Mapping[str, Any], where: str = "") -> ModelCard:
 
 def _check(card: ModelCard, where: str) -> None:
     rules = (
-        (_ID.fullmatch(card.id), "id", _ID_WORDS),
+        (ID.fullmatch(card.id), "id", ID_WORDS),
         (0 < card.threshold < 1, "outputs.threshold", "between 0 and 1"),
         (card.min_component_voxels >= 0, "outputs.min_component_voxels", "zero or more"),
         (0.1 <= card.spacing_mm <= 10, "preprocess.spacing_mm", "between 0.1 and 10 mm"),
@@ -191,8 +191,8 @@ def _members(network: _Reader) -> list[_Reader]:
 
 def _member(item: _Reader) -> Member:
     member = Member(item.text("id"), item.text("sha256").lower())
-    if not _ID.fullmatch(member.id):  # it names a folder beside the ensemble, and nothing else
-        item.refuse("id", _ID_WORDS)
+    if not ID.fullmatch(member.id):  # it names a folder beside the ensemble, and nothing else
+        item.refuse("id", ID_WORDS)
     return member
 
 
