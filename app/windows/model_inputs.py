@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QSizePolicy, QWidget
+from PySide6.QtWidgets import QCheckBox, QSizePolicy, QWidget
 
 from app.windows.controls import allow, check_box, column, field, sentence
+from app.windows.series_choice import Named, SeriesChoice, SeriesOffer, fitting, series_words
 from app.windows.theme import SMALL_GAP, set_role
 from app.windows.tools_panel import middle_cut
 from app.workspace import Workspace
@@ -38,6 +39,8 @@ class ModelInputs(QWidget):
         The series of the study list, loaded or not.
     why_not_loaded : callable
         Why voxels of a volume are missing, by its id; empty where they are all there.
+    series_of : callable
+        The series of the study list that a volume comes from, by the id of the volume.
     """
 
     changed = Signal()
@@ -53,13 +56,13 @@ class ModelInputs(QWidget):
         self._asked: set[str] = set()
         self.study: Callable[[], Iterable[Series]] = tuple
         self.why_not_loaded: Callable[[str], str] = lambda _id: ""
-        self.series = QComboBox()
-        self.series.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
-        self.series.setMinimumContentsLength(12)
-        self.series.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.series.currentIndexChanged.connect(self._chosen)
+        self.series_of: Callable[[str], Series | None] = self._of_same_files
+        self.series = SeriesChoice()
+        self.series.currentIndexChanged.connect(self._picked)
+        self.offer = SeriesOffer()
+        self.offer.taken.connect(self._take_offered)
+        self._offered: tuple[str, str] = ("", "")
+        self._coming = ""  # key of the chosen series while it is being opened
         self.boxes: dict[str, QCheckBox] = {}
         self._rows = column(margin=0, gap=SMALL_GAP)
         self.fit = sentence()
@@ -67,6 +70,7 @@ class ModelInputs(QWidget):
         self._warning = ""
         layout = column(self, margin=0, gap=SMALL_GAP)
         layout.addLayout(field("Series", self.series, CAPTION))
+        layout.addWidget(self.offer)
         layout.addLayout(self._rows)
         layout.addWidget(self.fit)
         workspace.case_changed.connect(self._case_changed)
@@ -76,7 +80,13 @@ class ModelInputs(QWidget):
     @property
     def volume_id(self) -> str:
         """Id of the chosen volume; empty where there is none."""
-        return self.series.currentData() or ""
+        return self.series.volume_id
+
+    @property
+    def sequence(self) -> str:
+        """Which sequence the chosen volume is; empty where that is not known."""
+        volume = self._workspace.case.items.get(self.volume_id)
+        return volume.source.sequence if isinstance(volume, Volume) else ""
 
     @property
     def others(self) -> dict[str, str]:
@@ -90,6 +100,8 @@ class ModelInputs(QWidget):
     @property
     def why_not(self) -> str:
         """Why the images cannot be used yet, or nothing."""
+        if self._coming:
+            return "The series is being opened"
         coming = [name for name in self._waiting if self._wanted(name)]
         late = [name for name, id in self.others.items() if self.why_not_loaded(id)]
         names = " and ".join((*coming, *late))
@@ -97,7 +109,7 @@ class ModelInputs(QWidget):
 
     def choose(self, volume_id: str) -> None:
         """Look at this volume, if it is there."""
-        self.series.setCurrentIndex(max(0, self.series.findData(volume_id)))
+        self.series.choose(volume_id)
 
     def set_card(self, card: ModelCard | None) -> None:
         """From now on this model asks."""
@@ -115,6 +127,9 @@ class ModelInputs(QWidget):
         """A series could not be loaded: go without; a tick tries once more."""
         files = next((one.source.files for one in self.study() if one.key == key), None)
         self._asked.discard(key)
+        if key == self._coming:
+            self._coming = ""
+            self.series.setCurrentIndex(0)
         for name in self.boxes:
             other = self._companions.get(name) or self._waiting.get(name)
             if other is not None and other.source.files == files:
@@ -125,24 +140,69 @@ class ModelInputs(QWidget):
         if origin == "close":  # the next study may have series of the same keys
             self._asked.clear()
             self._left_out.clear()
+            self._coming = ""
 
     # --- showing -----------------------------------------------------------------------------
     def refresh(self) -> None:
         """The study has other images now; the chosen one stays chosen."""
-        chosen = self.volume_id
-        with QSignalBlocker(self.series):
-            self.series.clear()
-            for volume in self._workspace.case.volumes:
-                self.series.addItem(volume.title, volume.id)
-            self.series.setCurrentIndex(max(0, self.series.findData(chosen)))
+        volumes, keys = self._workspace.case.volumes, self._keys()
+        waiting = [one for one in self.study() if one.viewable and one.key not in keys]
+        self.series.show_series(volumes, waiting if volumes else ())
+        if self._coming in keys:
+            with QSignalBlocker(self.series):
+                self.series.choose(keys[self._coming])
+            self._coming = ""
         none = "" if self.series.count() else "Open a study first"
-        allow(self.series, "The series the model looks at", none)
+        allow(self.series, "The series the model looks at, shown or not", none)
         self._chosen()
+
+    def _keys(self) -> dict[str, str]:
+        """Keys of the series that are open, each with the id of its volume."""
+        found = {one.id: self.series_of(one.id) for one in self._workspace.case.volumes}
+        return {series.key: id for id, series in found.items() if series is not None}
+
+    def _of_same_files(self, volume_id: str) -> Series | None:
+        files = set(self._workspace.case.volume(volume_id).source.files)
+        return next((one for one in self.study() if set(one.source.files) == files), None)
+
+    def _picked(self, *_index: int) -> None:
+        """Another row was chosen; a series that is not open yet is opened beside what is shown."""
+        self._coming = self.series.key
+        if self._coming:
+            self.load_wanted.emit(self._coming)
+        self._chosen()
+
+    def _take_offered(self) -> None:
+        self.series.choose(*self._offered)
+
+    def look_again(self) -> None:
+        """The active view may show another series now: say so where it is not the chosen one."""
+        self._offered, words, tip = ("", ""), "", ""
+        better = self._better() if self.wrong else None
+        display, items = self._workspace.display, self._workspace.case.items
+        cell = display.cell(display.active)
+        shown = items.get(cell.volume_id) if cell else None
+        if better is not None:
+            self._offered, words = better
+            words, tip = f"Fits better: {words}", "Run the model on this series instead"
+        elif isinstance(shown, Volume) and self.volume_id not in ("", shown.id):
+            self._offered = (shown.id, "")
+            words = f"Shown now: {series_words(shown.source.sequence, shown.title)}"
+            tip = "Run the model on the series of the active view instead"
+        self.offer.offer(words, tip)
+
+    def _better(self) -> Named | None:
+        """A series of the study that is of the sequence asked for; one that is open first."""
+        volumes = (v for v in self._workspace.case.volumes if self.fit_of(v.id)[0])
+        wanted = self._card.required[0].sequences if self._card is not None else ()
+        opened = self._keys()
+        waiting = (one for one in self.study() if one.viewable and one.key not in opened)
+        return fitting(wanted, volumes, waiting)
 
     def choose_fitting(self) -> None:
         """Prefer a series the card asks for over one that merely came first."""
         ids = [volume.id for volume in self._workspace.case.volumes]
-        if ids and self._card is not None:
+        if ids and not self._coming and self._card is not None:
             self.choose(max(ids, key=lambda id: (self._rank(id), id == self.volume_id)))
 
     def fit_of(self, volume_id: str) -> tuple[bool, str]:
@@ -176,6 +236,7 @@ class ModelInputs(QWidget):
         self.fit.setText(words)
         self.fit.setVisible(bool(words))
         set_role(self.fit, "good" if fits else "warning")
+        self.look_again()
 
     def _is_wrong(self) -> bool:
         if self._card is None or self.volume_id not in self._workspace.case.items:
@@ -269,10 +330,10 @@ class ModelInputs(QWidget):
             return None
         from inference.suitability import among
 
-        loaded = {one.source.files for one in self._workspace.case.volumes}
+        opened = self._keys()
         for series in self.study():
             fits = series.viewable and among(series.sequence, need.sequences)
             together = volume.geometry.surely_same_place(series.geometry)
-            if fits and together and series.source.files not in loaded:
+            if fits and together and series.key not in opened:
                 return series
         return None

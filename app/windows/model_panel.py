@@ -191,7 +191,7 @@ class ModelPanel(QWidget):
             return "No model is installed. Put a model folder into the user data folder"
         if not model.available:
             return model.reason
-        if not self.volume_id:
+        if not self.volume_id and not self.inputs.why_not:
             return "Open a study first: the model needs an image"
         return self.inputs.why_not
 
@@ -216,7 +216,8 @@ class ModelPanel(QWidget):
 
     def _show_buttons(self) -> None:
         doubt = self.inputs.wrong
-        self.run.setText(" Run anyway" if doubt else " Run")
+        on = f" on {self.inputs.sequence}" if self.inputs.sequence else ""
+        self.run.setText(f" Run anyway{on}" if doubt else f" Run{on}")
         self.run.setAccessibleName(self.run.text().strip())
         tip = (
             "The series does not look like what the model was made for; see the sentence above"
@@ -247,9 +248,9 @@ class ModelPanel(QWidget):
             self.inputs.choose_fitting()
             self.inputs.refresh()
         if any(change.parts & {"added", "removed"} for change in changes):
-            before = self.series.count()
+            before, coming = self.series.opened, bool(self.series.key)
             self.inputs.refresh()
-            if self.series.count() > before:
+            if self.series.opened > before and not coming:
                 self.inputs.choose_fitting()
 
     def _on_display(self, old, new) -> None:
@@ -260,6 +261,7 @@ class ModelPanel(QWidget):
             return
         if self.inputs.fit_of(cell.volume_id)[0]:
             self.choose_series(cell.volume_id)
+        self.inputs.look_again()
 
 
 def _combo(tip: str) -> QComboBox:

@@ -13,6 +13,7 @@ from test_model_panel import HELPED
 from app.controllers.cases import CaseController
 from app.tasks import Tasks
 from app.windows.model_panel import ModelPanel
+from app.windows.series_choice import NOT_OPENED
 from app.workspace import Workspace
 from imaging.demo import demo_study_folder
 from imaging.errors import BadInput
@@ -136,3 +137,32 @@ def test_an_image_of_another_frame_is_not_offered(desk) -> None:
     desk.panel.inputs.refresh()
     assert "not in this study" in desk.panel.inputs.boxes["T1w"].text()
     assert desk.panel.inputs.boxes["T2w"].isEnabled()
+
+
+def rows(desk) -> list[str]:
+    series = desk.panel.series
+    return [series.itemText(n) for n in range(series.count())]
+
+
+def test_a_series_that_is_not_open_is_listed_and_opened_when_it_is_chosen(qtbot, desk) -> None:
+    shown = [cell.volume_id for cell in desk.workspace.display.cells]
+    listed = [n for n, words in enumerate(rows(desk)) if words.startswith("T1w ·")]
+    assert len(rows(desk)) == len(desk.cases.series)
+    assert NOT_OPENED in rows(desk)[listed[0]]
+    desk.panel.series.setCurrentIndex(listed[0])
+    assert "being opened" in desk.panel.run.toolTip()
+    assert not desk.panel.run.isEnabled()
+    qtbot.waitUntil(lambda: bool(desk.panel.volume_id), timeout=20_000)
+    assert desk.workspace.case.volume(desk.panel.volume_id).source.sequence == "T1w"
+    qtbot.waitUntil(lambda: not desk.cases.loading, timeout=20_000)
+    assert desk.workspace.case.volume(desk.panel.volume_id).source.sequence == "T1w"
+    assert not any(NOT_OPENED in words for words in rows(desk) if words.startswith("T1w ·"))
+    assert [cell.volume_id for cell in desk.workspace.display.cells] == shown
+
+
+def test_a_series_that_cannot_be_opened_gives_the_choice_back(desk) -> None:
+    listed = [n for n, words in enumerate(rows(desk)) if NOT_OPENED in words]
+    desk.panel.series.setCurrentIndex(listed[0])
+    key = desk.panel.series.key
+    desk.panel.inputs.give_up(key)
+    assert desk.panel.inputs.sequence == "FLAIR"

@@ -132,6 +132,23 @@ def test_the_series_that_comes_into_the_active_view_is_meant_where_it_fits(ready
     assert ready.volume_id == "flair"
 
 
+def test_what_is_shown_and_not_run_is_said_and_one_click_away(qtbot, ready, workspace) -> None:
+    inputs = ready.inputs
+    assert not inputs.offer.isVisible()
+    cell = workspace.display.cell(workspace.display.active)
+    workspace.show(workspace.display.with_cell(replace(cell, volume_id="t1")))
+    assert ready.volume_id == "flair"
+    assert "Shown now: T1w" in inputs.offer.words.text()
+    assert ready.run.text().strip() == "Run on FLAIR"
+    qtbot.mouseClick(inputs.offer.take, Qt.MouseButton.LeftButton)
+    assert ready.volume_id == "t1"
+    assert "T1w" in ready.fit.text()
+    assert ready.run.text().strip() == "Run anyway on T1w"
+    assert "Fits better: FLAIR" in inputs.offer.words.text()
+    qtbot.mouseClick(inputs.offer.take, Qt.MouseButton.LeftButton)
+    assert ready.volume_id == "flair"
+
+
 def test_another_series_is_doubted_in_words_but_may_run(qtbot, ready) -> None:
     ready.series.setCurrentIndex(ready.series.findData("t1"))
     assert "T1w" in ready.fit.text()
@@ -142,14 +159,14 @@ def test_another_series_is_doubted_in_words_but_may_run(qtbot, ready) -> None:
 
 
 def test_a_doubt_is_read_before_the_run(ready) -> None:
-    assert ready.run.text().strip() == "Run"
+    assert ready.run.text().strip() == "Run on FLAIR"
     ready.series.setCurrentIndex(ready.series.findData("t1"))
-    assert ready.run.text().strip() == "Run anyway"
+    assert ready.run.text().strip() == "Run anyway on T1w"
     ready.choose_series("flair")
-    assert ready.run.text().strip() == "Run"
+    assert ready.run.text().strip() == "Run on FLAIR"
     ready.warn("The pixels look like T2w.")
     assert ready.fit.text() == "The pixels look like T2w."
-    assert ready.run.text().strip() == "Run anyway"
+    assert ready.run.text().strip() == "Run anyway on FLAIR"
 
 
 def test_behind_another_page_nobody_has_read_the_doubt(qtbot, ready) -> None:
