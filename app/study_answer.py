@@ -12,11 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.messages import counted
+
 if TYPE_CHECKING:
     from imaging.analysis.lesion_pattern import LesionPattern
+    from imaging.analysis.lesions import Lesion
     from imaging.segmentation import Segmentation
 
 GUESS, WHY = "guess", "why"
+#: The two volumes of a brain, in the same words in the window and on the command line.
+WITHOUT_FLUID, WITH_FLUID = "Brain without fluid", "Brain with fluid"
+#: Facts of models whose name alone does not say enough.
+FACT_WORDS = {
+    "brain_ml": f"{WITH_FLUID} ml",
+    "brain_parenchymal_fraction": "share of the brain without fluid",
+}
 CUT = "The image cuts the brain: the volumes are those of the part that is seen."
 #: Probability below which the words hold.
 LIKELY = (
@@ -38,11 +48,14 @@ class PlaceRow:
     ----------
     lesions : tuple of int
         Their numbers in the list.
+    told : bool
+        False where the image does not show enough to tell.
     """
 
     name: str
     lesions: tuple[int, ...]
     volume_ml: float
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,17 +91,20 @@ class StudyAnswer:
         Number of the largest lesion.
     basis : str
         How places were told, and what was not told.
+    headline : str
+        The number that counts most, short; empty where there is none.
     """
 
     lines: tuple[AnswerLine, ...] = ()
     places: tuple[PlaceRow, ...] = ()
     largest: int | None = None
     basis: str = ""
+    headline: str = ""
 
     @property
     def empty(self) -> bool:
         """True where there is nothing to say."""
-        return not (self.lines or self.places)
+        return not (self.lines or self.places or self.headline)
 
 
 def pattern_answer(pattern: LesionPattern, mask: Segmentation) -> StudyAnswer:
@@ -96,12 +112,27 @@ def pattern_answer(pattern: LesionPattern, mask: Segmentation) -> StudyAnswer:
     source = mask.provenance.sentence or "Drawn by hand"
     if not pattern.count:
         return StudyAnswer((AnswerLine("No lesion is marked in this mask.", source=source),))
+    from imaging.analysis.lesion_pattern import PLACES
+
     rows = tuple(PlaceRow(p.name, p.lesions, p.volume_ml) for p in pattern.places)
     words = pattern.sentences()
-    basis = " ".join(words[2 + len(rows) :]) if rows else words[-1]
-    return StudyAnswer(
-        (AnswerLine(words[0], source=f"{words[1]} {source}"),), rows, pattern.largest, basis
-    )
+    first, long_enough, rest = words[0], words[1], words[2 + len(rows) :]
+    headline, _, largest = first.partition(" in all; the ")
+    lines = [AnswerLine(f"The {largest}", source=f"{long_enough} {source}")]
+    if rows:  # what is counted is read, how places were told can be looked up
+        lines.append(AnswerLine(rest[0], "dim", source))
+        rest = rest[1:]
+        rows += tuple(PlaceRow(PLACES[place], (), 0.0, told=False) for place in pattern.not_told)
+    else:
+        lines.append(AnswerLine(" ".join(rest), "dim", source))
+        rest = ()
+    return StudyAnswer(tuple(lines), rows, pattern.largest, " ".join(rest), headline)
+
+
+def lesion_headline(lesions: Sequence[Lesion]) -> str:
+    """``"3 lesions, 4.50 ml"``, without looking where they lie."""
+    total = sum(lesion.volume_ml for lesion in lesions)
+    return f"{counted(len(lesions), 'lesion')}, {total:.2f} ml" if lesions else ""
 
 
 def tissue_volumes(mask: Segmentation) -> tuple[tuple[str, float], ...]:
@@ -110,14 +141,26 @@ def tissue_volumes(mask: Segmentation) -> tuple[tuple[str, float], ...]:
     return tuple((s.name, float(counts[s.number]) * mask.geometry.voxel_ml) for s in mask.segments)
 
 
-def tissue_line(volumes: Sequence[tuple[str, float]], mask: Segmentation) -> AnswerLine:
-    """Volumes as one sentence, with the share of the brain that is no fluid."""
-    words = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes)
+def brain_volumes(volumes: Sequence[tuple[str, float]]) -> tuple[tuple[str, float], ...]:
+    """The brain without and with its fluid, in ml; nothing where no part is fluid."""
     fluid = sum(volume for name, volume in volumes if _is_fluid(name))
     whole = sum(volume for _name, volume in volumes)
-    share = f"; {1 - fluid / whole:.0%} of the brain is no fluid" if whole > 0 and fluid else ""
+    if not fluid or not whole:
+        return ()
+    return (WITHOUT_FLUID, whole - fluid), (WITH_FLUID, whole)
+
+
+def volume_words(volumes: Sequence[tuple[str, float]]) -> str:
+    """The brain, then its parts: ``"Brain without fluid 923 ml, Brain with fluid 1049 ml: …"``."""
+    parts = ", ".join(f"{name} {volume:.0f} ml" for name, volume in volumes)
+    brain = ", ".join(f"{name} {volume:.0f} ml" for name, volume in brain_volumes(volumes))
+    return f"{brain}: {parts}" if brain else parts
+
+
+def tissue_line(volumes: Sequence[tuple[str, float]], mask: Segmentation) -> AnswerLine:
+    """Volumes as one sentence, the brain without and with fluid first."""
     doubt = " A draft: grey and white matter may be exchanged, look first." if mask.draft else ""
-    return AnswerLine(f"{words}{share}.{doubt}", source=mask.provenance.sentence)
+    return AnswerLine(f"{volume_words(volumes)}.{doubt}", source=mask.provenance.sentence)
 
 
 def fact_lines(

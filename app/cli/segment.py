@@ -20,6 +20,7 @@ from app.cli.segment_files import (
 from app.cli.segment_images import images_of, questions
 from app.cli.segment_places import as_plain, pattern_of
 from app.messages import counted
+from app.study_answer import FACT_WORDS, brain_volumes
 from imaging.errors import BadInput, WorldFailed
 from imaging.volume import Volume
 
@@ -248,7 +249,9 @@ def _report(
         "files": files,
     }
     if _gives(proposal) == "tissues":
-        report["volumes_ml"] = _label_volumes(proposal)
+        report["volumes_ml"] = volumes = _label_volumes(proposal)
+        brain = brain_volumes(tuple(volumes.items()))
+        report["brain_volumes_ml"] = {name: round(ml, 2) for name, ml in brain}
     elif mask is not None:
         report["threshold"] = mask.threshold
         report["lesions"] = len(lesions)
@@ -273,9 +276,10 @@ def _present(
         output.say(made_by)
     for note in report["notes"]:
         output.warn(note)
-    _present_facts(report["facts"], output)
+    _present_facts(report["facts"], output, "volumes_ml" in report)
     if "volumes_ml" in report:
-        output.table(("part", "ml"), [(n, f"{v:.1f}") for n, v in report["volumes_ml"].items()])
+        parts = {**report["volumes_ml"], **report["brain_volumes_ml"]}
+        output.table(("part", "ml"), [(n, f"{v:.1f}") for n, v in parts.items()])
     for sentence in report.get("pattern", {}).get("sentences", ()):
         output.say(sentence)
     if "lesions" in report:
@@ -286,15 +290,21 @@ def _present(
     output.result(report)
 
 
-def _present_facts(facts: dict[str, Any], output: Output) -> None:
-    """What the model says about the study: its sentences, else its plain numbers and words."""
+def _present_facts(facts: dict[str, Any], output: Output, measured: bool) -> None:
+    """What the model says about the study: its sentences, else its plain numbers and words.
+
+    Parameters
+    ----------
+    measured : bool
+        Volumes are told by their own table.
+    """
     sentences = facts.get("sentences", ())
     for sentence in sentences:
         output.say(sentence)
     plain = [
-        (name.replace("_", " "), value)
+        (FACT_WORDS.get(name, name.replace("_", " ")), value)
         for name, value in facts.items()
-        if isinstance(value, int | float | str)
+        if isinstance(value, int | float | str) and not (measured and name.endswith("_ml"))
     ]
     if plain and not sentences:
         output.table(("the model says", ""), plain)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from app.study_answer import likely_words, volume_words
 from imaging.heatmap import DEVIATION, GRAD_CAM, PICTURE, PROBABILITY, UNCERTAINTY, Heatmap
 
 if TYPE_CHECKING:
@@ -23,16 +24,20 @@ _LOOKS = {
     PROBABILITY: ("viridis", 0.05, False),
     GRAD_CAM: ("inferno", 0.15, True),
     UNCERTAINTY: ("viridis", 0.1, False),
-    DEVIATION: ("inferno", 0.15, True),
+    DEVIATION: ("viridis", 0.15, True),  # findings are orange
     PICTURE: ("grey", 0.0, False),
 }
 
 
 def found_words(answer: SegmentAnswer, card: ModelCard, volume: Volume) -> str:
-    """How a run ended, in one or two sentences; counts voxels, so not on the window's thread."""
-    where = f"in {answer.provenance.seconds:.1f} s on {answer.provenance.device}"
-    tail = " ".join(dict.fromkeys((*told(answer.facts), *answer.notes)))
-    return f"{_head_words(answer, card, volume, where)}. {tail}".strip()
+    """How a run ended, the number that counts first: the line may be cut where it ends.
+
+    Counts voxels, so not on the window's thread.
+    """
+    made = f"{card.name}, {answer.provenance.seconds:.1f} s on {answer.provenance.device}"
+    said = (*told(answer.facts), *answer.notes)
+    tail = " ".join(dict.fromkeys(said))
+    return f"{_number(answer, card, volume)} · {made}. {tail}".strip()
 
 
 def told(facts: Mapping[str, Any]) -> tuple[str, ...]:
@@ -41,23 +46,26 @@ def told(facts: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(one) for one in sentences) if isinstance(sentences, (list, tuple)) else ()
 
 
-def _head_words(answer: SegmentAnswer, card: ModelCard, volume: Volume, where: str) -> str:
+def _number(answer: SegmentAnswer, card: ModelCard, volume: Volume) -> str:
+    """What was found, as short as it can be said."""
     from inference.model import DEVIATION, PRESENCE, TISSUE
 
     counts = np.bincount(answer.mask.ravel(), minlength=2)
     voxel_ml = volume.geometry.voxel_ml
     if card.kind == TISSUE:
-        parts = (f"{label.name} {counts_of(counts, label.number) * voxel_ml:.0f} ml"
-                 for label in card.labels)  # fmt: skip
-        return f"{card.name}: {', '.join(parts)} ({where})"
+        return volume_words(
+            [(one.name, counts_of(counts, one.number) * voxel_ml) for one in card.labels]
+        )
     if card.kind == DEVIATION:
-        return f"{card.name} drew where this head differs from its guess of normal ({where})"
+        unlike = answer.facts.get("deviating_ml")
+        known = isinstance(unlike, int | float)
+        return f"{unlike:.1f} ml unlike normal" if known else "Compared with a guess of normal"
     if card.kind == PRESENCE:
-        return f"{card.name} has answered {where}"
+        chance = answer.facts.get("probability")
+        known = isinstance(chance, int | float) and 0 <= chance <= 1
+        return f"Any lesion: {likely_words(float(chance))}" if known else "Answered"
     found = int(counts[1:].sum())
-    if not found:
-        return f"{card.name} found no lesion above the threshold"
-    return f"{card.name} found {found * voxel_ml:.2f} ml {where}"
+    return f"{found * voxel_ml:.2f} ml found" if found else "No lesion above the threshold"
 
 
 def counts_of(counts: np.ndarray, number: int) -> int:
@@ -73,9 +81,9 @@ def shown(display: DisplayState, case: Case, proposal: Proposal) -> DisplayState
     for item in proposal.maps:
         table, low, visible = _LOOKS[item.meaning]
         display = display.with_overlay(item.id, visible=visible, colour_table=table, low=low)
-    if mask is not None and proposal.grad_cam is not None:
-        # Two fills on top of each other tell nothing: the mask steps back to its outline.
-        display = display.with_overlay(mask.id, outline=True)
+    seen = next((one for one in (proposal.deviation, proposal.grad_cam) if one is not None), None)
+    if seen is not None:
+        display = _under_map(display, case, seen)
     for other in case.segmentations:
         if mask is not None and _steps_back(other, mask):
             display = display.with_overlay(other.id, visible=False)
@@ -93,10 +101,20 @@ def _steps_back(other: Segmentation, new: Segmentation) -> bool:
 
 def explained(display: DisplayState, case: Case, heat: Heatmap) -> DisplayState:
     """The display with a new Grad-CAM over the outlines of the masks."""
-    for other in case.heatmaps:
-        if other.meaning in (GRAD_CAM, PROBABILITY):
-            display = display.with_overlay(other.id, visible=False)
-    for mask in case.segmentations:
-        if mask.volume_id == heat.volume_id:  # two fills on top of each other tell nothing
-            display = display.with_overlay(mask.id, outline=True)
+    display = _under_map(display, case, heat)
     return display.with_overlay(heat.id, visible=True, colour_table="inferno", low=0.15)
+
+
+def _under_map(display: DisplayState, case: Case, heat: Heatmap) -> DisplayState:
+    """What an image shows under a map: findings as outlines, no tissues and no other map.
+
+    Two fills on top of each other tell nothing.
+    """
+    for mask in case.segmentations:
+        if mask.volume_id == heat.volume_id:
+            change = {"visible": False} if mask.anatomical else {"outline": True}
+            display = display.with_overlay(mask.id, **change)
+    for other in case.heatmaps:
+        if other.volume_id == heat.volume_id and other.id != heat.id:
+            display = display.with_overlay(other.id, visible=False)
+    return display

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QObject, QTimer, Signal
@@ -11,7 +12,9 @@ from app.study_answer import (
     GUESS,
     AnswerLine,
     StudyAnswer,
+    brain_volumes,
     fact_lines,
+    lesion_headline,
     pattern_answer,
     tissue_line,
     tissue_volumes,
@@ -131,7 +134,8 @@ class StudyAnswerController(QObject):
             self._show(StudyAnswer())
             return
         if not self._card.open:
-            self._show(StudyAnswer((AnswerLine("…"),)))
+            headline = lesion_headline(self._findings.lesions) if mask is not None else ""
+            self._show(StudyAnswer((AnswerLine("…"),), headline=headline))
             return
         if self._findings.measuring:
             return  # it tells when it is done
@@ -144,14 +148,15 @@ class StudyAnswerController(QObject):
         def work(ticket: Ticket) -> tuple[StudyAnswer, BrainPlaces | None]:
             from imaging.analysis.lesion_pattern import lesion_pattern
 
-            volumes = tissue_line(tissue_volumes(tissues), tissues) if tissues else None
-            after = tuple(([volumes] if volumes else []) + spoken)
+            volumes = tissue_volumes(tissues) if tissues else ()
+            after = (*([tissue_line(volumes, tissues)] if tissues else ()), *spoken)
             if mask is None or ticket.cancelled():
-                return StudyAnswer(after), None
+                brain = [f"{name} {ml:.0f} ml" for name, ml in brain_volumes(volumes)]
+                return StudyAnswer(after, headline=brain[0] if brain else ""), None
             places = known[1] if known else (_places(mask, tissues, volume) if lesions else None)
             answer = pattern_answer(lesion_pattern(lesions, places), mask)
-            lines = (*answer.lines, *after)
-            return StudyAnswer(lines, answer.places, answer.largest, answer.basis), places
+            first, dim = answer.lines[:1], answer.lines[1:]
+            return replace(answer, lines=(*first, *after, *dim)), places
 
         self._ticket = self._tasks.run(work, lambda made: self._made(key, bool(lesions), *made))
 

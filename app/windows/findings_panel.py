@@ -31,6 +31,8 @@ from imaging.segmentation import Segmentation
 if TYPE_CHECKING:
     from imaging.analysis.lesions import Lesion
 
+#: Height of the list in px below which the answer takes its place: its head and three lesions.
+LEAST_LIST = 110
 #: The widest text of each column that does not stretch, and what stands beside it in px.
 _WIDEST = {
     "#": ("888", 22), "ml": ("888.8", 8), "mm": ("888.8", 8), "p": ("0.88", 8), "✓": ("✓", 8),
@@ -78,6 +80,8 @@ class FindingsPanel(QWidget):
         self._listed = ""
         self._measuring = False
         self._jumped = False
+        self._covered = False  # the answer is read in the place of the list
+        self._wanted_list = False
         self._last_row = 0
         self.mask_choice = QComboBox()
         self.mask_choice.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -108,12 +112,14 @@ class FindingsPanel(QWidget):
         self.accept.clicked.connect(lambda: self._ask(self.accept_requested))
         self.delete.clicked.connect(lambda: self._ask(self.delete_requested))
         self._arrange()
+        self.answer.resized.connect(self._share_room)
         listen(self, workspace.case_changed, self._on_case)
         listen(self, workspace.selection_changed, self._on_selection)
         self._show_masks()
 
     def _arrange(self) -> None:
-        buttons = row(self.previous, self.next, 1, self.accept, self.delete)
+        self.buttons = QWidget()
+        self.buttons.setLayout(row(self.previous, self.next, 1, self.accept, self.delete))
         layout = column(self)
         layout.setContentsMargins(SMALL_GAP, GAP, SMALL_GAP, GAP)  # the table needs the width
         layout.addWidget(self.mask_choice)
@@ -124,7 +130,7 @@ class FindingsPanel(QWidget):
         layout.addStretch()
         layout.addWidget(self.place)
         layout.addWidget(self.totals)
-        layout.addLayout(buttons)
+        layout.addWidget(self.buttons)
 
     def _table_view(self) -> QTableView:
         view = QTableView()
@@ -133,6 +139,7 @@ class FindingsPanel(QWidget):
         view.setSelectionMode(QTableView.SelectionMode.SingleSelection)
         view.setSortingEnabled(True)
         view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
+        view.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Ignored)  # what is left
         view.setShowGrid(False)
         view.setWordWrap(False)
         view.setTabKeyNavigation(False)
@@ -158,9 +165,45 @@ class FindingsPanel(QWidget):
         return view
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """The answer leaves room for the list."""
+        """Answer and list share the room anew."""
         super().resizeEvent(event)
-        self.answer.follow_height()
+        self._share_room()
+
+    def _share_room(self) -> None:
+        """Answer and list stand below each other where both fit; else one of them is read.
+
+        What does not fit folds to its headline by itself; opened by hand, it takes the place of
+        the list, so that nobody has to scroll in a narrow strip.
+        """
+        room = self.height() - self._taken_by_others()
+        controls = self._below_list()
+        least = LEAST_LIST if self._wanted_list else 0
+        both = self.answer.wanted + least + controls <= room
+        if not both and self.answer.open and not self.answer.chosen and self.isVisible():
+            self.answer.title.setChecked(False)
+            return
+        self._covered = self.answer.open and not both and self.answer.wanted > 0
+        self.answer.set_room(room if self._covered else max(1, room - least - controls))
+        self._show_list()
+
+    def _taken_by_others(self) -> int:
+        """Height in px of everything but answer, list and what works on it, with the gaps."""
+        layout = self.layout()
+        assert layout is not None
+        margins = layout.contentsMargins()
+        shared = (self.answer, self.view, self.totals, self.buttons)
+        items = [item for n in range(layout.count()) if (item := layout.itemAt(n)) is not None]
+        others = [item for item in items if item.widget() not in shared and not item.isEmpty()]
+        heights = sum(item.sizeHint().height() for item in others)
+        gaps = layout.spacing() * (len(others) + 1)
+        return heights + gaps + margins.top() + margins.bottom()
+
+    def _below_list(self) -> int:
+        """Height in px of what goes with the list, with the gaps."""
+        layout = self.layout()
+        assert layout is not None
+        parts = (self.totals, self.buttons)
+        return sum(part.sizeHint().height() + layout.spacing() for part in parts)
 
     # --- from outside ------------------------------------------------------------------------
     @property
@@ -265,7 +308,7 @@ class FindingsPanel(QWidget):
 
     def _with_findings(self) -> list[Segmentation]:
         """Masks that can hold a finding; parts of a body have volumes, not lesions."""
-        return [mask for mask in self._workspace.case.segmentations if not mask.anatomical]
+        return [mask for mask in self._workspace.case.kept_segmentations if not mask.anatomical]
 
     def _on_case(self, changes, origin) -> None:
         if origin == REHEARSAL:
@@ -281,6 +324,9 @@ class FindingsPanel(QWidget):
             self.mask_choice.clear()
             for mask in self._with_findings():
                 self.mask_choice.addItem(middle_cut(list_name(mask)), mask.id)
+                whole = f"{list_name(mask)}\n{mask.provenance.sentence}"
+                last = self.mask_choice.count() - 1
+                self.mask_choice.setItemData(last, whole, Qt.ItemDataRole.ToolTipRole)
             last = self.mask_choice.count() - 1
             at = self.mask_choice.findData(prefer or before)
             self.mask_choice.setCurrentIndex(at if at >= 0 else last)
@@ -335,9 +381,15 @@ class FindingsPanel(QWidget):
         else:
             self.empty.setText("This mask is empty. Choose the brush and paint a lesion.")
         listed = bool(mask) and self._listed == mask.id and not self._measuring if mask else True
-        self.view.setVisible(bool(lesions) or not listed)
+        self._wanted_list = bool(lesions) or not listed
         self.empty.setVisible(not lesions and listed)
         self._show_buttons()
+        self._share_room()
+
+    def _show_list(self) -> None:
+        self.view.setVisible(self._wanted_list and not self._covered)
+        for part in (self.totals, self.buttons):
+            part.setVisible(not self._covered)
 
     def _show_buttons(self) -> None:
         lesion = self.chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,9 +198,32 @@ def test_tissues_are_written_with_their_volumes_and_no_lesion_table(desk):
     code, out, _ = desk.run(file, "--json")
     assert code == 0
     assert json.loads(out)["volumes_ml"] == {"CSF": 0.0, "Grey matter": 1.0}
+    assert json.loads(out)["brain_volumes_ml"] == {}  # no fluid, no two brains
     assert {"mask.nii.gz", "report.json"} <= desk.written()
     assert not desk.written() & {"lesions.csv", "probability.nii.gz"}
     assert desk.run(file, "--threshold", "0.4")[0] == 1
+
+
+def test_it_is_said_which_brain_volume_holds_the_fluid(desk):
+    labels = tuple(
+        OutputLabel(n, name, (9 * n, 9, 9), Code("85756007", "SCT", "Tissue"))
+        for n, name in enumerate(("CSF", "Grey matter"), 1)
+    )
+    of_kind(desk, "tissue", labels=labels, inputs=(InputNeed("Head", "any"),))
+    mask = an_answer().mask * 2
+    mask[tuple(np.argwhere(mask).T[:, :250])] = 1  # a quarter is fluid
+    facts = {"brain_ml": 1.0, "csf_ml": 0.2, "brain_parenchymal_fraction": 0.75}
+    stack = np.zeros((2, *SHAPE), np.float32)
+    desk.answer = an_answer(mask=mask, probability=stack, facts=facts)
+    code, out, _ = desk.run(image_file(desk.folder, "head_T2w.nii.gz"))
+    assert code == 0
+    told = dict(re.findall(r"(Brain with(?:out)? fluid)\s+([\d.]+)", out))
+    whole = np.count_nonzero(mask) / 1000
+    assert told == {
+        "Brain without fluid": f"{whole - 0.25:.1f}", "Brain with fluid": f"{whole:.1f}",
+    }  # fmt: skip
+    assert "share of the brain without fluid" in out
+    assert "brain ml" not in out
 
 
 def test_places_come_from_the_tissue_model_where_there_is_one(desk, monkeypatch):

@@ -7,15 +7,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from panel_cases import MADE, SHAPE, open_workspace
+from panel_cases import MADE, SHAPE, add_answer, by_hand, grad_cam, open_workspace
 from PySide6.QtCore import QObject, Signal
 
+from app.controllers.model_answers import shown
 from app.controllers.models import ModelController
 from imaging.case import Case
+from imaging.edits.edit import AddItem
 from imaging.errors import EditRefused
-from imaging.segmentation import Code
+from imaging.heatmap import DEVIATION
+from imaging.segmentation import Code, Segment
 from inference.messages import Cancelled, Failed, Progress, SegmentAnswer
 from inference.model import InputNeed, OutputLabel
+from inference.postprocess import Proposal
 from inference.registry import find_model
 
 
@@ -128,6 +132,32 @@ def test_an_answer_is_one_step_and_a_draft(desk) -> None:
     desk.workspace.undo()
     assert desk.workspace.case.segmentations == []
     assert desk.workspace.case.heatmaps == []
+
+
+def test_a_second_run_is_told_apart_and_its_undo_shows_the_first_again(desk) -> None:
+    workspace = desk.workspace
+    desk.run()
+    desk.end(answer())
+    [first] = workspace.case.segmentations
+    desk.run()
+    desk.end(answer())
+    _, second = workspace.case.segmentations
+    assert second.name == first.name.replace("(AI draft)", "(AI draft 2)")
+    assert len({one.name for one in workspace.case.heatmaps}) == 2
+    assert not workspace.display.overlay(first.id).visible
+    workspace.undo()
+    assert workspace.display.overlay(first.id).visible
+    workspace.redo()
+    assert not workspace.display.overlay(first.id).visible
+    assert workspace.display.overlay(second.id).visible
+
+
+def test_the_number_stands_first_in_what_is_said(desk) -> None:
+    desk.run()
+    desk.end(answer())
+    found = np.count_nonzero(answer().mask) * desk.workspace.case.volumes[-1].geometry.voxel_ml
+    assert desk.said[-1].startswith(f"{found:.2f} ml found · ")
+    assert desk.model.card.name in desk.said[-1]
 
 
 def test_one_run_at_a_time(desk) -> None:
@@ -338,3 +368,20 @@ def test_a_yes_or_no_is_told_in_its_own_words(desk) -> None:
     assert desk.workspace.history.steps == 0
     assert desk.said[-1].endswith("Lesions are likely.")
     assert told == [("flair", desk.model.card.id, {"sentences": ["Lesions are likely."]})]
+
+
+def test_a_deviation_lies_over_outlines_of_findings_and_nothing_else() -> None:
+    workspace = open_workspace()
+    add_answer(workspace)
+    tissue = replace(
+        by_hand(),
+        id="tissue",
+        segments=(Segment(1, "Grey matter", (1, 2, 3), Code("85756007", "SCT", "Tissue")),),
+    )
+    workspace.execute(AddItem(tissue, "Add"))
+    map = replace(grad_cam(), id="deviation", meaning=DEVIATION, about="")
+    display = shown(workspace.display, workspace.case, Proposal(deviation=map))
+    assert display.overlay("deviation").visible
+    assert display.overlay("draft").visible
+    assert display.overlay("draft").outline
+    assert not any(display.overlay(id).visible for id in ("tissue", "cam", "prob"))

@@ -92,6 +92,7 @@ def desk(qtbot, qapp):
         settled=settled,
         qtbot=qtbot,
     )
+    answer._quiet.stop()
     tasks.close()
 
 
@@ -146,7 +147,7 @@ def test_folded_it_costs_nothing(desk) -> None:
     assert desk.answer._ticket is None
     assert not desk.card.area.isVisible()
     desk.qtbot.mouseClick(desk.card.title, LEFT)
-    desk.says("3 lesions")
+    desk.says("The largest is lesion")
 
 
 def test_each_number_is_a_click_to_the_lesions(desk) -> None:
@@ -234,7 +235,11 @@ def test_what_was_not_judged_and_how_is_said() -> None:
     answer = pattern_answer(PATTERN, draft())
     assert "Infratentorial is not told" in answer.basis
     assert "tissue map" in answer.basis
-    assert [row.lesions for row in answer.places] == [(1, 3), (2,), ()]
+    assert [row.lesions for row in answer.places] == [(1, 3), (2,), (), ()]
+    assert [row.told for row in answer.places] == [True, True, True, False]
+    assert answer.headline == "3 lesions, 4.50 ml"
+    assert "largest is lesion 1" in answer.lines[0].text
+    assert "McDonald" in answer.lines[1].text
 
 
 @pytest.mark.parametrize(
@@ -249,3 +254,69 @@ def test_a_probability_has_words_and_its_number(chance, words) -> None:
 def test_a_mask_without_voxels_has_no_share(qtbot) -> None:
     empty = replace(tissue_line([("CSF", 0.0)], tissues()))
     assert empty.text == "CSF 0 ml."
+
+
+def test_where_no_place_can_be_told_that_is_read_at_once() -> None:
+    answer = pattern_answer(replace(PATTERN, places=(), not_told=(), basis=""), draft())
+    assert answer.places == ()
+    assert "no brain was found" in answer.lines[-1].text
+    assert answer.basis == ""
+
+
+def test_it_is_said_which_brain_volume_holds_the_fluid() -> None:
+    line = tissue_line([("CSF", 100.0), ("Grey matter", 500.0), ("White matter", 400.0)], tissues())
+    assert line.text == (
+        "Brain without fluid 900 ml, Brain with fluid 1000 ml: "
+        "CSF 100 ml, Grey matter 500 ml, White matter 400 ml."
+    )
+
+
+# --- room ------------------------------------------------------------------------------------
+
+
+def say_much(desk) -> None:
+    """An answer of all models at once."""
+    lines = tuple(AnswerLine(f"Sentence {n} of a long answer of many models.") for n in range(6))
+    answer = pattern_answer(PATTERN, draft())
+    desk.answer._quiet.stop()
+    desk.card.show_answer(replace(answer, lines=(*answer.lines, *lines)))
+
+
+def fits(card: AnswerCard) -> bool:
+    """Nothing of it has to be scrolled."""
+    return card.area.verticalScrollBar().maximum() == 0
+
+
+def test_answer_and_list_stand_below_each_other_where_there_is_room(desk) -> None:
+    add_answer(desk.workspace)
+    desk.settled()
+    desk.panel.resize(340, 900)
+    desk.qtbot.waitUntil(lambda: desk.card.open and fits(desk.card), timeout=20_000)
+    assert desk.panel.view.isVisible()
+
+
+def test_without_room_it_folds_to_its_number_and_opens_over_the_list(desk) -> None:
+    add_answer(desk.workspace)
+    desk.settled()
+    desk.panel.resize(300, 360)
+    say_much(desk)
+    desk.qtbot.waitUntil(lambda: not desk.card.open, timeout=20_000)
+    desk.says("3 lesions, ")
+    assert desk.panel.view.isVisible()
+    desk.qtbot.mouseClick(desk.card.title, LEFT)
+    desk.settled()
+    say_much(desk)
+    assert desk.card.open
+    desk.qtbot.waitUntil(lambda: not desk.panel.view.isVisible(), timeout=20_000)
+    desk.qtbot.mouseClick(desk.card.title, LEFT)
+    assert desk.panel.view.isVisible()
+
+
+def test_how_places_were_told_can_be_read(desk) -> None:
+    add_answer(desk.workspace)
+    desk.settled()
+    desk.panel.resize(340, 900)
+    desk.card.show_answer(pattern_answer(PATTERN, draft()))
+    assert "tissue map" not in desk.card.text()
+    desk.qtbot.mouseClick(desk.card.how_told, LEFT)
+    assert "tissue map" in desk.card.text()
