@@ -182,7 +182,7 @@ def _deidentify(
 
 @program.command("models")
 def _models(as_json: Json = False) -> None:
-    """List the installed models."""
+    """List the installed models: what for, quick or thorough, seconds of a run."""
     from app.cli.models import models
 
     models(Output(as_json))
@@ -206,7 +206,12 @@ def _segment(
         typer.Option("--t2", metavar="PATH", help="The T2w image, where it helps the model."),
     ] = None,
     thorough: Annotated[
-        bool, typer.Option("--thorough", help="The slower ensemble this model belongs to.")
+        bool,
+        typer.Option(
+            "--thorough",
+            help="Thorough instead of quick: several models and their doubt, several times as "
+            "long; see the seconds in 'isocenter models'.",
+        ),
     ] = False,
     formats: Annotated[
         str, typer.Option("--format", metavar="LIST", help="nifti, dicom-seg or both.")
@@ -338,7 +343,8 @@ class _QuietLogs:
     """Libraries quote headers in their log lines; none of that reaches the terminal."""
 
     def __enter__(self) -> None:
-        self._kept, logging.lastResort = logging.lastResort, None
+        # Without any, Python itself would print that a library has no handler.
+        self._kept, logging.lastResort = logging.lastResort, logging.NullHandler()
 
     def __exit__(self, *_: object) -> Literal[False]:
         logging.lastResort = self._kept

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imaging.errors import BadInput, ImagingError
 
@@ -95,17 +96,41 @@ def recipe_changes(text: str) -> dict:
     Raises
     ------
     BadInput
-        Where it is no JSON table, or names what is no part of a recipe.
+        Where it is no JSON table, names what is no part of a recipe, or gives it a value that it
+        cannot have.
     """
-    from dataclasses import fields
-
-    from inference.training.own.choices import Recipe
-
-    known = {field.name for field in fields(Recipe)}
     try:
         changes = json.loads(text) if text else {}
     except ValueError as error:
         raise BadInput("The changes of the recipe are no JSON") from error
-    if not isinstance(changes, dict) or not set(changes) <= known:
-        raise BadInput("The changes of the recipe must be a table", "", f"Known: {sorted(known)}")
+    if not isinstance(changes, dict):
+        raise BadInput("The changes of the recipe must be a table", advice=_KNOWN)
+    for name, value in changes.items():
+        if name not in _RECIPE:
+            raise BadInput(f"A recipe has no '{name}'", advice=_KNOWN)
+        right, wanted = _RECIPE[name]
+        if not right(value):
+            raise BadInput(f"'{name}' of the recipe must be {wanted}")
     return changes
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
+def _count(value: Any) -> bool:
+    return _number(value) and isinstance(value, int)
+
+
+#: Parts of a recipe: which values they can have, and that in words.
+_RECIPE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "architecture": (lambda value: isinstance(value, str), "the name of an architecture"),
+    "arguments": (lambda value: isinstance(value, dict), "a table"),
+    "spacing_mm": (_number, "a number above 0"),
+    "multiple": (_count, "a whole number above 0"),
+    "patch": (_count, "a whole number above 0"),
+    "batch": (_count, "a whole number above 0"),
+    "rate": (_number, "a number above 0"),
+    "classifies": (lambda value: isinstance(value, bool), "true or false"),
+}
+_KNOWN = f"Known: {', '.join(_RECIPE)}"

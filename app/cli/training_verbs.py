@@ -11,9 +11,13 @@ from app.cli.output import Output
 from imaging.errors import BadInput
 
 _OUT = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")]
-_DEVICE = Annotated[str, typer.Option("--device", metavar="auto|cuda|cpu")]
+_DEVICE = Annotated[
+    str,
+    typer.Option("--device", metavar="auto|cuda|cpu", help="auto: the GPU where there is one."),
+]
 _LABEL = Annotated[
-    int, typer.Option("--label", metavar="N", help="Value of the masks that counts; 0: any.")
+    int,
+    typer.Option("--label", metavar="N", help="Value of the masks that counts; 0: any but 0."),
 ]
 
 
@@ -30,7 +34,8 @@ def _train(
         typer.Option(
             "--cases",
             metavar="CSV|DIR",
-            help="A list with the columns image and mask, or a folder of images and masks.",
+            help="A list with the columns image, mask and (where known) patient, t1, t2, "
+            "subgroup; or a folder of images and masks.",
         ),
     ] = None,
     network: Annotated[
@@ -46,15 +51,41 @@ def _train(
     ] = "3",
     folds: Annotated[
         int,
-        typer.Option("--folds", metavar="N", help="Of the cross-validation by patient; 0: none."),
+        typer.Option(
+            "--folds", metavar="N", help="So often patients are held back; 0: no figures."
+        ),
     ] = 5,
-    loss: Annotated[str, typer.Option("--loss", metavar="dice-ce|focal|tversky")] = "dice-ce",
-    optimiser: Annotated[str, typer.Option("--optimizer", metavar="adamw|sgd")] = "adamw",
-    steps: Annotated[int, typer.Option("--steps", metavar="N", help="Of each run.")] = 0,
+    loss: Annotated[
+        str,
+        typer.Option(
+            "--loss",
+            metavar="dice-ce|focal|tversky",
+            help="tversky: missing a small thing is worse than marking too much.",
+        ),
+    ] = "dice-ce",
+    optimiser: Annotated[
+        str, typer.Option("--optimizer", metavar="adamw|sgd", help="How the weights follow.")
+    ] = "adamw",
+    steps: Annotated[
+        int,
+        typer.Option(
+            "--steps", metavar="N", help="Of each run, instead of --minutes.", show_default=False
+        ),
+    ] = 0,
     minutes: Annotated[
-        float, typer.Option("--minutes", metavar="M", help="Of all runs together; usually 30.")
+        float,
+        typer.Option(
+            "--minutes",
+            metavar="M",
+            help="Of all runs (folds and one more) together; 30 where nothing is said, 120 steps a "
+            "run with --few-shot.",
+            show_default=False,
+        ),
     ] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", metavar="N")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="N", help="With --steps: the same seed, the same weights."),
+    ] = 0,
     sequence: Annotated[
         str, typer.Option("--sequence", metavar="NAME", help="What the images are, if not said.")
     ] = "",
@@ -65,7 +96,9 @@ def _train(
     few_shot: Annotated[
         bool,
         typer.Option(
-            "--few-shot", help="Adapt --from to a few corrected cases; promotes it or refuses."
+            "--few-shot",
+            help="Adapt the model of --from to 2 to 20 corrected cases; refused where the new one "
+            "is not better than the old one.",
         ),
     ] = False,
     held_out: Annotated[
@@ -81,13 +114,22 @@ def _train(
     threads: Annotated[
         int, typer.Option("--threads", metavar="N", help="0: all cores but one.")
     ] = 0,
-    id: Annotated[str, typer.Option("--id", metavar="ID", help="Of the new model.")] = "",
-    name: Annotated[str, typer.Option("--name", metavar="TEXT", help="Of the new model.")] = "",
+    id: Annotated[
+        str,
+        typer.Option(
+            "--id", metavar="ID", help="Of the new model: small letters, digits and dashes."
+        ),
+    ] = "",
+    name: Annotated[
+        str, typer.Option("--name", metavar="TEXT", help="Of the new model, in lists.")
+    ] = "",
     recipe: Annotated[
         str,
         typer.Option("--recipe", metavar="JSON", help="Other numbers: patch, batch, rate ..."),
     ] = "",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where it was stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where it was stopped, with the same options.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Only look at the cases.")] = False,
     install: Annotated[
         bool, typer.Option("--install", help="Put the new model among yours at the end.")
@@ -96,7 +138,11 @@ def _train(
         bool, typer.Option("--json", help="Every line of stdout is one JSON object.")
     ] = False,
 ) -> None:
-    """Train a model with your own cases, adapt an installed one, or pretrain without masks."""
+    """Train a model with your own cases, adapt an installed one, or pretrain without masks.
+
+    Begin with --check. Ctrl-C keeps what was learned, and the same command with --resume goes on.
+    Read DIR/report.md before the model is used.
+    """
     from app.cli.train import recipe_changes, train
     from inference.training.own.choices import Choices
 

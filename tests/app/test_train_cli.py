@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -123,7 +124,9 @@ def test_the_line_stop_ends_it_with_a_checkpoint(cases, tmp_path):
         (["train", "--out", "x", "--cases", "no.csv"], "no such list"),
         (["train", "--out", "x", "--cases", "no.csv", "--network", "vit"], "network must be one"),
         (["train", "--out", "x", "--cases", "no.csv", "--few-shot"], "--from"),
-        (["train", "--out", "x", "--cases", "no.csv", "--recipe", '{"a": 1}'], "recipe"),
+        (["train", "--out", "x", "--cases", "no.csv", "--recipe", '{"a": 1}'], "no 'a'"),
+        (["train", "--out", "x", "--cases", "no.csv", "--recipe", '{"patch": "big"}'], "whole"),
+        (["train", "--out", "x", "--cases", "no.csv", "--recipe", "[1]"], "table"),
         (["train", "--out", "x", "--cases", "no.csv", "--recipe", "{"], "recipe"),
         (["evaluate", "--model", "no-such", "--cases", ".", "--out", "x"], "No model"),
         (["evaluate", "--model", "flair-wml", "--cases", "gone", "--out", "x"], "no such list"),
@@ -144,3 +147,25 @@ def test_a_failure_is_told_to_the_window_as_a_line(tmp_path, capsys):
     assert last["kind"] == "failed"
     assert "no such list" in last["what"]
     assert str(tmp_path) not in json.dumps(last)
+
+
+def _examples() -> list[list[str]]:
+    """The commands of "In one minute" of the page about trainings, as words."""
+    page = Path(__file__).parents[2] / "docs" / "training.md"
+    block = page.read_text(encoding="utf-8").split("## In one minute")[1].split("```")[1]
+    return [shlex.split(line, comments=True)[1:] for line in block.splitlines() if line.strip()]
+
+
+def test_the_examples_of_the_page_are_understood(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cases.csv").write_text("image,mask\n")
+    heard: list[str] = []
+    monkeypatch.setattr(
+        "app.cli.train.train", lambda choices, **_more: heard.append(choices.out) or 0
+    )
+    monkeypatch.setattr("app.cli.evaluate.evaluate", lambda *words: heard.append(str(words[2])))
+    examples = _examples()
+    assert len(examples) >= 6
+    for words in examples:
+        assert main(words) == 0, words
+    assert heard == [words[words.index("--out") + 1] for words in examples]

@@ -57,6 +57,9 @@ def test_cases_get_names_of_their_own_and_a_patient(tmp_path):
     [
         ("mask\nm.nii\n", "column called image"),
         ("", "column called image"),
+        ("image,mask\n", "no cases here"),
+        ("image,age\na.nii,7\n", "column called mask"),
+        ("image,mask,pacient\na.nii,m.nii,7\n", "looks like 'patient'"),
         ("image,mask\n,m.nii\n", "Line 2"),
         ("image,answer\na.nii,perhaps\n", "must be 1 or 0"),
     ],

@@ -13,6 +13,7 @@ import csv
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 
 from imaging.errors import BadInput
@@ -114,17 +115,31 @@ def _table(path: Path) -> list[CaseFiles]:
         raise BadInput("The list of cases cannot be read as text", str(path)) from error
     first = text.splitlines()[0] if text.strip() else ""
     delimiter = max((",", ";", "\t"), key=first.count)
-    rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
-    names = {str(key): _column(str(key)) for key in (rows[0] if rows else {})}
-    if "image" not in names.values():
-        raise BadInput(
-            "The list of cases needs a header line with a column called image", str(path)
-        )
+    reader = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    names = {str(key): _column(str(key)) for key in reader.fieldnames or ()}
+    _check_columns(set(names.values()), path)
+    rows = list(reader)
     return [
         _row({names[str(k)]: (v or "").strip() for k, v in row.items() if k is not None}, path, n)
         for n, row in enumerate(rows, 2)
         if any((v or "").strip() for v in row.values() if isinstance(v, str))
     ]
+
+
+def _check_columns(columns: set[str], path: Path) -> None:
+    """Refuse a list that lacks what is needed, or misspells what it means; others are free."""
+    if "image" not in columns:
+        raise BadInput(
+            "The list of cases needs a header line with a column called image", str(path)
+        )
+    for column in sorted(columns - set(_KNOWN)):
+        for known in get_close_matches(column, sorted(set(_KNOWN) - columns), 1, 0.8):
+            raise BadInput(
+                f"The list of cases has a column '{column}', which looks like '{known}'", str(path),
+                "Name it so, or something less alike",
+            )  # fmt: skip
+    if not columns & {"mask", "answer"}:
+        raise BadInput("The list of cases needs a column called mask, or answer", str(path))
 
 
 def _column(title: str) -> str:
