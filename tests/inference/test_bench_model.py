@@ -1,6 +1,9 @@
 """The benchmark writes what it measured into the card, and nothing else."""
 
+import tomllib
 from dataclasses import replace
+
+import pytest
 
 from benchmarks.bench_model import Cost, write_cost
 from inference.card_reading import load_card
@@ -17,6 +20,20 @@ def test_a_measured_cost_replaces_the_one_before(model_copy):
     assert after.cost["peak_bytes"] == 812 * 2**20
     assert replace(after, cost={}) == before
     assert (model_copy / "card.toml").read_text().count("[cost]") == 1
+
+
+def test_a_card_that_is_written_anew_keeps_its_cost_while_the_network_is_the_same(model_copy):
+    pytest.importorskip("torch")
+    from inference.training.shared.package_files import write_card
+
+    card = tomllib.loads((model_copy / "card.toml").read_text())
+    write_cost(InstalledModel(load_card(model_copy), model_copy), Cost("tiny", 1.0, 1.5, 1.0))
+    write_card(card | {"summary": "Said better."}, model_copy)
+    assert load_card(model_copy).cost["cpu_seconds"] == 1.5
+    assert load_card(model_copy).summary == "Said better."
+    network = {**card["network"], "arguments": {**card["network"]["arguments"], "thin": 8}}
+    write_card(card | {"network": network}, model_copy)
+    assert not load_card(model_copy).cost
 
 
 def test_tables_behind_the_cost_stay(model_copy):
