@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Qt
 from PySide6.QtGui import QColor, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QSizePolicy
 
-from app.model_words import Pace, choice_words, paces, run_words
+from app.model_words import QUICK, THOROUGH, Pace, choice_words, paces, run_words
 from app.windows.theme import DARK
 
 if TYPE_CHECKING:
@@ -64,14 +64,16 @@ class ModelChoice(QComboBox):
                 mine = [model for model in models if task_of(model.card) == task]
                 if mine:
                     rows.appendRow(_heading(task))
-                for model in sorted(mine, key=_rank):
+                for model in sorted(mine, key=lambda one: _rank(one, pace)):
                     rows.appendRow(_row(model, pace.get(model.card.id)))
             self.setCurrentIndex(self.findData(chosen) if self.findData(chosen) >= 0 else 1)
 
 
-def _rank(model: InstalledModel) -> tuple[int, bool]:
-    """The quick one first, those that ask several models last."""
-    return len(model.card.members), model.card.id != FIRST
+def _rank(model: InstalledModel, pace: Mapping[str, Pace]) -> int:
+    """The quick one first, the thorough one beside it."""
+    id = model.card.id
+    word = pace[id].word if id in pace else ""
+    return 0 if id == FIRST else {QUICK: 1, THOROUGH: 2}.get(word, 3)
 
 
 def _heading(task: str) -> QStandardItem:
