@@ -151,6 +151,7 @@ class MainWindow(QMainWindow):
             if row.scope == "lesions":
                 self.findings.view.addAction(self._actions[row.id])
         grid.installEventFilter(self)
+        self.segments.tree.installEventFilter(self)
 
     def _arrange(self) -> None:
         self._stack = QStackedWidget()
@@ -287,18 +288,26 @@ class MainWindow(QMainWindow):
             self.refresh_commands()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """In edit mode Space hides the masks for as long as it is held; Esc drops a proposal."""
+        """In edit mode Space hides the masks for as long as it is held; Esc drops a proposal.
+
+        In the list of masks, where a label is shown or hidden, Enter and Esc mean the proposal too.
+        """
+        in_views = watched is self.grid
         if (
             isinstance(event, QKeyEvent)
             and event.type() == QEvent.Type.KeyPress
-            and event.key() == Qt.Key.Key_Escape
             and self._program is not None
             and self._program.clicks.pending
         ):
-            self._program.clicks.drop()
-            return True
+            if event.key() == Qt.Key.Key_Escape:
+                self._program.clicks.drop()
+                return True
+            if not in_views and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+                self._program.clicks.accept()
+                return True
         if (
-            isinstance(event, QKeyEvent)
+            in_views
+            and isinstance(event, QKeyEvent)
             and event.key() == Qt.Key.Key_Space
             and not event.isAutoRepeat()
             and event.modifiers() == Qt.KeyboardModifier.NoModifier
