@@ -46,8 +46,8 @@ BY_COMMAND = (
 )
 RESUMES = "Goes on from the checkpoint in the folder of results, as it was begun"
 SHOWS = "Shows how the training in the folder of results ended"
-STOPPED_HERE = "The folder of results holds a stopped training: resume it, or choose another one"
-DONE_HERE = "The folder of results holds a finished training: choose another one for a new one"
+STOPPED_HERE = "A stopped training lies in the folder of results: resume it, or choose another one"
+DONE_HERE = "A finished training lies in the folder of results: choose another folder to start anew"
 
 
 class TrainingWindow(QDialog):
