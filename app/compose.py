@@ -210,6 +210,7 @@ def _join(program: Program, grid: ViewGrid) -> None:
     cases.saved.connect(lambda _path: _name_window(program))
     inputs = window.models.inputs
     inputs.study = lambda: cases.series.values()
+    inputs.series_of = cases.series_of
     inputs.why_not_loaded = cases.why_not_loaded
     inputs.load_wanted.connect(cases.load_beside)
     cases.not_loaded.connect(inputs.give_up)

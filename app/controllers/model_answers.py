@@ -62,8 +62,9 @@ def _number(answer: SegmentAnswer, card: ModelCard, volume: Volume) -> str:
         return f"{unlike:.1f} ml unlike normal" if known else "Compared with a guess of normal"
     if card.kind == PRESENCE:
         chance = answer.facts.get("probability")
-        known = isinstance(chance, int | float) and 0 <= chance <= 1
-        return f"Any lesion: {likely_words(float(chance))}" if known else "Answered"
+        if isinstance(chance, int | float) and 0 <= chance <= 1:
+            return f"Any lesion: {likely_words(float(chance))}"
+        return "Answered"
     found = int(counts[1:].sum())
     return f"{found * voxel_ml:.2f} ml found" if found else "No lesion above the threshold"
 

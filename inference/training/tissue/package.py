@@ -30,11 +30,14 @@ __all__ = ["write_anatomy"]
 
 VERSION = "1.0.0"
 LABELS = (
-    ("Cerebrospinal fluid", (70, 150, 255), "65216001", "Cerebrospinal Fluid"),
-    ("Grey matter", (255, 176, 64), "389081007", "Gray Matter"),
-    ("White matter", (150, 225, 150), "389080008", "White Matter"),
+    ("Cerebrospinal fluid", (30, 60, 200), "65216001", "Cerebrospinal Fluid"),
+    ("Grey matter", (150, 110, 190), "389081007", "Gray Matter"),
+    ("White matter", (190, 230, 225), "389080008", "White Matter"),
 )
-"""Name, colour, SNOMED CT code and its meaning; numbered from 1."""
+"""Name, colour, SNOMED CT code and its meaning; numbered from 1.
+
+Cool and pale, so that findings (orange, and the rest of ``imaging.segmentation.PALETTE``) stand out
+over them for everybody; dark, middle and light, so that the three are told apart."""
 
 
 def load_run(run: Path, stage: Stage) -> tuple[UNet, dict[str, Any]]:
