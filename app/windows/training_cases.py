@@ -175,9 +175,11 @@ def _path(line: QLineEdit) -> Path | None:
 def _table() -> QTableWidget:
     table = QTableWidget(0, len(TITLES))
     table.setHorizontalHeaderLabels(list(TITLES))
-    table.horizontalHeaderItem(PATIENT).setToolTip(
+    patient = QTableWidgetItem(TITLES[PATIENT])
+    patient.setToolTip(
         "Cases of one patient are held back together, so that nobody is learned from and judged"
     )
+    table.setHorizontalHeaderItem(PATIENT, patient)
     table.verticalHeader().hide()
     table.setShowGrid(False)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
