@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 #: A mask has leaked where such a share of it is nearer to "not this" than to what is wanted.
-LEAKED = 0.7
+LEAKED = 0.5
 
 
 def classic_mask(

@@ -16,10 +16,8 @@ __all__ = ["walk"]
 
 Array = npt.NDArray[np.float32]
 
-#: How hard a step over the whole local range is to cross (exponent), at most.
+#: How hard a step over the whole local range is to cross (exponent).
 STEEPNESS = 600.0
-#: A step of so many times the usual one (the noise) is hard to cross, smaller ones are not.
-NOISE = 1.5
 #: When the equations count as solved, and after how many rounds at the latest.
 PRECISION, MOST_ROUNDS = 5e-3, 120
 
@@ -91,24 +89,13 @@ def walk(
 def _edges(values: Array, spacing: Sequence[float]) -> dict[int, np.ndarray]:
     """How easily a walker steps to the next voxel along each axis that has one."""
     finest = min(spacing)
-    steps = {
-        axis: np.diff(values, axis=axis).astype(np.float64)
-        for axis in range(3)
-        if values.shape[axis] > 1
-    }
-    steepness = _steepness(list(steps.values()))
     result = {}
-    for axis, step in steps.items():
-        result[axis] = np.exp(-steepness * step**2) * (finest / spacing[axis]) ** 2 + 1e-5
+    for axis in range(3):
+        if values.shape[axis] == 1:
+            continue
+        jump = np.diff(values, axis=axis).astype(np.float64)
+        result[axis] = np.exp(-STEEPNESS * jump**2) * (finest / spacing[axis]) ** 2 + 1e-5
     return result
-
-
-def _steepness(steps: list[np.ndarray]) -> float:
-    """Less where the picture is noisy, so that noise alone stops no walker."""
-    if not steps:
-        return STEEPNESS
-    usual = min(float(np.median(np.abs(step))) for step in steps) / 0.6745
-    return min(STEEPNESS, 1 / max(2 * (NOISE * usual) ** 2, 1e-9))
 
 
 def _halves(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
