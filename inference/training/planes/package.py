@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from inference.card_reading import load_card
-from inference.model import CARD_NAME
 from inference.plugins.planes import DIRECTIONS
 from inference.training.lesions.evaluate import MIN_VOLUME_MM3
 from inference.training.planes.evaluate import THRESHOLD
@@ -132,7 +131,7 @@ def write_planes(run: Path, figures: Mapping[str, Any], root: Path = MODELS) -> 
             _rounded(f) | {"n": 1, "rule": RULE} for f in figures["patients"]
         ] + [{k: v for k, v in figures.items() if k != "patients"}],
     }  # fmt: skip
-    return _write(card, folder)
+    return write_card(card, folder)
 
 
 def write_infarct(run: Path, figures: Mapping[str, Any], root: Path = MODELS) -> Path:
@@ -194,7 +193,7 @@ def write_infarct(run: Path, figures: Mapping[str, Any], root: Path = MODELS) ->
             },
         ],
     }
-    return _write(card, folder)
+    return write_card(card, folder)
 
 
 RULE = "26-connected components, found when at least one voxel overlaps"
@@ -269,7 +268,7 @@ def write_thorough(figures: Mapping[str, Any], root: Path = MODELS) -> Path:
         },
         "figures": [_fold(f) for f in figures["folds"]],
     }
-    return _write(card, folder)
+    return write_card(card, folder)
 
 
 def _calibration_words(figures: Mapping[str, Any]) -> str:
@@ -325,13 +324,6 @@ def _stored(run: Path, output: int, folder: Path) -> tuple[dict[str, Any], dict[
     weights = write_weights(as_float16(state), folder / WEIGHTS_NAME)
     arguments = {**network.arguments, "outputs": 1, "directions": list(DIRECTIONS)}
     return weights, arguments
-
-
-def _write(card: dict[str, Any], folder: Path) -> Path:
-    """The card; a measured cost that stands in the old one stays."""
-    if (folder / CARD_NAME).exists() and (cost := dict(load_card(folder).cost)):
-        card["cost"] = cost
-    return write_card(card, folder)
 
 
 def main() -> None:
