@@ -58,6 +58,9 @@ class Patience:
     ----------
     beat_s : float
         A worker that gives no sign of life for so long is killed.
+    start_s : float
+        The same until a worker has answered for the first time: it loads its libraries then, in
+        long steps on a busy computer, and cannot speak meanwhile.
     stall_s : float
         A run without progress for so long is taken for hung, and its worker is killed.
     cancel_s : float
@@ -67,6 +70,7 @@ class Patience:
     """
 
     beat_s: float = 20.0
+    start_s: float = 120.0
     stall_s: float = 300.0
     cancel_s: float = 0.3
     restarts: int = 3
@@ -145,6 +149,7 @@ class Supervisor:
         self._active: Job | None = None
         self._waiting: Job | None = None
         self._last_beat = self._last_progress = 0.0
+        self._answered = False
         self._unexpected_ends = 0
         self._closed = False
 
@@ -236,6 +241,7 @@ class Supervisor:
                     advice="Run the self test; starting Isocenter again allows new runs",
                 )
             self._worker = WorkerProcess(self._command, self._heard, self._ended)
+            self._answered = False
             self._last_beat = time.monotonic()
         return self._worker
 
@@ -258,7 +264,9 @@ class Supervisor:
         if isinstance(message, Progress):
             if job.cancel_by is None:
                 _call(job.on_progress, message)
-        elif job.cancel_by is not None:
+            return
+        self._answered = True
+        if job.cancel_by is not None:
             self._finish(job, Cancelled(job.run.ticket))
         elif isinstance(message, Done):
             self._unexpected_ends = 0
@@ -317,12 +325,15 @@ class Supervisor:
             if now >= job.cancel_by:
                 self._kill()
                 self._finish(job, Cancelled(job.run.ticket))
-        elif now - self._last_beat > self._patience.beat_s:
-            self._give_up(
-                job, f"The AI worker gave no sign of life for {self._patience.beat_s:g} s"
-            )
+        elif now - self._last_beat > self._silence_s():
+            self._give_up(job, f"The AI worker gave no sign of life for {self._silence_s():g} s")
         elif now - self._last_progress > self._patience.stall_s:
             self._give_up(job, f"The model made no progress for {self._patience.stall_s:g} s")
+
+    def _silence_s(self) -> float:
+        """How long the worker may be silent now."""
+        patience = self._patience
+        return patience.beat_s if self._answered else max(patience.start_s, patience.beat_s)
 
     def _our_mistake(self, error: Exception) -> None:
         _log.error("the AI client made a mistake", exc_info=error)

@@ -207,7 +207,7 @@ def test_a_hung_model_is_stopped_and_reported(faulty, tiny_model):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_frozen_worker_is_stopped_and_reported(faulty, tiny_model):
-    client = faulty("freeze", beat_s=3.0)
+    client = faulty("freeze", beat_s=3.0, start_s=3.0)
     outcome = client.segment(make_head()[0], tiny_model).wait(WAIT_S)
     assert isinstance(outcome, Failed)
     assert "no sign of life" in outcome.sentence
