@@ -79,7 +79,7 @@ def main() -> None:
         if anatomy.kind != "head" or anatomy.image is None:
             continue
         straight, mirrored, plane = _answers(volumes, planes, anatomy.image)
-        found = head_labels(anatomy, (straight + mirrored) / 2, plane)
+        found = head_labels(anatomy, (straight + mirrored) * np.float32(0.5), plane)
         labels[str(number)] = found
         print(number, f"{np.count_nonzero(found == LESION) / 1000:.1f} ml of lesion", flush=True)
     np.savez_compressed(given.out, **labels)  # type: ignore[arg-type]
