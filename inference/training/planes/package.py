@@ -93,7 +93,7 @@ def write_planes(run: Path, figures: Mapping[str, Any], root: Path = MODELS) -> 
     card = {
         "id": "flair-planes",
         "name": "White-matter lesions on FLAIR, plane by plane",
-        "version": "1.0.0",
+        "version": "1.1.0",
         "kind": "lesions",
         "summary": (
             "Marks bright white-matter lesions on a FLAIR volume by looking at its planes in three "
@@ -151,7 +151,7 @@ def write_infarct(run: Path, figures: Mapping[str, Any], root: Path = MODELS) ->
     card = {
         "id": "flair-infarct",
         "name": "Acute infarct on FLAIR, plane by plane",
-        "version": "1.0.0",
+        "version": "1.1.0",
         "kind": "lesions",
         "summary": "Marks what looks like an acute or subacute infarct on a brain FLAIR.",
         "intended_use": (
@@ -216,7 +216,7 @@ def write_thorough(figures: Mapping[str, Any], root: Path = MODELS) -> Path:
     card = {
         "id": "flair-wml-thorough",
         "name": "White-matter lesions on FLAIR, thorough",
-        "version": "1.0.0",
+        "version": "1.1.0",
         "kind": "lesions",
         "summary": (
             "The network of volumes (also on the mirrored head) and the network of planes "
