@@ -29,7 +29,7 @@ from inference.training.shared.package_files import (
 )
 
 FOLDER = MODELS / "click"
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 
 def write_package(checkpoint: Path, figures: dict[str, Any], folder: Path = FOLDER) -> Path:
