@@ -78,7 +78,7 @@ def test_a_training_is_stopped_with_a_checkpoint_before_the_window_closes(window
     window.journal_ok, training = True, window._program.training
     training.running = True
     assert not window.close()
-    assert "can go on later" in window.notice.text
+    assert "goes on from there" in window.notice.text
     window.notice.choose("Stop it and close")
     assert training.stopping
     assert window.isVisible()

@@ -1,1 +1,1 @@
-"""The network that outlines what a click means."""
+"""The network that outlines what a click means. Read synthesis.py first."""

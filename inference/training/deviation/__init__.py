@@ -1,1 +1,1 @@
-"""The network that paints what normal would look like."""
+"""The network that paints what normal would look like. Read train.py first."""

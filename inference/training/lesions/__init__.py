@@ -1,1 +1,1 @@
-"""The network of white-matter lesions on volumes: made-up patches, run, figures, package."""
+"""White-matter lesions on volumes: patches, run, figures, package. Read synthesis.py first."""

@@ -1,1 +1,1 @@
-"""The network of lesions and infarcts on planes, and the thorough ensemble it is part of."""
+"""Lesions and infarcts on planes, and the thorough ensemble. Read data.py first."""

@@ -1,1 +1,1 @@
-"""The classifier that says whether a head holds lesions at all."""
+"""The classifier that says whether a head holds lesions at all. Read train.py first."""

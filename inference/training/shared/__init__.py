@@ -1,1 +1,1 @@
-"""What several trainings share: cases, whole heads, random fields, runs, checkpoints, cards."""
+"""What several trainings share: cases, random fields, checkpoints. Read cases.py first."""

@@ -1,1 +1,1 @@
-"""The network of brain and tissues on any contrast."""
+"""The network of brain and tissues on any contrast. Read synthesis.py first."""
