@@ -1,1 +1,4 @@
-"""The network that paints what normal would look like. Read train.py first."""
+"""The network that paints what normal would look like.
+
+May import `lesions`, `tissue`, `shared` and torch. Read `train`, then `evaluate`.
+"""

@@ -1,1 +1,4 @@
-"""White-matter lesions on volumes: patches, run, figures, package. Read synthesis.py first."""
+"""White-matter lesions on volumes: patches, run, figures, package.
+
+May import `shared` and torch. Read `synthesis` (a patch, step by step), then `train`.
+"""

@@ -1,1 +1,4 @@
-"""The classifier that says whether a head holds lesions at all. Read train.py first."""
+"""The classifier that says whether a head holds lesions at all.
+
+May import every other room but `own`, and torch. Read `train`.
+"""

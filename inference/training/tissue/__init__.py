@@ -1,1 +1,4 @@
-"""The network of brain and tissues on any contrast. Read synthesis.py first."""
+"""The network of brain and tissues on any contrast.
+
+May import `shared` and torch. Read `synthesis`, then `train`.
+"""
