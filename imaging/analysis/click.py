@@ -118,8 +118,10 @@ def _part_meant(
     if np.mean(nearer) < LEAKED:
         return None
     outline = sharpest(values, spacing, hints)
-    inside = outline is not None and 2 * np.count_nonzero(outline & previous)
-    return outline if inside and inside > np.count_nonzero(outline) else None
+    if outline is None:
+        return None
+    mostly_inside = 2 * np.count_nonzero(outline & previous) > np.count_nonzero(outline)
+    return outline if mostly_inside else None
 
 
 def _squared(
