@@ -371,9 +371,13 @@ class FindingsPanel(QWidget):
     def _show_state(self) -> None:
         mask, lesions = self._mask(), self.table.lesions
         accepted = sum(self.table.accepted(lesion) for lesion in lesions)
-        measuring = " · measuring …" if self._measuring else ""
         opened = mask is not None and mask.opened
-        self.totals.setText(totals(lesions, accepted, opened) + measuring if mask else "")
+        words = totals(lesions, accepted, opened) if mask else ""
+        if (
+            mask is not None and self._measuring
+        ):  # "0 lesions" would be wrong before the first count
+            words = f"{words} · measuring …" if lesions else "Measuring …"
+        self.totals.setText(words)
         if mask is None:
             self.empty.setText("No findings yet. Run a model (AI model), or paint a mask (Tools).")
         elif mask.threshold is not None:

@@ -31,6 +31,9 @@ def test_a_card_that_is_written_anew_keeps_its_cost_while_the_network_is_the_sam
     write_card(card | {"summary": "Said better."}, model_copy)
     assert load_card(model_copy).cost["cpu_seconds"] == 1.5
     assert load_card(model_copy).summary == "Said better."
+    said = {**card["network"], "arguments": {**card["network"]["arguments"], "dims": 3}}
+    write_card(card | {"network": said}, model_copy)
+    assert load_card(model_copy).cost["cpu_seconds"] == 1.5, "three dimensions go without saying"
     network = {**card["network"], "arguments": {**card["network"]["arguments"], "thin": 8}}
     write_card(card | {"network": network}, model_copy)
     assert not load_card(model_copy).cost

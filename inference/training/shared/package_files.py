@@ -104,8 +104,12 @@ def _cost_of(path: Path, table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _built(table: Mapping[str, Any]) -> dict[str, Any]:
-    """How the network of a card is built, as TOML would give it back."""
-    return tomllib.loads(as_toml({"network": table.get("network", {})})).get("network", {})
+    """How the network of a card is built, as TOML would give it back.
+
+    Three dimensions go without saying.
+    """
+    built = tomllib.loads(as_toml({"network": table.get("network", {})})).get("network", {})
+    return {**built, "arguments": {"dims": 3, **built.get("arguments", {})}}
 
 
 def run_facts(run: Path) -> dict[str, Any]:
