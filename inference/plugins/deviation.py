@@ -1,11 +1,13 @@
 """What normal would look like, and where this head differs: a second opinion, never a mask.
 
 A network that learned to take planted things out of heads again repaints the head at 2 mm, twice
-over. The difference is measured in spreads: the robust spread (1.48 times the median of its size)
-of the difference over the brain of this very image. The map is that number over twenty, at most 1:
-0.5 means ten spreads. It says "unlike what I learned", not "ill".
+over; that is the picture of normal. The map needs a second witness: a place counts where the
+network takes something out *and* the image differs in the same direction from the restored tissue
+around (`inference.plugins.unlike`). Both are measured in robust spreads over the brain of this very
+image. The map is their geometric mean over twenty, at most 1: 0.5 means ten spreads. It says
+"unlike what I learned", not "ill".
 
-The second opinion is the other side of the same head: how unlike its mirror image a place is.
+The facts hold a further opinion: how unlike its mirror image on the other side a place is.
 """
 
 from __future__ import annotations
@@ -17,27 +19,25 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import nn
-from torch.nn import functional
 
 from imaging.errors import BadInput
 from inference.model import Found, Prepared, Report
 from inference.plugins.unet import UNet, fold_batchnorm
+from inference.plugins.unlike import doubled, halved, inside, measured
 from inference.plugins.whole_head import WholeHead
 
-__all__ = ["PASSES", "SCALE", "Deviation", "Restored", "asymmetry", "halved", "measured"]
+__all__ = ["PASSES", "SCALE", "Deviation", "Restored", "asymmetry", "brain_or_inside"]
 
 SCALE = 20.0
 """Spreads at which the map is 1."""
-LEAST_SPREAD = 0.01
-"""Smaller spreads (normalised units) are rounding, not anatomy."""
 PASSES = 2
 """How often the head is repainted: one pass leaves a fifth of a lesion."""
 BRAIN_ML = (600.0, 2200.0)
 """A brain outside these limits was not recognised (a child's is never asked about)."""
 STRIPPED_ML, SCALP_MM = 1900.0, 14.0
 """A head smaller than this is a stripped brain; else so much of its outside is no brain."""
-RIM_MM = 2.0
-"""The outermost part of the brain is not judged: cut edges differ always."""
+LEAST_SPREAD = 0.01
+"""Smaller spreads (normalised units) between the sides are rounding, not anatomy."""
 MIRROR_LEAST = 0.5
 """Correlation of the brain with its mirror image below which sides are not compared."""
 
@@ -89,16 +89,17 @@ class Deviation(WholeHead):
         brain, known = brain_or_inside(coarse, output[1])
         if not known:
             report.note("The brain was not recognised; the map covers the inside of the head.")
-        deviation = measured(output, brain)
+        shape = prepared.array.shape
+        deviation = measured(prepared.array, output, brain)
         mirrored, symmetry = asymmetry(coarse, brain)
+        mirrored = doubled(mirrored, shape)
         facts = _facts(deviation, mirrored, symmetry, brain, self.card.threshold)
         for sentence in _warnings(facts):
             report.note(sentence)
         change = np.where(brain, output[0], np.float32(0))
-        shape = prepared.array.shape
         picture = np.clip(prepared.array + doubled(change, shape), -1, 2)
         chance = np.clip(np.abs(deviation) / SCALE, 0, 1)
-        return Found(doubled(chance, shape), picture=picture, facts=facts)
+        return Found(chance.astype(np.float32), picture=picture, facts=facts)
 
     def heat(
         self, prepared: Prepared, target: np.ndarray, layer: str, report: Report
@@ -108,35 +109,6 @@ class Deviation(WholeHead):
             "This model explains itself by its picture of normal, not by Grad-CAM",
             advice="Look at the picture of normal beside the image",
         )
-
-
-def halved(array: np.ndarray) -> np.ndarray:
-    """A 1 mm array with even edges at 2 mm, averaged."""
-    k, j, i = (n // 2 for n in array.shape)
-    return np.asarray(array.reshape(k, 2, j, 2, i, 2).mean((1, 3, 5)), np.float32)
-
-
-def doubled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """A 2 mm array back at 1 mm, linear between the centres."""
-    image = torch.from_numpy(np.ascontiguousarray(array, np.float32))[None, None]
-    fine = functional.interpolate(image, shape, mode="trilinear", align_corners=False)
-    return fine[0, 0].numpy()
-
-
-def measured(output: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Deviation in spreads, with its sign: positive where the image is brighter than normal.
-
-    Parameters
-    ----------
-    output : ndarray, shape (2, k, j, i)
-        What is to be added to the image, and the logit of brain.
-    brain : ndarray of bool, shape (k, j, i)
-        Outside it, and at its rim, the answer is 0.
-    """
-    inner = inside(brain)
-    spread = 1.4826 * float(np.median(np.abs(output[0][inner]))) if inner.any() else 1.0
-    ratio = -output[0] / max(spread, LEAST_SPREAD)
-    return np.where(inner, ratio, 0).astype(np.float32)
 
 
 def brain_or_inside(image: np.ndarray, logit: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -166,11 +138,6 @@ def brain_of(logit: np.ndarray) -> np.ndarray:
     largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
     grown = np.asarray(ndimage.binary_dilation(pieces == largest), bool) & (logit > 0)
     return np.asarray(ndimage.binary_fill_holes(grown), bool)
-
-
-def inside(brain: np.ndarray) -> np.ndarray:
-    """The brain without its rim."""
-    return np.asarray(ndimage.binary_erosion(brain, iterations=round(RIM_MM / 2)), bool)
 
 
 def asymmetry(image: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, float]:
@@ -244,16 +211,17 @@ def _facts(
     brain: np.ndarray,
     threshold: float,
 ) -> dict[str, Any]:
-    """Measured numbers about the study."""
-    ml = 8.0 / 1000
+    """Measured numbers about the study; deviation and mirrored at 1 mm, the brain at 2 mm."""
+    ml = 1.0 / 1000
+    brain_ml = float(brain.sum()) * 8 * ml
     marked = np.abs(deviation) > threshold * SCALE
     sided = np.abs(mirrored) > 3
     return {
-        "brain_ml": round(float(brain.sum()) * ml, 1),
+        "brain_ml": round(brain_ml, 1),
         "deviating_ml": round(float(marked.sum()) * ml, 2),
         "brighter_ml": round(float((marked & (deviation > 0)).sum()) * ml, 2),
         "darker_ml": round(float((marked & (deviation < 0)).sum()) * ml, 2),
-        "share_of_brain": round(float(marked.sum()) / max(float(brain.sum()), 1.0), 4),
+        "share_of_brain": round(float(marked.sum()) * ml / max(brain_ml, ml), 4),
         "mirror_correlation": round(symmetry, 3),
         "unlike_other_side_ml": round(float(sided.sum()) * ml, 2),
         "deviating_and_unlike_other_side_ml": round(float((marked & sided).sum()) * ml, 2),

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from inference.plugins.deviation import halved
+from inference.plugins.unlike import halved
 from inference.preprocess import normalise, to_model_grid
 from inference.training.lesions.synthesis import lesion_free_brain
 from inference.training.presence.train import load_classifier
