@@ -18,11 +18,11 @@ from torch.nn import functional
 
 from inference.devices import CPU, Step, climb_down, ladder
 from inference.model import Found, Prepared, Report
-from inference.plugins.deviation import doubled, halved
 from inference.plugins.forward import as_image
 from inference.plugins.gradcam import grad_cam
 from inference.plugins.monai_nets import build, folded
 from inference.plugins.unet import UNet, fold_batchnorm
+from inference.plugins.unlike import doubled, halved
 from inference.plugins.whole_head import WholeHead, sigmoid
 
 __all__ = ["ARCHITECTURE", "Presence", "SoftMaximum", "Sorter", "folded_sorter", "verdict"]
@@ -32,6 +32,8 @@ LAYERS = {"fine": "net.layer1", "coarse": "net.layer2"}
 """Submodules to explain at: places of 8 and of 16 mm."""
 STRANGE = 5.0
 """What the restoring network takes out is shown to the residual network so many times enlarged."""
+SPOT = 2.0
+"""The same for how bright a spot is."""
 SURE = 0.8
 """Above this probability, and below its complement, the answer is given without "unsure"."""
 
@@ -56,7 +58,8 @@ class Sorter(nn.Module):
     restorer : mapping
         Arguments of the restoring :class:`~inference.plugins.unet.UNet`.
     arguments : mapping
-        Of MONAI's residual network, with two inputs.
+        Of MONAI's residual network; ``inputs`` says how many of the maps it gets, in the order of
+        :meth:`seen`.
     """
 
     def __init__(self, restorer: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
@@ -64,17 +67,22 @@ class Sorter(nn.Module):
         self.restorer = fold_batchnorm(UNet(**restorer)).requires_grad_(False)
         self.net = build(ARCHITECTURE, arguments)
         self.net.avgpool = SoftMaximum()
+        self.inputs = int(arguments["inputs"])
 
     def seen(self, x: torch.Tensor) -> torch.Tensor:
-        """What the residual network gets of heads ``(n, 1, k, j, i)`` at 2 mm: two maps at 4 mm.
+        """What the residual network gets of heads ``(n, 1, k, j, i)`` at 2 mm: maps at 4 mm.
 
-        The head averaged, and the most that the restoring network takes out of each cell.
+        The head averaged, the most that the restoring network takes out of each cell, and by how
+        much the brightest place of the cell outshines its surroundings of 1 cm: a lesion of a few
+        voxels drowns in an average.
         """
         with torch.no_grad():
             output = self.restorer(x)
             strange = -STRANGE * output[:, :1] * torch.sigmoid(output[:, 1:])
+            around = functional.avg_pool3d(x, 5, 1, 2, count_include_pad=False)
+            spots = functional.max_pool3d((SPOT * (x - around)).clamp(-1, 2), 2)
             most = functional.max_pool3d(strange.clamp(-2, 3), 2)
-            return torch.cat([functional.avg_pool3d(x, 2), most], 1)
+            return torch.cat([functional.avg_pool3d(x, 2), most, spots], 1)[:, : self.inputs]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logit ``(n, 1)`` for heads ``(n, 1, k, j, i)`` at 2 mm."""
@@ -83,7 +91,7 @@ class Sorter(nn.Module):
 
 def folded_sorter(network: Sorter) -> Sorter:
     """Fold the normalisation of the residual network into its convolutions, in place."""
-    folded(network.net, (1, 2, 32, 32, 32))
+    folded(network.net, (1, network.inputs, 32, 32, 32))
     return network.requires_grad_(False).eval()
 
 

@@ -16,7 +16,7 @@ from inference.card_reading import load_card
 from inference.devices import CPU, choose_device
 from inference.model import PRESENCE, SourceImage
 from inference.plugins.monai_nets import store
-from inference.plugins.presence import SURE, Presence, SoftMaximum, Sorter, verdict
+from inference.plugins.presence import SPOT, SURE, Presence, SoftMaximum, Sorter, verdict
 from inference.registry import suitable
 from inference.selftest import phantom
 from inference.training.presence import train
@@ -89,7 +89,73 @@ def test_only_flair_heads_are_examples(monkeypatch):
     monkeypatch.setattr(train, "pair", lambda rng, head: asked.append(head) or pair(rng, head))
     seen = train.examples(sorter, ListPool([other, flair]), 3, 0)
     assert all(head is flair for head in asked)
-    assert seen.shape == (3, 2, 2, *(n // 2 for n in flair.image.shape))
+    assert seen.shape == (3, 2, SMALL["inputs"], *(n // 2 for n in flair.image.shape))
+
+
+def test_a_spot_that_drowns_in_the_average_is_seen():
+    sorter = Sorter(RESTORER, SMALL)
+    x = torch.zeros(1, 1, 16, 16, 16)
+    x[0, 0, 8, 7, 9] = 0.6
+    maps = sorter.seen(x)[0]
+    cell = (4, 3, 4)
+    assert maps[0][cell] == pytest.approx(0.6 / 8)
+    assert maps[2][cell] == pytest.approx(SPOT * 0.6 * (1 - 1 / 125), rel=1e-4)
+    assert maps[2].max() == maps[2][cell]
+    assert sorter.seen(x + 0.3)[0, 2] == pytest.approx(maps[2], abs=1e-5)  # wherever it is bright
+    two = Sorter(RESTORER, {**SMALL, "inputs": 2})
+    assert two.seen(x).shape[1] == 2
+
+
+class Recorder(torch.nn.Module):
+    """A residual network that keeps what it was shown, and answers the same to all."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown: list[np.ndarray] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.shown.append(x.numpy().copy())
+        return torch.zeros(len(x), 1)
+
+
+def test_both_heads_of_a_pair_are_varied_alike_and_lesions_stay():
+    rng = np.random.default_rng(0)
+    pairs = np.zeros((1, 2, 3, 16, 18, 16), np.float16)
+    pairs[0] = rng.normal(0, 0.3, pairs.shape[2:])
+    for spot in ((4, 5, 4), (12, 12, 11), (4, 13, 12)):
+        pairs[0, 1, 0][spot] += 0.8
+    sorter = Sorter(RESTORER, SMALL)
+    sorter.net = Recorder()
+    learn = Pairs(pairs, 2)
+    for _ in range(20):
+        assert float(learn(sorter, rng)) == pytest.approx(2 * np.log(2), abs=1e-4)
+    counts = set()
+    for batch in sorter.net.shown:
+        for without, with_lesions in zip(batch[::2], batch[1::2], strict=True):
+            difference = (with_lesions - without)[0]
+            assert difference.sum() > train.LEAST_LIGHT * 0.7
+            assert (difference > -1e-3).all()
+            counts.add(int((difference > 0.3).sum()))
+    assert counts >= {1, 2, 3}  # often only some of the lesions are left in
+
+
+def test_the_loss_asks_for_lesions_above_none():
+    class Asked(torch.nn.Module):
+        def __init__(self, weight):
+            super().__init__()
+            self.weight = weight
+
+        def forward(self, x):
+            return self.weight * x[:, 1].amax((1, 2, 3))[:, None]
+
+    pairs = np.zeros((1, 2, 3, 8, 8, 8), np.float16)
+    pairs[0, 1, :, 3, 4, 3] = 1
+    sorter = Sorter(RESTORER, SMALL)
+    losses = []
+    for weight in (-4.0, 0.0, 4.0):
+        sorter.net = Asked(weight)
+        losses.append(float(Pairs(pairs, 2)(sorter, np.random.default_rng(1))))
+    assert losses[0] > losses[1] > losses[2]
 
 
 def made_up_answers(rng: np.random.Generator, count: int = 400) -> list[dict[str, float]]:
@@ -153,7 +219,7 @@ def test_train_package_run_explain(tmp_path):
     assert found.probability.shape == prepared.array.shape
     assert not found.probability.any()
     assert json.loads(json.dumps(found.facts)) == found.facts
-    from inference.plugins.deviation import halved
+    from inference.plugins.unlike import halved
 
     image = torch.from_numpy(halved(prepared.array))[None, None]
     with torch.inference_mode():

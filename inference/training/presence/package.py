@@ -22,7 +22,7 @@ from inference.training.shared.package_files import (
 from inference.training.shared.whole_heads import BANK
 
 FOLDER = MODELS / "lesion-presence"
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 
 def write_package(weights: Path, figures: dict[str, Any], folder: Path = FOLDER) -> Path:

@@ -1,6 +1,6 @@
 """Train the small classifier that says whether a head FLAIR holds white-matter lesions at all.
 
-``python -m inference.training.presence.train --pool DIR --restorer DIR --out DIR --budget 4
+``python -m inference.training.presence.train --pool DIR --restorer DIR --out DIR --budget 8
 --minutes 6`` trains a piece (`inference.training.shared.small_run`); the pool comes from
 `inference.training.shared.whole_heads`, the restoring network from a run of
 `inference.training.deviation.train`.
@@ -36,7 +36,7 @@ __all__ = ["ARGUMENTS", "Pairs", "examples", "load_classifier", "pair"]
 
 Array = npt.NDArray[Any]
 ARGUMENTS: dict[str, Any] = {
-    "inputs": 2,
+    "inputs": 3,
     "outputs": 1,
     "block": "basic",
     "layers": [1, 1, 1, 1],
@@ -47,6 +47,8 @@ ARGUMENTS: dict[str, Any] = {
 }
 LEAST_ML = 0.05
 """A planted load below this is no example of either kind and is drawn anew."""
+LEAST_LIGHT = 0.3
+"""The same for what is left of a load: brightness times cells of 4 mm."""
 
 
 def _lookalikes(rng: np.random.Generator, head: Head) -> Array:
@@ -99,6 +101,9 @@ def examples(sorter: Sorter, pool: Pool, count: int, seed: int) -> npt.NDArray[n
 class Pairs:
     """Batches and loss: the same heads with and without lesions.
 
+    Each time a head is mirrored, shifted a little and made brighter or darker, and often only the
+    lesions of one side of a drawn plane are left in: low loads are common and no two batches alike.
+
     Parameters
     ----------
     seen : ndarray
@@ -109,17 +114,39 @@ class Pairs:
         self.seen, self.count = seen, count
 
     def __call__(self, network: nn.Module, rng: np.random.Generator) -> torch.Tensor:
-        """Loss of one batch; mirrored and a little brighter or darker each time."""
+        """Loss of one batch: each head by itself, and with lesions above without."""
         assert isinstance(network, Sorter)
         picks = rng.integers(0, len(self.seen), self.count)
-        batch = self.seen[picks].astype(np.float32)
-        if rng.random() < 0.5:
-            batch = np.flip(batch, -1)
-        batch = batch * rng.normal(1, 0.08, (self.count, 1, 2, 1, 1, 1)).astype(np.float32)
-        heads = torch.from_numpy(batch.reshape(-1, *batch.shape[2:]).copy())
+        batch = np.stack([_varied(rng, self.seen[n].astype(np.float32)) for n in picks])
+        heads = torch.from_numpy(batch.reshape(-1, *batch.shape[2:]))
         truth = torch.tensor([0.03, 0.97]).repeat(self.count)
         logits = network.net(heads)[:, 0]
-        return functional.binary_cross_entropy_with_logits(logits, truth)
+        alone = functional.binary_cross_entropy_with_logits(logits, truth)
+        return alone + functional.softplus(logits[::2] - logits[1::2]).mean()
+
+
+def _varied(rng: np.random.Generator, both: Array) -> Array:
+    """A pair ``(2, c, k, j, i)`` in another way, the same for both heads but for their lesions."""
+    if rng.random() < 0.5:
+        both = both.copy()
+        both[1] = _fewer(rng, both[0], both[1])
+    if rng.random() < 0.5:
+        both = np.flip(both, -1)
+    for axis in (-3, -2, -1):
+        both = np.roll(both, int(rng.integers(-2, 3)), axis)
+    gain = rng.normal(1, 0.08, (1, both.shape[1], 1, 1, 1)).astype(np.float32)
+    return np.ascontiguousarray(both * gain + np.float32(rng.normal(0, 0.02)))
+
+
+def _fewer(rng: np.random.Generator, without: Array, lesions: Array) -> Array:
+    """Lesions only on one side of a plane; all where hardly any would be left."""
+    normal = rng.normal(size=3)
+    normal /= np.linalg.norm(normal)
+    axes = np.meshgrid(*(np.arange(n) - n / 2 for n in without.shape[1:]), indexing="ij")
+    far = sum(a * c for a, c in zip(axes, normal, strict=True)) - rng.uniform(-8, 16)
+    share = (1 / (1 + np.exp(-np.clip(2 * far, -30, 30)))).astype(np.float32)
+    mixed = without + share * (lesions - without)
+    return mixed if (mixed - without)[0].sum() > LEAST_LIGHT else lesions
 
 
 def build(restorer: UNet, seed: int = 0) -> Sorter:
@@ -146,14 +173,14 @@ def main() -> None:
     parser.add_argument("--pool", type=Path, required=True)
     parser.add_argument("--restorer", type=Path, required=True, help="run of the deviation model")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=4.0, help="CPU minutes of all pieces")
+    parser.add_argument("--budget", type=float, default=8.0, help="CPU minutes of all pieces")
     parser.add_argument("--minutes", type=float, default=6.0, help="length of this piece")
-    parser.add_argument("--examples", type=int, default=90, help="pairs of heads to learn from")
+    parser.add_argument("--examples", type=int, default=230, help="pairs of heads to learn from")
     parser.add_argument("--steps", type=int, default=10**9)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    plan = Plan(given.budget, settle=0.25, seed=given.seed)
+    plan = Plan(given.budget, settle=0.4, seed=given.seed)
     restorer, made = load_restorer(given.restorer)
     facts = {
         "arguments": ARGUMENTS,
