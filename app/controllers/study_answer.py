@@ -64,6 +64,7 @@ class StudyAnswerController(QObject):
         self._heard: list[Told] = []
         self._places: tuple[tuple, BrainPlaces | None] | None = None
         self._ticket: Ticket | None = None
+        self._shown, self._about = StudyAnswer(), ""  # and the id of the mask it is about
         self._last = 0
         self._quiet = QTimer(self)
         self._quiet.setSingleShot(True)
@@ -73,7 +74,7 @@ class StudyAnswerController(QObject):
         card.lesions_wanted.connect(self.walk)
         card.action_wanted.connect(self.act)
         card.unfolded.connect(lambda on: self._quiet.start() if on else None)
-        findings.listed.connect(self._quiet.start)
+        findings.listed.connect(self._listed)
         workspace.case_changed.connect(self._case_changed)
 
     # --- the hand ----------------------------------------------------------------------------
@@ -125,6 +126,17 @@ class StudyAnswerController(QObject):
         known = self._workspace.case.items
         return [one for one in self._heard if all(id in known for id in one[3].values())]
 
+    def _listed(self) -> None:
+        """The number is true at once, beside the list; what takes longer follows."""
+        mask, headline = self._findings.mask, lesion_headline(self._findings.lesions)
+        counted = bool(self._shown.places)
+        if mask is not None and self._card.open and (headline or counted):
+            if headline and counted and self._about == mask.id:
+                self._show(replace(self._shown, headline=headline), mask.id)
+            elif headline != self._shown.headline:
+                self._show(StudyAnswer((AnswerLine("…"),), headline=headline), mask.id)
+        self._quiet.start()
+
     def refresh(self) -> None:
         """Make the answer anew, in a thread; folded it costs nothing."""
         if self._ticket is not None:
@@ -163,11 +175,14 @@ class StudyAnswerController(QObject):
     def _made(self, key: tuple, judged: bool, answer: StudyAnswer, places: Any) -> None:
         if judged:
             self._places = (key, places)
-        self._show(answer)
+        self._show(answer, key[1])
 
-    def _show(self, answer: StudyAnswer) -> None:
-        self._card.show_answer(answer)
-        self.changed.emit()
+    def _show(self, answer: StudyAnswer, about: str = "") -> None:
+        if answer != self._shown:
+            self._shown = answer
+            self._card.show_answer(answer)
+            self.changed.emit()
+        self._about = about
 
     def _case_changed(self, changes, origin: str) -> None:
         if origin == "rehearsal":

@@ -320,3 +320,21 @@ def test_how_places_were_told_can_be_read(desk) -> None:
     assert "tissue map" not in desk.card.text()
     desk.qtbot.mouseClick(desk.card.how_told, LEFT)
     assert "tissue map" in desk.card.text()
+
+
+def test_the_number_is_true_before_the_places_are_told(desk) -> None:
+    """Beside a list of lesions the card never says that none is marked."""
+    add_answer(desk.workspace)
+    desk.settled()
+    places = list(desk.card.places)
+    mask = desk.findings.mask
+    desk.workspace.execute(delete_lesion(mask, desk.findings.lesions[1]))
+    assert desk.card.title.text().startswith("2 lesions, ")
+    assert list(desk.card.places) == places, "what takes longer stays until it is told anew"
+    for lesion in desk.findings.lesions:
+        desk.workspace.execute(delete_lesion(mask, lesion))
+    assert "lesions, " not in desk.card.title.text()
+    desk.says("No lesion is marked")
+    desk.workspace.undo()
+    assert desk.card.title.text().startswith("1 lesion, ")
+    assert "No lesion" not in desk.card.text()
