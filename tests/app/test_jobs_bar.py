@@ -24,7 +24,7 @@ from app.workspace import Workspace
 from imaging.analysis.lesions import find_lesions
 from imaging.edits.edit import AddItem, HeaderEdit
 from imaging.edits.operations import accept_lesion
-from imaging.segmentation import Segmentation
+from imaging.segmentation import Code, Segment, Segmentation
 from viewer.tools.table import TOOLS
 
 
@@ -363,3 +363,18 @@ def test_a_mask_that_comes_back_is_what_the_brush_paints(qtbot, workspace):
     hand.choose("brush")
     assert workspace.display.brush.segmentation_id == mask.id
     assert workspace.case.segmentations == [mask]
+
+
+def test_no_stroke_goes_into_tissues_that_nobody_chose(qtbot, workspace):
+    tools = ToolsPanel(workspace)
+    qtbot.addWidget(tools)
+    body = Code("85756007", "SCT", "Tissue")
+    fluid = Segment(1, "Cerebrospinal fluid", (0, 0, 200), category=body)
+    tissues = replace(by_hand(), id="tissues", segments=(fluid,))
+    workspace.execute(AddItem(tissues, "Run Brain and tissue"))
+    assert tools.label.currentText() == "New mask at the first stroke"
+    workspace.execute(AddItem(by_hand(), "Add mask"))
+    assert tools.label.currentText() == "Ventricle"
+    brush = replace(workspace.display.brush, segmentation_id="tissues", label=1)
+    workspace.show(workspace.display.but(brush=brush))
+    assert tools.label.currentText() == "Cerebrospinal fluid"

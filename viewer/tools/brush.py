@@ -26,14 +26,19 @@ PICK_PIXELS = 3.0
 def brush_target(case: Case, display: DisplayState) -> tuple[str, int]:
     """Mask and label that a stroke on the active view paints; an empty id for a mask to be made.
 
-    What was chosen, while it is there; else the newest mask on that image, a shown one first.
+    What was chosen, while it is there; else the newest mask on that image, a shown one first. Masks
+    of tissues and other parts of the body are painted only where somebody has chosen them.
     """
     chosen = case.items.get(display.brush.segmentation_id)
     if isinstance(chosen, Segmentation):
         return chosen.id, display.brush.label
     cell = display.cell(display.active)
     volume = case.items.get(cell.volume_id if cell else "") or next(iter(case.volumes), None)
-    masks = [mask for mask in case.segmentations if volume and mask.volume_id == volume.id]
+    masks = [
+        mask
+        for mask in case.segmentations
+        if volume and mask.volume_id == volume.id and not mask.anatomical
+    ]
     if not masks:
         return "", 1
     mask = ([mask for mask in masks if display.overlay(mask.id).visible] or masks)[-1]
