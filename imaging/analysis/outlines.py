@@ -35,6 +35,9 @@ SMOOTHING = 0.6
 ROUND, SMALL = 2.0, 1 / 6
 #: So many of the "this" clicks have to lie in a candidate; the others are taken in anyway.
 MOST_CLICKS = 0.8
+#: A candidate that fills more than this of a face of the block looked at goes on outside: it is no
+#: outline of a thing. Faces nearer to the clicks are where the image ends (mm).
+LEAK_SHARE, LEAK_FROM_MM = 0.1, 20.0
 #: Blocks of more voxels are judged in larger steps.
 MOST_VOXELS = 150_000
 
@@ -106,6 +109,8 @@ def _judged(
     for piece, level, sign in _candidates(near, ball, here):
         if len(away) and piece[tuple(away.T)].any():
             continue
+        if box.shape == tuple(smooth.shape) and _goes_on(piece, here, coarse):
+            continue
         worth = sign * _worth(near, piece, coarse, step, cut)
         yield _Outline(box, reach, level, sign, step, piece), worth
 
@@ -124,6 +129,16 @@ def _full(
     above = (smooth[box.slices] * outline.sign > outline.level) & ball
     result[box.slices] = _with_clicks(above, here)[0]
     return result
+
+
+def _goes_on(piece: Mask, at: npt.NDArray[np.int64], spacing: Sequence[float]) -> bool:
+    """Whether a piece fills a good part of a face of the block, far from the clicks."""
+    for axis, (n, size) in enumerate(zip(piece.shape, spacing, strict=True)):
+        for place in (0, n - 1):
+            far = float(np.abs(at[:, axis] - place).min()) * size >= LEAK_FROM_MM
+            if far and float(np.mean(np.take(piece, place, axis))) > LEAK_SHARE:
+                return True
+    return False
 
 
 def smoothed(values: Array, spacing: Sequence[float]) -> Array:

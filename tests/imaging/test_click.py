@@ -63,6 +63,25 @@ def test_one_plane_is_enough() -> None:
     assert dice(found, truth) > 0.9
 
 
+def test_a_soft_lesion_is_not_the_sharply_cut_brain_around_it() -> None:
+    """What goes on beyond the block looked at is no outline, however sharp the rest of its edge."""
+    from scipy import ndimage
+
+    truth = ball((65, 65, 65), (32, 32, 32), 8.0)
+    head = np.zeros(truth.shape, np.float32)
+    head[:, 6:, :] = 65
+    head += 26 * np.asarray(ndimage.gaussian_filter(truth.astype(np.float32), 3.0))
+    head += np.random.default_rng(1).normal(0, 1, head.shape).astype(np.float32)
+    found = classic_mask(head, (1.0, 1.0, 1.0), Hints(((32.0, 32.0, 32.0),)))
+    assert dice(found, truth) > 0.5
+
+
+def test_what_the_end_of_the_image_cuts_is_found() -> None:
+    truth = ball((8, 60, 60), (0, 30, 30), 14.0)
+    found = classic_mask(picture(truth), (1.0, 1.0, 1.0), Hints(((2.0, 30.0, 30.0),)))
+    assert dice(found, truth) > 0.85
+
+
 def test_of_two_balls_only_the_one_clicked() -> None:
     one, other = ball(centre=(20, 12, 20), radius=5), ball(centre=(20, 30, 20), radius=5)
     found = classic_mask(picture(one | other), (1, 1, 1), Hints(((20.0, 12.0, 20.0),)))
