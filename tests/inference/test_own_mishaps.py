@@ -219,7 +219,9 @@ def test_a_question_to_the_worker_ends_when_asked(tmp_path):
 
     image, mask = write_head(tmp_path, 1)
     case = open_case(CaseFiles("one", image, mask))
-    model = type("M", (), {"card": card_of(new_card_table(choices(image, tmp_path / "run"), "FLAIR", ()))})
+    model = type(
+        "M", (), {"card": card_of(new_card_table(choices(image, tmp_path / "run"), "FLAIR", ()))}
+    )
     speaker, _ = quiet()
     speaker.stop()
     with pytest.raises(Stopped):

@@ -234,13 +234,13 @@ def write_thorough(figures: Mapping[str, Any], root: Path = MODELS) -> Path:
         "credit": CREDITS,
         "limits": [
             "Measured on two patients, each left out in turn: no confidence interval.",
-            "Small lesions are missed by all members; of few lesions about as many marks are wrong as "
-            "right, where the quick choice with its threshold of 0.9 marks less.",
+            "Small lesions are missed by all members; where few lesions are there more marks are "
+            "wrong than right, and the quick choice with its threshold of 0.9 marks less.",
             "The probability near lesions is off by the calibration error of the figures, on "
             "another scanner perhaps by more.",
             "Members that agree may be wrong together: low uncertainty is no proof.",
-            "The soft Dice confidence of the whole mask is off where few lesions are there; see the "
-            "figures.",
+            "The soft Dice confidence of the whole mask is off where few lesions are there; see "
+            "the figures.",
         ],
         "inputs": inputs,
         "outputs": {**_outputs(LESION), "maps": ["uncertainty"]},
