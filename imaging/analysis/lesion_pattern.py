@@ -126,8 +126,9 @@ class LesionPattern:
             return (*told, "Places are not told: no brain was found in the image.")
         judged = 3 - sum(p != DEEP for p in self.not_told)
         told.append(
-            f"Of {judged} judged brain regions of the McDonald criteria 2017, {self.regions} hold "
-            "a lesion; this describes, it does not diagnose."
+            f"Of {judged} judged brain regions of the McDonald criteria 2017, {self.regions} "
+            f"{'holds' if self.regions == 1 else 'hold'} a lesion; this describes, it does not "
+            "diagnose."
         )
         for place in self.not_told:
             told.append(f"{PLACES[place]} is not told: the image does not show the whole brain.")
