@@ -38,8 +38,9 @@ MOST_CLICKS = 0.8
 #: A candidate that fills more than this of a face of the block looked at goes on outside: it is no
 #: outline of a thing. Faces nearer to the clicks are where the image ends (mm).
 LEAK_SHARE, LEAK_FROM_MM = 0.1, 20.0
-#: Blocks of more voxels are judged in larger steps.
-MOST_VOXELS = 150_000
+#: Blocks of more voxels are judged in larger steps; on the grid itself an outline may be so many
+#: times as large.
+MOST_VOXELS, MOST_JOINED = 150_000, 3
 
 
 class _Outline(NamedTuple):
@@ -73,7 +74,7 @@ def sharpest(values: Array, spacing: Sequence[float], hints: Hints) -> Mask | No
     smooth = smoothed(values, spacing)
     wanted = voxels(hints.wanted, values.shape)
     unwanted = voxels(hints.unwanted, values.shape)
-    best, found = 0.0, None
+    found: list[tuple[float, _Outline]] = []
     for reach in REACH_MM:
         box = _box(wanted, reach, spacing, values.shape)
         if hints.box is not None and not hints.box.empty:
@@ -81,11 +82,13 @@ def sharpest(values: Array, spacing: Sequence[float], hints: Hints) -> Mask | No
         if box.empty:
             continue
         for outline, worth in _judged(smooth, spacing, box, reach, wanted, unwanted):
-            if worth > best:
-                best, found = worth, outline
+            if worth > 0:
+                found.append((worth, outline))
         if box.shape == tuple(values.shape):
             break
-    return None if found is None else _full(found, smooth, spacing, wanted)
+    found.sort(key=lambda one: -one[0])
+    masks = ((_full(outline, smooth, spacing, wanted), outline) for _worth, outline in found)
+    return next((mask for mask, outline in masks if _as_judged(mask, outline)), None)
 
 
 def _judged(
@@ -139,6 +142,12 @@ def _goes_on(piece: Mask, at: npt.NDArray[np.int64], spacing: Sequence[float]) -
             if far and float(np.mean(np.take(piece, place, axis))) > LEAK_SHARE:
                 return True
     return False
+
+
+def _as_judged(mask: Mask, outline: _Outline) -> bool:
+    """False where the small steps join what was apart in the large ones that were judged."""
+    judged = np.count_nonzero(outline.piece) * int(np.prod(outline.step))
+    return max(outline.step) == 1 or int(np.count_nonzero(mask)) <= MOST_JOINED * int(judged)
 
 
 def smoothed(values: Array, spacing: Sequence[float]) -> Array:

@@ -76,6 +76,16 @@ def test_a_soft_lesion_is_not_the_sharply_cut_brain_around_it() -> None:
     assert dice(found, truth) > 0.5
 
 
+def test_a_bridge_that_large_steps_overlook_joins_nothing() -> None:
+    """Large blocks are judged in steps of two voxels; between them all may hang together."""
+    truth = ball((65, 65, 65), (32, 22, 32), 18.5)
+    head = 100 * truth.astype(np.float32)
+    head[:, 46:] = 99
+    head[31, 38:46, 28:37] = 100
+    found = classic_mask(head, (1.0, 1.0, 1.0), Hints(((32.0, 22.0, 32.0),)))
+    assert dice(found, truth) > 0.7
+
+
 def test_what_the_end_of_the_image_cuts_is_found() -> None:
     truth = ball((8, 60, 60), (0, 30, 30), 14.0)
     found = classic_mask(picture(truth), (1.0, 1.0, 1.0), Hints(((2.0, 30.0, 30.0),)))
