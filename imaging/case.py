@@ -10,7 +10,7 @@ from typing import TypeVar
 from imaging.errors import EditRefused
 from imaging.geometry import Box
 from imaging.heatmap import Heatmap
-from imaging.segmentation import PROPOSED_ID, Segmentation
+from imaging.segmentation import PROPOSED_ID, Segmentation, next_colour
 from imaging.volume import Volume
 
 Item = Volume | Segmentation | Heatmap
@@ -89,6 +89,10 @@ class Case:
         """
         layers = (item for item in self if not isinstance(item, Volume))
         return distinct_name(name, {item.name for item in layers if item.id != but})
+
+    def free_colour(self) -> tuple[int, int, int]:
+        """A colour for the first label of a new mask, unlike those of the other masks."""
+        return next_colour(tuple(s for mask in self.kept_segmentations for s in mask.segments))
 
     def told_apart(self, fresh: Iterable[_Layer]) -> list[_Layer]:
         """New masks and maps, each under a name that no other one of the case bears."""

@@ -11,7 +11,7 @@ from app.workspace import Workspace
 from imaging.case import Case
 from imaging.edits.edit import AddItem, Edit
 from imaging.errors import EditRefused
-from imaging.segmentation import Segment, Segmentation, next_colour
+from imaging.segmentation import Segment, Segmentation
 from imaging.uneven import UnevenGeometry
 from imaging.volume import Volume
 from viewer.state.display import DisplayState
@@ -244,7 +244,7 @@ class ToolController(QObject):
             self.case.free_name("My mask"),
             volume.geometry,
             volume.id,
-            segments=(Segment(1, "Lesion", next_colour(())),),
+            segments=(Segment(1, "Lesion", self.case.free_colour()),),
         )
         self._workspace.execute(AddItem(mask, "New mask"))
         return mask

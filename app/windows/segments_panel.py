@@ -29,7 +29,7 @@ from app.windows.segment_tree import SegmentTree
 from app.workspace import Workspace
 from imaging.edits.edit import AddItem, Edit, RemoveItem
 from imaging.errors import EditRefused
-from imaging.segmentation import PALETTE, Code, Segment, Segmentation, next_colour
+from imaging.segmentation import PALETTE, Code, Segment, Segmentation
 from imaging.volume import Volume
 from viewer.state.text import why_one_plane
 
@@ -275,7 +275,7 @@ class SegmentsPanel(QWidget):
                 f"{why_one_plane(volume)} A mask needs an even volume: View › Make an even volume."
             )
             return
-        first = Segment(1, "Label 1", next_colour(()))
+        first = Segment(1, "Label 1", self._workspace.case.free_colour())
         name = self._workspace.case.free_name("Mask 1")
         mask = Segmentation(
             f"mask-{secrets.token_hex(6)}", name, volume.geometry, volume.id, (first,)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from imaging.case import Case, distinct_name
 from imaging.geometry import Geometry
 from imaging.heatmap import Heatmap
-from imaging.segmentation import Segmentation
+from imaging.segmentation import PALETTE, Segment, Segmentation
 
 GRID = Geometry((2, 3, 4), np.eye(4), "1.2")
 
@@ -49,3 +49,9 @@ def test_masks_and_maps_of_a_run_are_named_apart_from_what_is_there() -> None:
     assert [item.id for item in named] == ["b", "c"]
     assert case.free_name("Lesions") == "Lesions 2"
     assert case.free_name("Lesions", but="a") == "Lesions"
+
+
+def test_a_new_mask_is_told_from_the_others_by_its_colour() -> None:
+    draft = Segmentation("a", "Draft", GRID, "v", (Segment(1, "Lesion", PALETTE[0]),))
+    assert Case().free_colour() == PALETTE[0]
+    assert Case({"a": draft}).free_colour() == PALETTE[1]
