@@ -16,6 +16,7 @@ from app.workspace import Workspace
 from imaging.case import Case
 from imaging.edits.edit import Edit
 from imaging.errors import EditRefused
+from imaging.folders import folder_words
 from viewer.state.display import DisplayState
 from viewer.state.display_json import overlays_from_json, overlays_to_json
 from viewer.state.seen import usual_overlays
@@ -250,7 +251,9 @@ def _description(case: Case) -> str:
     if volume is None:
         return ""
     source = volume.source
-    words = (source.patient.name.replace("^", " ").strip(), volume.name)
+    # Files that name no patient are told by their folder, as in the line above the images.
+    whose = source.patient.name.replace("^", " ").strip() or folder_words(source.folder)
+    words = (whose, volume.name)
     return " · ".join(word for word in words if word)
 
 

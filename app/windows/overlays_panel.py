@@ -48,7 +48,7 @@ ENDS = {
     PICTURE: ("dark", "bright"),
 }
 SMALLEST_RANGE = 0.01
-LONGEST_NAME = 36  #: letters; what tells maps of the same kind apart stands at the end
+LONGEST_NAME = 32  #: letters; what tells maps of the same kind apart stands at the end
 
 
 class Legend(QWidget):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from panel_cases import add_answer, by_hand, open_workspace, volume
 from PySide6.QtCore import QObject, Signal
 
-from app.controllers.journal import CaseJournal
+from app.controllers.journal import CaseJournal, _description
 from imaging.case import Case
 from imaging.edits.edit import AddItem
 from imaging.edits.operations import set_threshold
@@ -147,3 +148,17 @@ def test_what_was_hidden_a_moment_ago_is_noted_when_the_study_is_closed(desk) ->
     [journal] = desk.made
     assert not journal.seen[-1]["overlays"]["draft"]["visible"]
     assert not journal.seen[-1]["overlays_shown"]
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "told"),
+    [
+        ("DOE^JANE", "/data/MNI/patient19", "DOE JANE"),
+        ("", "/data/MNI/patient19", "patient19 · MNI"),
+    ],
+)
+def test_unsaved_work_says_whose_it_is(name, folder, told) -> None:
+    flair = volume()
+    patient = replace(flair.source.patient, name=name)
+    flair = replace(flair, source=replace(flair.source, patient=patient, folder=folder))
+    assert _description(Case({flair.id: flair})) == f"{told} · {flair.name}"
