@@ -78,6 +78,7 @@ class FindingsPanel(QWidget):
         super().__init__()
         self._workspace = workspace
         self._listed = ""
+        self._waiting: set[str] = set()  # new masks by hand, not listed before their first voxel
         self._measuring = False
         self._jumped = False
         self._covered = False  # the answer is read in the place of the list
@@ -313,10 +314,14 @@ class FindingsPanel(QWidget):
     def _on_case(self, changes, origin) -> None:
         if origin == REHEARSAL:
             return
-        ids = {mask.id for mask in self._with_findings()}
-        if any(change.parts & {"added", "removed", "header"} for change in changes):
-            added = [c.item for c in changes if "added" in c.parts and c.item in ids]
-            self._show_masks(added[-1] if added else "")
+        masks = {mask.id: mask for mask in self._with_findings()}
+        added = {c.item for c in changes if "added" in c.parts}
+        self._waiting = (self._waiting | added) & masks.keys()
+        filled = {i for i in self._waiting if masks[i].draft or masks[i].labels.any()}
+        self._waiting -= filled
+        if filled or any(change.parts & {"added", "removed", "header"} for change in changes):
+            newest = [mask_id for mask_id in masks if mask_id in filled]
+            self._show_masks(newest[-1] if newest else "")
 
     def _show_masks(self, prefer: str = "") -> None:
         before = self.segmentation_id

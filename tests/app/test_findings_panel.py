@@ -19,7 +19,7 @@ from app.windows.findings_panel import FindingsPanel, totals
 from app.workspace import Workspace
 from imaging.analysis.lesions import Lesion, find_lesions
 from imaging.analysis.place import HeadFrame
-from imaging.edits.edit import AddItem
+from imaging.edits.edit import AddItem, VoxelEdit
 from imaging.geometry import Box
 from imaging.segmentation import OPENED_ID, Segmentation
 
@@ -259,7 +259,7 @@ def test_the_threshold_is_live_and_then_final(qtbot, filled) -> None:
 
 def test_a_mask_by_hand_has_no_threshold_and_says_so(filled, workspace) -> None:
     workspace.execute(AddItem(by_hand(), "Add mask"))
-    assert filled.segmentation_id == "hand"
+    filled.mask_choice.setCurrentIndex(filled.mask_choice.findData("hand"))
     assert not filled.threshold.isEnabled()
     assert "probability map" in filled.threshold.toolTip()
 
@@ -271,8 +271,20 @@ def test_an_empty_answer_says_what_to_do(panel, workspace) -> None:
     assert "threshold" in panel.empty.text()
 
 
+def test_a_new_mask_takes_the_list_with_its_first_voxel(filled, workspace) -> None:
+    """The first click of a tool that paints makes a mask; the draft's lesions stay until then."""
+    workspace.execute(AddItem(by_hand(), "New mask"))
+    assert filled.segmentation_id == "draft"
+    assert filled.table.lesions
+    none, one = np.zeros((1, 1, 1), np.uint8), np.ones((1, 1, 1), np.uint8)
+    stroke = VoxelEdit.between("hand", "Brush", Box((1, 1, 1), (2, 2, 2)), none, one)
+    workspace.execute(stroke)
+    assert filled.segmentation_id == "hand"
+
+
 def test_a_late_list_of_another_mask_is_ignored(filled, workspace) -> None:
     workspace.execute(AddItem(by_hand(), "Add mask"))
+    filled.mask_choice.setCurrentIndex(filled.mask_choice.findData("hand"))
     filled.set_lesions("draft", lesions_of(workspace))
     assert filled.lesions == []
 
