@@ -259,7 +259,9 @@ def test_the_threshold_is_live_and_then_final(qtbot, filled) -> None:
 
 def test_a_mask_by_hand_has_no_threshold_and_says_so(filled, workspace) -> None:
     workspace.execute(AddItem(by_hand(), "Add mask"))
-    filled.mask_choice.setCurrentIndex(filled.mask_choice.findData("hand"))
+    at = filled.mask_choice.findData("hand")
+    filled.mask_choice.setCurrentIndex(at)
+    filled.mask_choice.activated.emit(at)
     assert not filled.threshold.isEnabled()
     assert "probability map" in filled.threshold.toolTip()
 
@@ -284,7 +286,9 @@ def test_a_new_mask_takes_the_list_with_its_first_voxel(filled, workspace) -> No
 
 def test_a_late_list_of_another_mask_is_ignored(filled, workspace) -> None:
     workspace.execute(AddItem(by_hand(), "Add mask"))
-    filled.mask_choice.setCurrentIndex(filled.mask_choice.findData("hand"))
+    at = filled.mask_choice.findData("hand")
+    filled.mask_choice.setCurrentIndex(at)
+    filled.mask_choice.activated.emit(at)
     filled.set_lesions("draft", lesions_of(workspace))
     assert filled.lesions == []
 
