@@ -377,10 +377,17 @@ class ClickController(QObject):
             if self._volume is not None and any(c.item == self._volume.id for c in changes):
                 self._withdraw()
                 self.said.emit("The proposal was let go because its image is another one now")
+        elif origin == "edit" and self._beside(changes):
+            QTimer.singleShot(0, self._show_again)
         elif origin in ("edit", "undo", "redo", "close", "open"):
             self._withdraw()
             if origin in ("edit", "undo", "redo"):
                 self.said.emit("The proposal was let go because the case was changed")
+
+    def _beside(self, changes) -> bool:
+        """True for what only comes in, as a model's answer: it touches nothing of the proposal."""
+        under = {self._mask_id, self._volume.id if self._volume else ""}
+        return all("added" in c.parts and c.item not in under for c in changes)
 
     def _show_again(self) -> None:
         if self._steps and not self._workspace.rehearsing:

@@ -241,6 +241,17 @@ def test_a_worker_that_fails_leaves_the_classic_engine(desk) -> None:
     assert desk.heard[-1].startswith("Memory ran out; the classic engine answered")
 
 
+def test_a_models_answer_that_arrives_meanwhile_leaves_the_proposal(desk) -> None:
+    proposed(desk)
+    before = desk.shown().copy()
+    desk.workspace.execute(AddItem(probability(), "Add map"))
+    assert desk.clicks.pending
+    desk.qtbot.waitUntil(lambda: desk.shown().any(), timeout=2000)
+    np.testing.assert_array_equal(desk.shown(), before)
+    desk.clicks.accept()
+    np.testing.assert_array_equal(desk.labels() > 0, before > 0)
+
+
 def test_another_edit_lets_the_proposal_go_and_saving_does_not(desk) -> None:
     desk.clicks.choose_engine(CLASSIC)
     desk.clicks.point_out(pointed())
@@ -248,7 +259,10 @@ def test_another_edit_lets_the_proposal_go_and_saving_does_not(desk) -> None:
     desk.workspace.rehearse(None)
     assert not desk.shown().any(), "a file that is written now holds no proposal"
     desk.qtbot.waitUntil(lambda: desk.shown().any(), timeout=2000)
-    desk.workspace.execute(AddItem(probability(), "Add map"))
+    heat = probability()
+    desk.workspace.execute(AddItem(heat, "Add map"))
+    assert desk.clicks.pending
+    desk.workspace.execute(RemoveItem(heat, "Delete map"))
     assert not desk.clicks.pending
     assert not desk.shown().any()
     assert desk.heard[-1] == "The proposal was let go because the case was changed"
