@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from inference.messages import Message, decode, encode
 KEPT_LINES = 40
 
 
-class LineProcess:
+class LineProcess(ABC):
     """A child process that is spoken to and heard in lines; the end of its errors is kept.
 
     Who inherits says what a line (:meth:`_line`) and the end of all lines (:meth:`_silent`) mean,
@@ -88,13 +89,13 @@ class LineProcess:
             stdin.write(line + "\n")
             stdin.flush()
 
+    @abstractmethod
     def _line(self, line: str) -> None:
         """What it said, on the listener's thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _silent(self) -> None:
         """It has closed its output; called once, on the listener's thread."""
-        raise NotImplementedError
 
     def _listen(self) -> None:
         stdout = self._process.stdout

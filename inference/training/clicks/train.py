@@ -32,10 +32,9 @@ from inference.training.clicks.synthesis import Room, Thing, Things, banks, room
 from inference.training.shared.learning import (
     average,
     descend,
-    hold_statistics,
+    learning_mode,
     learning_state,
     set_rate,
-    settle,
     take_learning_state,
     write_checkpoint,
 )
@@ -150,7 +149,7 @@ class Trainer:
         examples = self._examples()
         image, truth = tensors(examples)
         set_rate(self.optimiser, settings.rate, settings.warmup, self.steps, progress)
-        self._normalisation()
+        learning_mode(self.network, self.averaged, self.steps, settings.settle)
         logits = self.network(image)
         loss = click_loss(logits, truth)
         descend(loss, self.network, self.optimiser, settings.clip)
@@ -186,14 +185,6 @@ class Trainer:
             return
         example.previous = answer
         example.add(click)
-
-    @torch.no_grad()
-    def _normalisation(self) -> None:
-        self.network.train()
-        if self.steps == self.settings.settle:
-            settle(self.network, self.averaged)
-        if self.steps >= self.settings.settle:
-            hold_statistics(self.network)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""

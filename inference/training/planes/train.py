@@ -28,10 +28,9 @@ from inference.training.shared.cases import lesion_bank
 from inference.training.shared.learning import (
     average,
     descend,
-    hold_statistics,
+    learning_mode,
     learning_state,
     set_rate,
-    settle,
     take_learning_state,
     write_checkpoint,
 )
@@ -108,7 +107,7 @@ class PlaneTrainer:
         settings = self.settings
         image, label, weight = _stack(self._patches())
         set_rate(self.optimiser, settings.rate, settings.warmup, self.steps, progress)
-        self._normalisation()
+        learning_mode(self.network, self.averaged, self.steps, settings.settle)
         loss = plane_loss(self.network(image), label, weight)
         descend(loss, self.network, self.optimiser, settings.clip)
         self.steps += 1
@@ -123,15 +122,6 @@ class PlaneTrainer:
         again = [varied(old[n], rng) for n in picks]
         self.remembered = (self.remembered + new)[-settings.memory :]
         return new + again
-
-    @torch.no_grad()
-    def _normalisation(self) -> None:
-        """Training mode; settled statistics once it is time."""
-        self.network.train()
-        if self.steps == self.settings.settle:
-            settle(self.network, self.averaged)
-        if self.steps >= self.settings.settle:
-            hold_statistics(self.network)
 
     def save(self, path: Path) -> None:
         """Write a checkpoint that is whole or not there."""

@@ -15,6 +15,7 @@ __all__ = [
     "average",
     "descend",
     "hold_statistics",
+    "learning_mode",
     "learning_state",
     "set_rate",
     "settle",
@@ -104,6 +105,17 @@ def hold_statistics(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             module.eval()
+
+
+def learning_mode(
+    network: nn.Module, averaged: Mapping[str, torch.Tensor], steps: int, settled_from: int
+) -> None:
+    """Training mode; from a step on with settled statistics (:func:`settle`), as they are then."""
+    network.train()
+    if steps == settled_from:
+        settle(network, averaged)
+    if steps >= settled_from:
+        hold_statistics(network)
 
 
 def write_checkpoint(state: Mapping[str, Any], path: Path) -> None:
